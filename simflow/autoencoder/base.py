@@ -22,8 +22,7 @@ class Autoencoder(nn.Module, ABC):
 
     - ``encode``: images ``(b, channels, height, width)`` in [-1, 1] -> code ``(b, m, h, w)``;
     - ``decode``: latents ``(b, c, h, w)`` -> images, unclamped;
-    - ``latent_shape``: ``(c, h, w)`` of one image of a given side;
-    - ``last_layer``: the weight that an adaptive adversarial loss would look at, or None.
+    - ``latent_shape``: ``(c, h, w)`` of one image of a given side.
     """
 
     @abstractmethod

@@ -1,0 +1,54 @@
+"""The elementwise step of every flow here: ``z = (x - shift) * exp(-log_scale)`` (SimFlow, Eq. 23).
+
+A transformer gives two numbers for every number of a token, the log-scale first and then the shift; this file
+turns them into an :class:`Affine` and says how an affine map acts, is undone and changes volume. It does not
+know where the parameters come from. All of it runs in float32 or wider, also under autocast.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from simflow.shapes import LogDet, Tokens
+
+Scale = Literal["exp", "softplus"]
+SOFTPLUS_ONE = 0.541324854612918
+"""``log(e - 1)``: softplus of it is one, so an untrained softplus scale is the identity."""
+LARGEST = 15.0
+"""Log-scales are held in [-15, 15] in both directions and in the log-determinant, so exp never overflows."""
+
+
+class Affine(NamedTuple):
+    """Parameters of ``z = (x - shift) * exp(-log_scale)``; both ``(b, n, d)``."""
+
+    shift: Tokens
+    log_scale: Tokens
+
+    def forward(self, x: Tokens) -> Tokens:
+        """Data -> noise."""
+        return (x - self.shift) * torch.exp(-self.log_scale)
+
+    def inverse(self, z: Tokens) -> Tokens:
+        """Noise -> data."""
+        return z * torch.exp(self.log_scale) + self.shift
+
+    def log_det(self) -> LogDet:
+        """``log |det dz/dx|`` of each image: the true sum of ``-log_scale`` (Eq. 24)."""
+        return -self.log_scale.sum(dim=(1, 2))
+
+
+def from_outputs(outputs: Tokens, *, scale: Scale, clip: float | None) -> Affine:
+    """Network outputs ``(b, n, 2 d)`` -> :class:`Affine`.
+
+    Args:
+        outputs: log-scale first, then shift (TarFlow's order); already in the dtype of the tokens.
+        scale: ``"exp"``: the first half is the log-scale. ``"softplus"``: the scale is
+            ``softplus(a + 0.5413)`` (STARFlow), its logarithm is taken stably.
+        clip: soft limit ``c * tanh(. / c)`` on both halves (STARFlow uses 4), or None.
+    """
+    if clip is not None:
+        outputs = clip * torch.tanh(outputs / clip)
+    raw, shift = outputs.chunk(2, dim=-1)
+    log_scale = raw if scale == "exp" else torch.log(F.softplus(raw + SOFTPLUS_ONE))
+    return Affine(shift=shift, log_scale=log_scale.clamp(-LARGEST, LARGEST))

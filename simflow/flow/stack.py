@@ -1,0 +1,99 @@
+"""A chain of affine blocks as a prior: latents <-> noise, exactly.
+
+TarFlow, STARFlow and SimFlow are this chain with different blocks. ``depths`` lists the layers of each block in
+the order data -> noise: equal numbers make a TarFlow, a long last entry makes the deep-shallow STARFlow, whose
+deep block is the last towards noise and so the first when sampling.
+
+``log p(x) = log N(z; 0, 1) + sum of the blocks' log_det`` (SimFlow, Eq. 21 and 25).
+"""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, nn
+
+from simflow.flow.block import Block, BlockConfig
+from simflow.flow.decode import undo
+from simflow.flow.guidance import Guidance
+from simflow.flow.order import alternating
+from simflow.nn.tokens import to_latents, to_tokens
+from simflow.prior import Align, Energy, Prior
+from simflow.shapes import Labels, Latents, LogDet, PerImage, Tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowConfig:
+    """A chain of affine autoregressive blocks in alternating order. The defaults are SimFlow-B's."""
+
+    patch: int = 1
+    """Side of the square of latent positions that makes one token."""
+    depths: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
+    """Layers of each block, data -> noise; the last entry is the deep block."""
+    block: BlockConfig = field(default_factory=BlockConfig)
+    """What all blocks share."""
+
+    def build(self, *, latent_shape: tuple[int, int, int], classes: int) -> "Flow":
+        """The flow for latents of ``latent_shape = (c, h, w)`` and ``classes`` classes (0: unconditional)."""
+        return Flow(self, latent_shape=latent_shape, classes=classes)
+
+
+class Flow(Prior):
+    """A chain of :class:`Block` as a prior with an exact density.
+
+    Raises:
+        ValueError: the patch does not divide the latent.
+    """
+
+    def __init__(self, config: FlowConfig, *, latent_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        c, h, w = latent_shape
+        if h % config.patch or w % config.patch:
+            raise ValueError(f"a patch of {config.patch} does not divide latents of {h} x {w}")
+        self.patch, self.latent_shape, self.classes = config.patch, latent_shape, classes
+        tokens, channels = h * w // config.patch**2, c * config.patch**2
+        self.noise_shape = (tokens, channels)
+        self.hidden_width = config.block.width
+        self.blocks = nn.ModuleList(
+            Block(config.block, layers=layers, channels=channels, tokens=tokens, classes=classes, order=order)
+            for layers, order in zip(config.depths, alternating(len(config.depths)), strict=True)
+        )
+
+    def forward(self, latents: Latents, labels: Labels) -> tuple[Tokens, LogDet]:
+        """Latents ``(b, c, h, w)`` -> noise ``(b, n, d)`` and ``log |det dz/dx|`` ``(b,)``."""
+        z, log_det, _ = self.walk(latents, labels, None)
+        return z, log_det
+
+    def walk(
+        self, latents: Latents, labels: Labels, align: Align | None
+    ) -> tuple[Tokens, LogDet, Tokens | None]:
+        """:meth:`forward`, and the hidden tokens that ``align`` names, in raster order."""
+        x = to_tokens(latents, self.patch)
+        log_det, hidden = x.new_zeros(x.shape[0]), None
+        for number, block in enumerate(self.blocks, start=1):
+            keep = align.layer if align is not None and align.block == number else None
+            x, change, kept = block(x, block.condition(labels), keep=keep)
+            log_det = log_det + change
+            hidden = hidden if kept is None else kept
+        return x, log_det, hidden
+
+    def energy(
+        self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
+    ) -> Energy:
+        """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws nothing."""
+        z, log_det, hidden = self.walk(latents, labels, align)
+        return Energy(0.5 * z.square().sum(dim=(1, 2)) - log_det, hidden)
+
+    def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
+        """``log p(latents | labels)`` in nats ``(b,)``, all constants included."""
+        z, log_det = self.forward(latents, labels)
+        return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z[0].numel()
+
+    @torch.no_grad()
+    def inverse(self, z: Tokens, labels: Labels, guidance: Guidance | None = None) -> Latents:
+        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, exactly; guided where a rule is given."""
+        for index, block in reversed(list(enumerate(self.blocks))):
+            deep = index == len(self.blocks) - 1
+            rule = guidance if guidance is not None and guidance.guides(deep=deep) else None
+            z = undo(block, z, labels, rule)
+        return to_latents(z, self.patch, self.latent_shape)

@@ -1,0 +1,51 @@
+"""Multi-head self-attention, causal or full, with a cache passed in by whoever decodes."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from simflow.nn.cache import KeyValues
+from simflow.shapes import Tokens
+
+
+class Attention(nn.Module):
+    """Self-attention with one fused projection (rows: queries, keys, values; heads contiguous in each).
+
+    ``temperature`` ``(b,)`` divides the attention logits of each image: TarFlow guides unconditional models
+    by a second pass at another temperature.
+    """
+
+    def __init__(self, *, width: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"a width of {width} cannot be split over {heads} attention heads")
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Tokens,
+        *,
+        past: KeyValues | None = None,
+        position: int = 0,
+        temperature: Tensor | None = None,
+    ) -> Tokens:
+        """Tokens ``(b, n, d)`` at ``position ..`` -> tokens; with ``past``, they see what it holds before them."""
+        q, k, v = rearrange(self.qkv(x), "b n (three h e) -> three b h n e", three=3, h=self.heads)
+        if temperature is not None:
+            q = q / temperature.to(q.dtype)[:, None, None, None]
+        if past is None:
+            out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        else:
+            k, v = past.write(position, k, v)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=window_mask(q, k) if q.shape[2] > 1 else None)
+        return self.proj(rearrange(out, "b h n e -> b n (h e)"))
+
+
+def window_mask(queries: Tensor, keys: Tensor) -> Tensor:
+    """Boolean causal mask of the last ``n`` queries over ``m >= n`` keys: query i sees keys up to ``m - n + i``."""
+    n, m = queries.shape[2], keys.shape[2]
+    return torch.ones(n, m, dtype=torch.bool, device=queries.device).tril(diagonal=m - n)

@@ -1,0 +1,184 @@
+"""A stack of pre-norm transformer layers, conditioned by a vector or by nothing.
+
+Two conditionings, one layer:
+
+- ``"adaln"``: adaLN-Zero (DiT, SiT). A vector gives every layer a shift, a scale and a gate for attention and
+  for the MLP; the gates begin at zero, so every layer begins as the identity. LayerNorms have no parameters.
+- ``"added"``: nothing but affine LayerNorms; whoever embeds the tokens adds the class vector (TarFlow).
+
+The modulation depends on the vector alone, not on the tokens, so a sampler computes it once for all steps.
+The stack knows nothing of images, flows or guidance.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from simflow.nn.attention import Attention
+from simflow.nn.cache import Cache, KeyValues
+from simflow.shapes import Tokens
+
+Conditioning = Literal["adaln", "added"]
+
+
+class Modulation(NamedTuple):
+    """``norm(x) * (1 + scale) + shift``, then ``x + gate * out``; each ``(b, 1, d)``."""
+
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
+
+
+class Modulator(nn.Module):
+    """Vector ``(b, d)`` -> ``parts`` tensors ``(b, 1, width)``; zero at initialisation (adaLN-Zero)."""
+
+    def __init__(self, *, width: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.linear = nn.Linear(width, parts * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(F.silu(vector)).unsqueeze(1).chunk(self.parts, dim=-1)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """``x * (1 + scale) + shift``."""
+    return torch.addcmul(x + shift, x, scale)
+
+
+class Mlp(nn.Sequential):
+    """Linear to ``ratio`` times the width, exact GELU, Linear back."""
+
+    def __init__(self, *, width: int, ratio: int) -> None:
+        super().__init__(nn.Linear(width, ratio * width), nn.GELU(), nn.Linear(ratio * width, width))
+
+
+class AdaLNLayer(nn.Module):
+    """Attention and MLP, each modulated and gated by the conditioning vector."""
+
+    def __init__(self, *, width: int, heads: int, ratio: int, causal: bool) -> None:
+        super().__init__()
+        self.width = width
+        self.attention = Attention(width=width, heads=heads, causal=causal)
+        self.mlp = Mlp(width=width, ratio=ratio)
+        self.modulator = Modulator(width=width, parts=6)
+
+    def condition(self, vector: Tensor) -> tuple[Modulation, Modulation]:
+        parts = self.modulator(vector)
+        return Modulation(*parts[:3]), Modulation(*parts[3:])
+
+    def forward(
+        self,
+        x: Tokens,
+        modulation: tuple[Modulation, Modulation],
+        past: KeyValues | None,
+        position: int,
+        temperature: Tensor | None,
+    ) -> Tokens:
+        for_attention, for_mlp = modulation
+        h = modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_attention.shift, for_attention.scale)
+        h = self.attention(h, past=past, position=position, temperature=temperature)
+        x = torch.addcmul(x, for_attention.gate, h)
+        h = self.mlp(modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_mlp.shift, for_mlp.scale))
+        return torch.addcmul(x, for_mlp.gate, h)
+
+
+class PlainLayer(nn.Module):
+    """Attention and MLP behind affine LayerNorms; conditioned by nothing."""
+
+    def __init__(self, *, width: int, heads: int, ratio: int, causal: bool) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = Attention(width=width, heads=heads, causal=causal)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.mlp = Mlp(width=width, ratio=ratio)
+
+    def condition(self, vector: Tensor) -> None:
+        return None
+
+    def forward(
+        self,
+        x: Tokens,
+        modulation: None,
+        past: KeyValues | None,
+        position: int,
+        temperature: Tensor | None,
+    ) -> Tokens:
+        x = x + self.attention(self.norm_attention(x), past=past, position=position, temperature=temperature)
+        return x + self.mlp(self.norm_mlp(x))
+
+
+class Transformer(nn.Module):
+    """``layers`` layers of one kind.
+
+    Args:
+        width: numbers in a token.
+        heads: attention heads; must divide the width.
+        layers: depth.
+        conditioning: ``"adaln"`` or ``"added"``.
+        causal: token i sees tokens up to i (True) or all (False).
+        ratio: width of the MLP over the width.
+        checkpointing: recompute layers in the backward pass instead of keeping their activations.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        heads: int,
+        layers: int,
+        conditioning: Conditioning,
+        causal: bool,
+        ratio: int = 4,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width, self.heads, self.checkpointing = width, heads, checkpointing
+        kind = AdaLNLayer if conditioning == "adaln" else PlainLayer
+        self.layers = nn.ModuleList(
+            kind(width=width, heads=heads, ratio=ratio, causal=causal) for _ in range(layers)
+        )
+
+    def condition(self, vector: Tensor) -> list:
+        """What the layers need of the vector ``(b, d)``: one entry a layer, computed once for all tokens."""
+        return [layer.condition(vector) for layer in self.layers]
+
+    def cache(self, *, batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> Cache:
+        """An empty cache for ``batch`` sequences of up to ``tokens`` tokens."""
+        return Cache.allocate(
+            layers=len(self.layers),
+            batch=batch,
+            heads=self.heads,
+            tokens=tokens,
+            head_size=self.width // self.heads,
+            dtype=dtype,
+            device=device,
+        )
+
+    def forward(
+        self,
+        x: Tokens,
+        modulations: list,
+        *,
+        cache: Cache | None = None,
+        position: int = 0,
+        temperature: Tensor | None = None,
+        keep: int | None = None,
+    ) -> tuple[Tokens, Tokens | None]:
+        """Tokens -> tokens, and the tokens after layer ``keep`` (1-based) if one is named."""
+        kept = None
+        for number, (layer, modulation) in enumerate(zip(self.layers, modulations, strict=True), start=1):
+            if cache is not None:
+                x = layer(x, modulation, cache.layers[number - 1], position, temperature)
+            elif self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(layer, x, modulation, None, position, temperature, use_reentrant=False)
+            else:
+                x = layer(x, modulation, None, position, temperature)
+            if number == keep:
+                kept = x
+        return x, kept

@@ -1,0 +1,74 @@
+"""The second slot: code -> a distribution over latents.
+
+A posterior draws latents from the encoder's code and says how much entropy the draw has. The two quantities
+complete the ELBO: ``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]`` (SimFlow, Eq. 19).
+With a fixed variance the entropy is a constant: :class:`FixedVariance` has no parameters, and that is the paper.
+
+``floor`` is the least mean prior energy per number that is possible: noise of standard deviation ``s`` has
+cross-entropy at least its own entropy, ``log s + 1/2`` once the ``1/2 log 2 pi`` is left out. An NF loss near the
+floor means that the latents carry nothing but their noise: collapse.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from simflow.shapes import Code, Latents, PerImage
+
+HALF_LOG_TWO_PI_E = 0.5 * math.log(2 * math.pi * math.e)
+
+
+class Posterior(ABC):
+    """Code -> latents.
+
+    To write one: a frozen keyword-only dataclass with ``moments`` (1: the code is a mean; 2: mean and
+    log-variance), ``sample``, ``entropy`` and ``floor``.
+    """
+
+    moments: int = 1
+
+    @abstractmethod
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        """Latents ``(b, c, h, w)`` in float32 or wider."""
+
+    @abstractmethod
+    def entropy(self, code: Code) -> PerImage:
+        """Entropy in nats of the draw of each image, a true sum."""
+
+    @property
+    @abstractmethod
+    def floor(self) -> float | None:
+        """Least mean prior energy per latent number, in nats; None if there is none."""
+
+
+def wide(code: Tensor) -> Tensor:
+    """The code in float32 or wider: what latents are made of, also under autocast."""
+    return code.float() if code.dtype in (torch.bfloat16, torch.float16) else code
+
+
+def noise_like(x: Tensor, generator: Generator) -> Tensor:
+    """Standard normal noise of the shape, dtype and device of ``x``."""
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedVariance(Posterior):
+    """``x = mean + std * noise``: the variance is a constant that nothing learns (SimFlow, section 4.1)."""
+
+    std: float = 0.5
+    """Standard deviation; the paper's variance is ``0.5**2``."""
+
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        mean = wide(code)
+        return mean + self.std * noise_like(mean, generator)
+
+    def entropy(self, code: Code) -> PerImage:
+        """Eq. 34: a constant."""
+        return torch.full((code.shape[0],), code[0].numel() * (math.log(self.std) + HALF_LOG_TWO_PI_E), device=code.device)
+
+    @property
+    def floor(self) -> float:
+        return math.log(self.std) + 0.5
