@@ -1,0 +1,353 @@
+"""Trees of frozen dataclasses: written down, read back, changed and compared.
+
+A config is a frozen keyword-only dataclass. Its fields hold plain values (bool, int, float, str, Path,
+Literal, None), other configs, or tuples of these. A *slot* is a field annotated with a union of configs
+(``schedule: Constant | Cosine``): which part is used is said by its type, so there is no table of names to
+keep up to date. Written down, a union says which member it holds under the key ``type``::
+
+    to_dict(train)  ->  {"lr": 1e-4, "schedule": {"type": "Cosine", "final": 0.01, "warmup": 0}}
+
+Reading follows one rule, for whole trees and for changes alike: *a mapping changes what stands in its place*.
+What stands there is the present value (:func:`override`) or the field's default (:func:`from_dict`). Naming
+another ``type`` swaps the part; its fields then start from the new type's own defaults, and nothing is
+carried over even where names agree, for ``std`` may mean another thing there. A list replaces a whole tuple;
+a mapping with numbers for keys (``stages.0.steps``) changes single elements.
+
+Every mistake that a user can make is a ``ValueError`` that names the dotted path. This file knows nothing of
+what the settings mean.
+"""
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+Config = TypeVar("Config")
+
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi)?")
+_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+")
+
+
+def parse_count(text: str) -> int:
+    """A number of steps, images or bytes: plain digits, or a number with the suffix Ki (1024) or Mi (1024²).
+
+    >>> parse_count("64Ki"), parse_count("1.5Mi"), parse_count("300")
+    (65536, 1572864, 300)
+
+    Raises:
+        ValueError: another suffix, a sign, or not a whole number.
+    """
+    match = _COUNT.fullmatch(text.strip())
+    if match:
+        count = float(match[1]) * {None: 1, "Ki": 1024, "Mi": 1024**2}[match[2]]
+        if count.is_integer():
+            return int(match[1]) if match[1].isdigit() and not match[2] else int(count)
+    raise ValueError(f"'{text}' is not a count: write a whole number, or one with Ki or Mi, such as 64Ki")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The tree as dicts, lists and plain values for JSON or YAML; :func:`from_dict` is the inverse."""
+    hints = get_type_hints(type(config))
+    return {f.name: _plain(getattr(config, f.name), hints[f.name]) for f in fields(config)}
+
+
+def from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
+    """The config of type ``cls`` that ``mapping`` describes; fields not mentioned take their defaults.
+
+    Raises:
+        ValueError: an unknown or missing setting, an unknown type, or a value of the wrong kind.
+    """
+    return _read(cls, mapping, "", None)
+
+
+def override(config: Config, mapping: Mapping[str, Any]) -> Config:
+    """A copy of ``config`` changed by ``mapping``; its keys may be nested (YAML) or dotted (``"train.lr"``).
+
+    Raises:
+        ValueError: as :func:`from_dict`; or the same setting is given twice.
+    """
+    return _read(type(config), mapping, "", config)
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML (or JSON) file. Unlike plain YAML 1.1, ``1e-4`` is a number.
+
+    Raises:
+        ValueError: no such file, not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no settings file '{path}'")
+    try:
+        loaded = parse_yaml(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(loaded, dict):
+        raise ValueError(f"'{path}' must hold settings, one 'name: value' a line")
+    return loaded
+
+
+def parse_yaml(text: str) -> Any:
+    """The value of a piece of YAML, such as a flag's argument: ``"1e-4"``, ``"[1, 2]"``, ``"null"``."""
+
+    class Loader(yaml.SafeLoader):
+        """YAML 1.1 takes 1e-4 for a word, since it has no dot; here it is a number."""
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("+-.0123456789"))
+    return yaml.load(text, Loader)
+
+
+def dump_yaml(config: Any) -> str:
+    """The whole tree as YAML, in the order of the fields."""
+    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+
+
+def differences(a: Any, b: Any) -> list[str]:
+    """Dotted paths where two configs, or two dicts of :func:`to_dict`, differ; of a swapped slot, its type.
+
+    >>> differences({"lr": 1, "net": {"type": "A", "x": 1}}, {"lr": 1, "net": {"type": "B"}})
+    ['net.type']
+    """
+    first, second = (x if isinstance(x, dict) else to_dict(x) for x in (a, b))
+    return list(_differences(first, second, ""))
+
+
+def describe(cls: type) -> dict[str, str]:
+    """What each setting is for: dotted path -> the string under the field, for fields that have one.
+
+    Elements of a tuple are written ``*`` (``stages.*.steps``). Below a union, each text starts with the types
+    that it belongs to, as in ``[Cosine, Linear] where it ends``.
+    """
+    found: dict[str, str] = {}
+    docs, hints = _field_docs(cls), get_type_hints(cls)
+    for field in fields(cls):
+        if field.name in docs:
+            found[field.name] = docs[field.name]
+        item, prefix = hints[field.name], field.name
+        for member in _members(item):
+            if get_origin(member) is tuple:
+                item, prefix = get_args(member)[0], f"{prefix}.*"
+        found |= {f"{prefix}.{path}": text for path, text in _describe_union(_classes(item)).items()}
+    return found
+
+
+def _describe_union(classes: list[type]) -> dict[str, str]:
+    if len(classes) == 1:
+        return describe(classes[0])
+    texts: dict[str, dict[str, list[str]]] = {}
+    for cls in classes:
+        for path, text in describe(cls).items():
+            texts.setdefault(path, {}).setdefault(text, []).append(cls.__name__)
+    return {
+        path: " ".join(f"[{', '.join(names)}] {text}" for text, names in by_text.items())
+        for path, by_text in texts.items()
+    }
+
+
+def _field_docs(cls: type) -> dict[str, str]:
+    """The string literals under the fields of one class, read from its source."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                docs[name] = " ".join(text.split())
+    return docs
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation: the members of a union, or the annotation itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _classes(hint: Any) -> list[Any]:
+    return [member for member in _members(hint) if is_dataclass(member)]
+
+
+def _items(hint: Any, length: int) -> list[Any] | None:
+    """The annotations of ``length`` elements, or None if a tuple of that length does not belong here."""
+    for member in _members(hint):
+        if get_origin(member) is tuple:
+            args = get_args(member)
+            if args[-1] is Ellipsis:
+                return [args[0]] * length
+            if len(args) == length:
+                return list(args)
+    return None
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    if is_dataclass(value):
+        is_slot = len(_members(hint)) > 1
+        return ({"type": type(value).__name__} if is_slot else {}) | to_dict(value)
+    if isinstance(value, tuple):
+        items = _items(hint, len(value))
+        assert items is not None, f"{value!r} does not fit its annotation {hint}"
+        return [_plain(item, item_hint) for item, item_hint in zip(value, items, strict=True)]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
+    """``value`` as the annotation wants it, changing ``present`` where it is only a part."""
+    classes = _classes(hint)
+    if isinstance(value, str) and any(value == cls.__name__ for cls in classes):
+        value = {"type": value}
+    if classes and isinstance(value, Mapping):
+        return _read_config(classes, value, path, present)
+    if isinstance(value, (list, tuple)):
+        items = _items(hint, len(value))
+        if items is not None:
+            return tuple(
+                _read(item_hint, item, _join(path, str(i)), None)
+                for i, (item_hint, item) in enumerate(zip(items, value, strict=True))
+            )
+    if isinstance(value, Mapping) and isinstance(present, tuple):
+        return _read_elements(hint, value, path, present)
+    for member in sorted(_members(hint), key=lambda member: member is not type(value)):
+        if _accepts(member, value):
+            return _convert(member, value)
+    wanted = " or ".join(_wanted(member) for member in _members(hint))
+    raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}")
+
+
+def _read_config(classes: list[type], mapping: Mapping[str, Any], path: str, present: Any) -> Any:
+    given = _by_head(mapping, path)
+    cls = _chosen(classes, given.pop("type", None), path, present)
+    names = [f.name for f in fields(cls)]
+    for name in given:
+        if name not in names:
+            raise ValueError(_unknown(cls, path, name))
+    if type(present) is cls:
+        values = {name: getattr(present, name) for name in names}
+    else:
+        values = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+        values |= {f.name: f.default_factory() for f in fields(cls) if f.default_factory is not MISSING}
+    hints = get_type_hints(cls)
+    values |= {
+        name: _read(hints[name], value, _join(path, name), values.get(name)) for name, value in given.items()
+    }
+    for name in names:
+        if name not in values:
+            raise ValueError(f"setting '{_join(path, name)}' must be given: it has no default")
+    return cls(**values)
+
+
+def _read_elements(
+    hint: Any, mapping: Mapping[str, Any], path: str, present: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    items, elements = _items(hint, len(present)), list(present)
+    assert items is not None
+    for key, value in _by_head(mapping, path).items():
+        if not key.isdigit() or int(key) >= len(present):
+            raise ValueError(
+                f"unknown setting '{_join(path, key)}': there are {len(present)}, counted from 0"
+            )
+        elements[int(key)] = _read(items[int(key)], value, _join(path, key), elements[int(key)])
+    return tuple(elements)
+
+
+def _by_head(mapping: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Splits dotted keys once: ``{"a.b": 1, "a": {"c": 2}}`` -> ``{"a": {"b": 1, "c": 2}}``."""
+    split: dict[str, Any] = {}
+    for key, value in mapping.items():
+        head, _, rest = str(key).partition(".")
+        value = {rest: value} if rest else value
+        if head in split:
+            both = isinstance(value, Mapping) and isinstance(split[head], Mapping)
+            twice = [_join(head, name) for name in split[head] if name in value] if both else [head]
+            if twice:
+                raise ValueError(f"setting '{_join(path, twice[0])}' is given twice")
+            value = {**split[head], **value}
+        split[head] = value
+    return split
+
+
+def _chosen(classes: list[type], name: Any, path: str, present: Any) -> type:
+    """The member of a slot that is meant: the one named, else the one standing there, else the only one."""
+    if name is None and type(present) in classes:
+        return type(present)
+    if name is None and len(classes) == 1:
+        return classes[0]
+    for cls in classes:
+        if cls.__name__ == name:
+            return cls
+    names = " or ".join(f"'{cls.__name__}'" for cls in classes)
+    if name is None:
+        raise ValueError(f"setting '{_join(path, 'type')}' must be given: {names}")
+    raise ValueError(f"setting '{_join(path, 'type')}' must be {names}, not {name!r}")
+
+
+def _unknown(cls: type, path: str, name: str) -> str:
+    """The sentence for a name that ``cls`` lacks: near names beside it, else the same name further down."""
+    names = [f.name for f in fields(cls)]
+    further_down = dict.fromkeys(p for p in _paths(cls) if p.split(".")[-1] == name)
+    near = get_close_matches(name, names, n=3) or list(further_down)[:3]
+    sentence = f"unknown setting '{_join(path, name)}'"
+    if near:
+        return f"{sentence}; did you mean {' or '.join(repr(_join(path, n)) for n in near)}?"
+    return f"{sentence}; the settings here are {', '.join(names) or 'none'}"
+
+
+def _paths(cls: type) -> Iterator[str]:
+    hints = get_type_hints(cls)
+    for field in fields(cls):
+        yield field.name
+        for member in _classes(hints[field.name]):
+            for path in _paths(member):
+                yield f"{field.name}.{path}"
+
+
+def _accepts(member: Any, value: Any) -> bool:
+    if get_origin(member) is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in get_args(member))
+    if member is int:
+        return type(value) is int or (isinstance(value, str) and _COUNT.fullmatch(value.strip()) is not None)
+    if member is float:
+        return type(value) in (int, float)
+    return isinstance(value, (str, Path)) if member is Path else type(value) is member
+
+
+def _convert(member: Any, value: Any) -> Any:
+    if member is int and isinstance(value, str):
+        return parse_count(value)
+    return member(value) if member in (float, Path) else value
+
+
+def _wanted(member: Any) -> str:
+    if get_origin(member) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(member))
+    if get_origin(member) is tuple:
+        args = get_args(member)
+        return "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+    words |= {NoneType: "null"}
+    return words.get(member) or f"the settings of {member.__name__}"
+
+
+def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        if a.get("type") != b.get("type"):
+            yield _join(path, "type")
+            return
+        for name in dict.fromkeys([*a, *b]):
+            if name in a and name in b:
+                yield from _differences(a[name], b[name], _join(path, name))
+            else:
+                yield _join(path, name)
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for i, (x, y) in enumerate(zip(a, b, strict=True)):
+            yield from _differences(x, y, _join(path, str(i)))
+    elif a != b:
+        yield path
