@@ -1,0 +1,123 @@
+"""Several processes as one: who am I, and sums, means and gathers over everybody.
+
+Started by ``torchrun``, every process holds one *rank* of the *world* and its own device. Started plainly,
+the world is 1, every function here returns its argument, and no process group exists; so the callers need no
+``if``. All functions but :func:`rank`, :func:`world` and :func:`is_main` are *collective*: every rank must
+call them, in the same order. They carry numbers, never gradients.
+
+Outside :mod:`simflow.train` this is the only file that knows ``torch.distributed``.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+Item = TypeVar("Item")
+
+
+def is_running() -> bool:
+    """Whether a process group has been initialised, by :func:`launch` or by the user."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """This process's number, ``0 .. world() - 1``."""
+    return dist.get_rank() if is_running() else 0
+
+
+def world() -> int:
+    """How many processes work together."""
+    return dist.get_world_size() if is_running() else 1
+
+
+def is_main() -> bool:
+    """Whether this is rank 0, the one that writes files and talks."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Waits until every rank has come here."""
+    if is_running():
+        dist.barrier()
+
+
+@torch.no_grad()
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """The elementwise sum over ranks of equally shaped tensors; a new tensor unless the world is 1."""
+    if world() == 1:
+        return x.detach()
+    total = x.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def mean_over_ranks(x: Tensor) -> Tensor:
+    """The elementwise mean over ranks of equally shaped floating-point tensors."""
+    return sum_over_ranks(x) / world()
+
+
+@torch.no_grad()
+def gather_tensors(x: Tensor) -> Tensor:
+    """The ranks' tensors ``(n_rank, *shape)`` in rank order, ``(sum of n_rank, *shape)``, on every rank.
+
+    Ranks may hold different ``n_rank``, also 0; the rest of the shape and the dtype must agree.
+    """
+    if world() == 1:
+        return x.detach()
+    lengths = gather_objects(len(x))
+    padded = x.new_zeros((max(lengths), *x.shape[1:]))
+    padded[: len(x)] = x
+    parts = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+
+
+def gather_objects(item: Item) -> list[Item]:
+    """The ranks' items, in rank order, on every rank; for small things, since they travel pickled."""
+    if world() == 1:
+        return [item]
+    items: list[Item | None] = [None] * world()
+    dist.all_gather_object(items, item)
+    return cast(list[Item], items)
+
+
+@contextmanager
+def launch(device: str = "auto") -> Iterator[torch.device]:
+    """Joins the processes that ``torchrun`` started, for as long as the block lasts; gives the device to use.
+
+    Args:
+        device: ``"auto"`` (cuda if there is one, else cpu), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+            Under torchrun, ``cuda`` means the GPU with this process's ``LOCAL_RANK``.
+
+    Raises:
+        ValueError: an unknown device; or cuda is asked for where there is none.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise ValueError(f"device '{device}' is not known: use auto, cpu, cuda or mps")
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device '{device}' is asked for, but torch finds no CUDA GPU here")
+    joined = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
+    if chosen.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"]) if joined else chosen.index or 0
+        chosen = torch.device("cuda", local)
+        torch.cuda.set_device(chosen)
+    if not joined:
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        dist.init_process_group("nccl", device_id=chosen)
+    else:
+        dist.init_process_group("gloo")
+    try:
+        yield chosen
+    finally:
+        dist.destroy_process_group()

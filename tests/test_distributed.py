@@ -1,0 +1,97 @@
+"""One process: nothing happens. Two processes (gloo): sums, means and gathers in rank order."""
+
+import os
+import socket
+
+import pytest
+import torch
+from torch import distributed as dist
+from torch import multiprocessing
+
+from simflow.distributed import (
+    barrier,
+    gather_objects,
+    gather_tensors,
+    is_main,
+    is_running,
+    launch,
+    mean_over_ranks,
+    rank,
+    sum_over_ranks,
+    world,
+)
+
+
+def test_alone_nothing_happens():
+    x = torch.arange(3.0, requires_grad=True)
+    barrier()
+    assert (rank(), world(), is_main(), is_running()) == (0, 1, True, False)
+    for function in (sum_over_ranks, mean_over_ranks, gather_tensors):
+        assert torch.equal(function(x), x)
+        assert not function(x).requires_grad
+    assert gather_objects("a") == ["a"]
+
+
+def test_launch_without_torchrun_gives_a_device_and_no_group(monkeypatch):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    with launch("cpu") as device:
+        assert device == torch.device("cpu")
+        assert not is_running()
+
+
+def test_an_unknown_device_is_one_sentence():
+    with pytest.raises(ValueError, match="device 'cud' is not known"), launch("cud"):
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_asking_for_an_absent_gpu_is_one_sentence():
+    with pytest.raises(ValueError, match="no CUDA GPU"), launch("cuda"):
+        pass
+
+
+def test_launch_joins_torchruns_group_and_leaves_it(monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in (environment | {"MASTER_PORT": str(port)}).items():
+        monkeypatch.setenv(name, value)
+    context = launch("cpu")
+    assert context.__enter__() == torch.device("cpu")
+    assert (is_running(), dist.get_backend()) == (True, "gloo")
+    assert not context.__exit__(RuntimeError, RuntimeError("in the block"), None)
+    assert not is_running()
+
+
+def collectives(number: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+    x = torch.tensor([1.0, 2.0]) * (number + 1)
+    rows = torch.arange(3 * number * 2).reshape(3 * number, 2) + 10  # rank 0 holds nothing, rank 1 three rows
+    barrier()
+    results = {
+        "who": (rank(), world(), is_main()),
+        "sum": sum_over_ranks(x),
+        "mean": mean_over_ranks(torch.stack([x, x]).T),
+        "kept": x,
+        "rows": gather_tensors(rows),
+        "flags": gather_tensors(torch.tensor([number == 0])),
+        "objects": gather_objects({"rank": number}),
+    }
+    torch.save(results, f"{folder}/{number}.pt")
+    dist.destroy_process_group()
+    os._exit(0)
+
+
+def test_two_processes_agree(tmp_path):
+    multiprocessing.spawn(collectives, args=(str(tmp_path),), nprocs=2)
+    for number in range(2):
+        got = torch.load(tmp_path / f"{number}.pt")
+        assert got["who"] == (number, 2, number == 0)
+        assert got["sum"].tolist() == [3.0, 6.0]
+        assert got["mean"].tolist() == [[1.5, 1.5], [3.0, 3.0]]
+        assert got["kept"].tolist() == [number + 1.0, 2.0 * (number + 1)]
+        assert got["rows"].tolist() == [[10, 11], [12, 13], [14, 15]]
+        assert got["flags"].tolist() == [True, False]
+        assert got["objects"] == [{"rank": 0}, {"rank": 1}]
