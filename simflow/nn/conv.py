@@ -2,8 +2,8 @@
 
 Features ``(b, c, h, w)`` -> features. A residual block is ``x + conv(swish(norm(conv(swish(norm(x))))))``,
 attention is one head over the ``h w`` positions, *down* halves the sides with a stride-2 convolution and *up*
-doubles them by repeating pixels and convolving (Ho et al. 2020, appendix B; Rombach et al. 2022, LDM). All work
-in any floating dtype and keep the channels_last memory format.
+doubles them by repeating pixels and convolving (Ho et al. 2020, appendix B; Rombach et al. 2022, LDM). All
+work in any floating dtype and keep the channels_last memory format.
 
 The attribute names (``norm1``, ``nin_shortcut``, ``proj_out`` ...) are LDM's, not ours: they are the keys of
 the published weights, which :mod:`simflow.autoencoder.pretrained` reads without a dictionary of renamings.
@@ -78,7 +78,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h//2 w//2"]:
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
