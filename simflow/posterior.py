@@ -12,6 +12,7 @@ floor means that the latents carry nothing but their noise: collapse.
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
@@ -28,7 +29,7 @@ class Posterior(ABC):
     log-variance), ``sample``, ``entropy`` and ``floor``.
     """
 
-    moments: int = 1
+    moments: ClassVar[int] = 1
 
     @abstractmethod
     def sample(self, code: Code, generator: Generator) -> Latents:
@@ -72,3 +73,44 @@ class FixedVariance(Posterior):
     @property
     def floor(self) -> float:
         return math.log(self.std) + 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedVariance(Posterior):
+    """``x = mean + exp(log_variance / 2) * noise``, both from the encoder: the usual VAE (SimFlow, Eq. 5)."""
+
+    moments: ClassVar[int] = 2
+
+    def split(self, code: Code) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, the latter held in [-30, 20]."""
+        mean, log_variance = wide(code).chunk(2, dim=1)
+        return mean, log_variance.clamp(-30.0, 20.0)
+
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        mean, log_variance = self.split(code)
+        return mean + torch.exp(0.5 * log_variance) * noise_like(mean, generator)
+
+    def entropy(self, code: Code) -> PerImage:
+        """Eq. 29 with the expectation taken: ``sum(log sigma + 1/2 log(2 pi e))``."""
+        _, log_variance = self.split(code)
+        return (0.5 * log_variance + HALF_LOG_TWO_PI_E).sum(dim=(1, 2, 3))
+
+    @property
+    def floor(self) -> None:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoNoise(Posterior):
+    """``x = mean``: no perturbation. Trained end to end it collapses (SimFlow, Table 6)."""
+
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        return wide(code)
+
+    def entropy(self, code: Code) -> PerImage:
+        """Zero by convention: a point has no density, so the ELBO of this posterior is not a bound."""
+        return torch.zeros(code.shape[0], device=code.device)
+
+    @property
+    def floor(self) -> None:
+        return None

@@ -22,7 +22,8 @@ class Autoencoder(nn.Module, ABC):
 
     - ``encode``: images ``(b, channels, height, width)`` in [-1, 1] -> code ``(b, m, h, w)``;
     - ``decode``: latents ``(b, c, h, w)`` -> images, unclamped;
-    - ``latent_shape``: ``(c, h, w)`` of one image of a given side.
+    - ``latent_shape``: ``(c, h, w)`` of one image of a given side;
+    - ``encoder_parts`` and ``decoder_parts``: the modules that learn as one and freeze as one.
     """
 
     @abstractmethod
@@ -40,6 +41,15 @@ class Autoencoder(nn.Module, ABC):
         Raises:
             ValueError: the side is not a multiple of the autoencoder's downsampling factor.
         """
+
+
+    @abstractmethod
+    def encoder_parts(self) -> tuple[nn.Module, ...]:
+        """The modules between image and code."""
+
+    @abstractmethod
+    def decoder_parts(self) -> tuple[nn.Module, ...]:
+        """The modules between latents and image."""
 
 
 def normalize_tokens(code: Code, channels: int) -> Code:

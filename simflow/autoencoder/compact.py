@@ -91,3 +91,9 @@ class CompactAutoencoder(Autoencoder):
             raise ValueError(f"an image side of {image_size} is not a multiple of {self.factor}")
         side = image_size // self.factor
         return self.config.latent_channels, side, side
+
+    def encoder_parts(self) -> tuple[nn.Module, ...]:
+        return (self.encoder,)
+
+    def decoder_parts(self) -> tuple[nn.Module, ...]:
+        return (self.decoder,)

@@ -1,0 +1,138 @@
+"""The two journeys. Read this file first.
+
+::
+
+    training / encoding                              generation
+    Images  b 3 H W                                  seeds -> noise
+      | autoencoder.encode                             | prior.inverse: block after block, token after token,
+    Code    b m h w                                    |   guided where a rule is given
+      | posterior.sample  (its entropy -> objective) Latents b c h w
+    Latents b c h w ----> autoencoder.decode           | refinement (a score step, or nothing)
+      | prior.energy      -> Images'                   | autoencoder.decode
+    Noise   b n d                                    Images
+
+A model is four choices: **autoencoder** (image <-> code), **posterior** (code -> latents), **prior** (latents <->
+noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, Eq. 19):
+``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]``.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Generator, Tensor, nn
+
+from simflow.autoencoder.compact import CompactConfig
+from simflow.autoencoder.kl import KLConfig
+from simflow.autoencoder.pixels import PixelsConfig
+from simflow.flow.guidance import Guidance
+from simflow.flow.score import Refinement
+from simflow.flow.stack import Flow, FlowConfig
+from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
+from simflow.shapes import NULL, Images, Labels, Latents
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a model must know of its data; found in the data, stored with the weights."""
+
+    image_size: int
+    """Side of the square images, in pixels."""
+    channels: int
+    """1 for gray, 3 for colour."""
+    class_names: tuple[str, ...]
+    """Names of the classes in the order of their labels; empty for an unconditional model."""
+
+    def labels_of(self, names: list[str]) -> list[int]:
+        """Labels of class names or numbers.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        by_name = {name: label for label, name in enumerate(self.class_names)}
+        by_name |= {str(label): label for label in range(len(self.class_names))}
+        for name in names:
+            if name not in by_name:
+                known = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
+                raise ValueError(f"there is no class {name!r}; the classes are {known}")
+        return [by_name[name] for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The choices of a model: one type a slot. A variant swaps a type, or changes a number."""
+
+    autoencoder: CompactConfig | KLConfig | PixelsConfig = field(default_factory=KLConfig)
+    """Image <-> code."""
+    posterior: FixedVariance | LearnedVariance | NoNoise = field(default_factory=FixedVariance)
+    """Code -> a distribution over latents."""
+    prior: FlowConfig = field(default_factory=FlowConfig)
+    """Latents <-> noise."""
+
+    def build(self, facts: Facts) -> "Model":
+        """The model for data of these facts, freshly initialised from torch's global generator."""
+        return Model(self, facts)
+
+
+class Model(nn.Module):
+    """Autoencoder, posterior and prior.
+
+    Raises:
+        ValueError: the image side does not fit the autoencoder or the patch.
+    """
+
+    def __init__(self, config: ModelConfig, facts: Facts) -> None:
+        super().__init__()
+        self.config, self.facts = config, facts
+        self.posterior = config.posterior
+        self.autoencoder = config.autoencoder.build(
+            image_channels=facts.channels, moments=config.posterior.moments
+        )
+        self.latent_shape = self.autoencoder.latent_shape(facts.image_size)
+        self.prior: Flow = config.prior.build(latent_shape=self.latent_shape, classes=len(facts.class_names))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    def encode(self, images: Images, generator: Generator) -> Latents:
+        """Images in [-1, 1] -> a draw of their latents."""
+        return self.posterior.sample(self.autoencoder.encode(images), generator)
+
+    def decode(self, latents: Latents) -> Images:
+        """Latents -> images, unclamped."""
+        return self.autoencoder.decode(latents)
+
+    def generate(
+        self,
+        noise: Tensor,
+        labels: Labels,
+        *,
+        guidance: Guidance | None = None,
+        refinement: Refinement | None = None,
+    ) -> Images:
+        """Noise ``(b, n, d)`` and labels -> images, unclamped.
+
+        Args:
+            noise: standard normal noise of ``prior.noise_shape``.
+            labels: ``(b,)``; :data:`~simflow.shapes.NULL` for "no class".
+            guidance: how conditional and unconditional predictions mix, or None.
+            refinement: a score step on the latents before decoding, or None.
+
+        Raises:
+            ValueError: a label is out of range, or guidance is asked of a model without classes.
+        """
+        self.check_labels(labels)
+        if guidance is not None and not self.facts.class_names:
+            raise ValueError("guidance needs classes, and this model was trained without any")
+        with torch.no_grad():
+            latents = self.prior.inverse(noise, labels, guidance)
+            if refinement is not None:
+                latents = refinement.refine(self.prior.log_prob, latents, labels)
+            return self.decode(latents)
+
+    def check_labels(self, labels: Labels) -> None:
+        """Refuses labels outside ``-1 .. classes - 1``."""
+        classes = len(self.facts.class_names)
+        if labels.numel() and (int(labels.max()) >= classes or int(labels.min()) < NULL):
+            raise ValueError(f"labels must lie in 0 .. {classes - 1} (or be {NULL} for no class)")
