@@ -1,0 +1,277 @@
+"""A run on disk: written whole or not at all, read back bit for bit, and readable without SimFlow.
+
+::
+
+    step-0012345/
+      model.safetensors       weights and buffers under the names of the state dict; so for every other module
+      ema.safetensors         the average, under the same names: what to sample from
+      optimizer.safetensors   moments and step counters: <optimizer>/<module>.<parameter>/<entry>
+      config.json             the settings of the run
+      state.json              step, images, EMA updates, versions of torch and simflow, git revision
+
+The folder is written under another name beside its place, flushed to the disk and renamed, so a folder named
+``step-...`` is always complete. Optimiser entries go by the parameter's name, not by its number, so adding a
+module to a run does not shuffle moments. There are no pickles: loading runs no code.
+
+Loading first reads and compares everything and only then changes the state, so a checkpoint that does not fit
+leaves it untouched. What does not fit is a ``ValueError`` of one sentence. Learning rate, betas and weight
+decay are settings and come from the config, never from the file.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from simflow.distributed import barrier, is_main
+from simflow.train.state import TrainState
+
+FORMAT = 1
+"""Number of the layout above; it grows when old readers could not read new files."""
+
+_NAME = re.compile(r"step-(\d{7,})")
+
+
+def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int | None = None) -> Path:
+    """Writes ``folder/step-NNNNNNN`` and deletes old checkpoints; collective, rank 0 writes.
+
+    Args:
+        folder: the run's ``checkpoints`` folder; made if need be.
+        config: the settings as :func:`simflow.settings.to_dict` gives them.
+        keep: how many checkpoints stay, this one and the newest others; None keeps all.
+
+    Raises:
+        ValueError: ``keep`` is less than 1.
+    """
+    if keep is not None and keep < 1:
+        raise ValueError(f"at least one checkpoint must be kept, not {keep}")
+    path = folder / f"step-{state.step:07d}"
+    if is_main():
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder, ".part-*")
+        part, old = folder / f".part-{path.name}", folder / f".old-{path.name}"
+        part.mkdir()
+        _write(part, state, config)
+        if path.exists():
+            _clear(folder, old.name)
+            path.rename(old)
+        part.rename(path)
+        _flush(folder)
+        _clear(folder, ".old-*")
+        others = [other for other in _complete(folder) if other != path]
+        for other in others[keep - 1 :] if keep is not None else []:
+            shutil.rmtree(other)
+    barrier()
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint with the highest step number among the complete ones in ``folder``, or None."""
+    return next(iter(_complete(folder)), None)
+
+
+def find(path: Path) -> Path:
+    """The checkpoint meant by a path: itself, or the latest in a run folder or a ``checkpoints`` folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if (path / "state.json").is_file():
+        return path
+    found = latest(path / "checkpoints") or latest(path)
+    if found is None:
+        raise ValueError(f"there is no checkpoint in '{path}'")
+    return found
+
+
+def load(path: Path, state: TrainState) -> None:
+    """Fills ``state`` from a checkpoint, in place, on whatever device its modules are.
+
+    Raises:
+        ValueError: the checkpoint is incomplete, damaged, or of a model with other settings; ``state`` is
+            then as it was.
+    """
+    record = _record(path)
+    weights = {name: load_weights(path, name) for name in state.modules}
+    average = load_weights(path, "ema")
+    for name, module in state.modules.items():
+        _compare(path / f"{name}.safetensors", weights[name], module.state_dict())
+    _compare(path / "ema.safetensors", average, state.ema.weights)
+    moments = _moments(path, state)
+    for name, module in state.modules.items():
+        module.load_state_dict(weights[name])
+    state.ema.load(average, record["ema_steps"])
+    for name, optimizer in state.optimizers.items():
+        _fill(optimizer, moments[name])
+    state.step, state.images_seen, state.extra = record["step"], record["images_seen"], record["extra"]
+
+
+def load_weights(path: Path, which: str = "ema") -> dict[str, Tensor]:
+    """The average (``"ema"``), the raw weights (``"model"``) or another module's weights, on the CPU.
+
+    Raises:
+        ValueError: the checkpoint has no such file, or it is damaged.
+    """
+    return _read_tensors(path / f"{which}.safetensors")
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The settings that the checkpoint's run had.
+
+    Raises:
+        ValueError: the file is missing or damaged.
+    """
+    return _read_json(path / "config.json")
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Complete checkpoints, the highest step first."""
+    paths = folder.iterdir() if folder.is_dir() else []
+    numbered = [(int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered, reverse=True) if (path / "state.json").is_file()]
+
+
+def _clear(folder: Path, pattern: str) -> None:
+    for leftover in folder.glob(pattern):
+        shutil.rmtree(leftover)
+
+
+def _write(folder: Path, state: TrainState, config: dict[str, Any]) -> None:
+    for name, module in state.modules.items():
+        _write_tensors(folder / f"{name}.safetensors", module.state_dict())
+    _write_tensors(folder / "ema.safetensors", state.ema.weights)
+    names = state.parameter_names()
+    entries = {
+        f"{optimizer_name}/{names[parameter]}/{entry}": value
+        for optimizer_name, optimizer in state.optimizers.items()
+        for parameter, values in optimizer.state.items()
+        for entry, value in values.items()
+    }
+    _write_tensors(folder / "optimizer.safetensors", entries)
+    record = {"format": FORMAT, "step": state.step, "images_seen": state.images_seen}
+    record |= {"ema_steps": state.ema.steps, "extra": state.extra} | _provenance()
+    _write_json(folder / "config.json", config)
+    _write_json(folder / "state.json", record)
+    _flush(folder)
+
+
+def _provenance() -> dict[str, Any]:
+    try:
+        version = metadata.version("simflow")
+    except metadata.PackageNotFoundError:
+        version = "not installed"
+    root, revision = Path(__file__).parents[2], None
+    if (root / ".git").exists() and shutil.which("git"):
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        revision = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    return {"torch": torch.__version__, "simflow": version, "git": revision}
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Every tensor as its own contiguous copy on the CPU, for safetensors refuses views and shared memory."""
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    save_file(copies, path, metadata={"format": "pt"})
+    _flush(path)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
+    """Makes the operating system write a file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"'{path}' is damaged or cut short: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"'{path}' is damaged or cut short: {error}") from error
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = _read_json(path / "state.json")
+    if record.get("format") != FORMAT:
+        found = record.get("format", "none")
+        raise ValueError(f"'{path}' has the checkpoint format {found}, and this SimFlow reads {FORMAT}")
+    return record
+
+
+def _compare(path: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:
+    """Refuses tensors whose names or shapes are not those of the model at hand."""
+    lacking, needless = [n for n in here if n not in there], [n for n in there if n not in here]
+    reshaped = [n for n in here if n in there and here[n].shape != there[n].shape]
+    if lacking:
+        raise _other_settings(path, f"it lacks {_some(lacking)}")
+    if needless:
+        raise _other_settings(path, f"it has {_some(needless)}, which the model here has not")
+    if reshaped:
+        shapes = f"{tuple(there[reshaped[0]].shape)} there and {tuple(here[reshaped[0]].shape)} here"
+        raise _other_settings(path, f"{reshaped[0]} is {shapes}")
+
+
+def _some(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+
+
+def _other_settings(path: Path, what: str) -> ValueError:
+    return ValueError(f"'{path}' was made by a model with other settings: {what}")
+
+
+def _moments(path: Path, state: TrainState) -> dict[str, dict[int, dict[str, Tensor]]]:
+    """Of each optimiser, the saved entries by the number that it gives to the parameter."""
+    file = path / "optimizer.safetensors"
+    names = state.parameter_names()
+    places: dict[str, tuple[str, int, Tensor]] = {}
+    for optimizer_name, optimizer in state.optimizers.items():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        for number, parameter in enumerate(parameters):
+            places[f"{optimizer_name}/{names[parameter]}"] = optimizer_name, number, parameter
+    moments: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in state.optimizers}
+    for key, value in _read_tensors(file).items():
+        place, _, entry = key.rpartition("/")
+        if place not in places:
+            raise _other_settings(file, f"it has {key}, which is not trained here")
+        optimizer_name, number, parameter = places[place]
+        if value.ndim and value.shape != parameter.shape:
+            shapes = f"{tuple(value.shape)} there and {tuple(parameter.shape)} here"
+            raise _other_settings(file, f"{key} is {shapes}")
+        moments[optimizer_name].setdefault(number, {})[entry] = _laid_out_like(parameter, value)
+    return moments
+
+
+def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
+    """``value`` with the strides of its parameter: fused kernels walk both through memory side by side."""
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.ndim else value
+
+
+def _fill(optimizer: Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
