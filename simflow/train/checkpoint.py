@@ -81,6 +81,15 @@ def latest(folder: Path) -> Path | None:
     return next(iter(_complete(folder)), None)
 
 
+def step_of(path: Path) -> int:
+    """The number of optimiser steps behind a checkpoint, read from its name.
+
+    >>> step_of(Path("checkpoints/step-0012345"))
+    12345
+    """
+    return int(path.name.removeprefix("step-"))
+
+
 def find(path: Path) -> Path:
     """The checkpoint meant by a path: itself, or the latest in a run folder or a ``checkpoints`` folder.
 

@@ -1,0 +1,167 @@
+"""The folder of a run, and what happens when a command finds one that is already there.
+
+::
+
+    runs/00000-name/
+      config.json      the settings, written at the start
+      log.txt          what was said, with times
+      metrics.jsonl    one JSON object a line, every few steps
+      samples/         pictures made on the way
+      checkpoints/     step-0012345/ ..., see simflow.train.checkpoint
+
+A new run takes the next number. A folder named by the user is used as it is: if it holds a checkpoint, the run
+goes on from the latest one, and lines of metrics that the interrupted run wrote after that checkpoint are cut,
+for those steps will be done again.
+"""
+
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simflow.distributed import gather_objects, is_main
+from simflow.settings import differences
+from simflow.train import checkpoint
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The settings."""
+        return self.path / "config.json"
+
+    @property
+    def log(self) -> Path:
+        """What was said."""
+        return self.path / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """Losses over time."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures made on the way."""
+        return self.path / "samples"
+
+    @property
+    def checkpoints(self) -> Path:
+        """States to go on from."""
+        return self.path / "checkpoints"
+
+
+def new_run(out_root: Path, name: str) -> RunFolder:
+    """Makes ``out_root/NNNNN-name`` with the next free number; collective.
+
+    Raises:
+        ValueError: the name has other characters than letters, digits, dot, dash and underscore.
+    """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"a run's name may hold letters, digits, dots, dashes and underscores, not '{name}'")
+    made = None
+    if is_main():
+        out_root.mkdir(parents=True, exist_ok=True)
+        taken = [
+            int(match[0]) for path in out_root.iterdir() if (match := re.match(r"\d{5,}(?=-)", path.name))
+        ]
+        made = out_root / f"{max(taken, default=-1) + 1:05d}-{name}"
+        made.mkdir()
+    path = gather_objects(made)[0]
+    assert path is not None
+    return RunFolder(path)
+
+
+def open_or_resume(
+    path: Path, config: dict[str, Any], *, may_differ: Sequence[str] = ()
+) -> tuple[RunFolder, Path | None]:
+    """Readies a run's folder, and finds the checkpoint to go on from; collective.
+
+    Args:
+        config: the settings as :func:`simflow.settings.to_dict` gives them; written to ``config.json``.
+        may_differ: dotted paths whose change does not hinder a resume, such as ``"train.stages"``.
+
+    Returns:
+        the folder, and its latest checkpoint or None if there is nothing to resume.
+
+    Raises:
+        ValueError: the folder belongs to something else, or its checkpoints were made with other settings.
+    """
+    run = RunFolder(path)
+    problem = gather_objects(_problem(run, config, may_differ) if is_main() else None)[0]
+    if problem is not None:
+        raise ValueError(problem)
+    resumed = checkpoint.latest(run.checkpoints)
+    if is_main():
+        for folder in (run.samples, run.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True)
+        _replace(run.config, json.dumps(config, indent=2) + "\n")
+        if run.metrics.exists():
+            _replace(
+                run.metrics, _lines_until(run.metrics, 0 if resumed is None else checkpoint.step_of(resumed))
+            )
+    return run, gather_objects(resumed)[0]
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Appends what the logger ``simflow`` says (from INFO up) to a file while the block lasts; rank 0 only."""
+    if not is_main():
+        yield
+        return
+    logger, handler = logging.getLogger("simflow"), logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()
+
+
+def _problem(run: RunFolder, config: dict[str, Any], may_differ: Sequence[str]) -> str | None:
+    if not run.path.exists():
+        return None
+    if not run.path.is_dir():
+        return f"'{run.path}' is a file, not a run folder"
+    if not run.config.is_file():
+        return f"'{run.path}' is not empty and not a run folder" if any(run.path.iterdir()) else None
+    if checkpoint.latest(run.checkpoints) is None:
+        return None
+    changed = [
+        name
+        for name in differences(checkpoint.load_config(run.path), config)
+        if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
+    ]
+    return (
+        f"the run folder '{run.path}' was made with other settings: {', '.join(changed)}" if changed else None
+    )
+
+
+def _lines_until(metrics: Path, step: int) -> str:
+    """The lines up to a step; a half-written last line and what follows it are dropped."""
+    kept = []
+    for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    return "".join(kept)
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".part-{path.name}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
