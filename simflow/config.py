@@ -1,0 +1,65 @@
+"""A run's configuration: the root of the tree of choices, and nothing else.
+
+A recipe (:mod:`simflow.recipes`) is a function that gives a whole :class:`RunConfig`; YAML and flags change numbers
+or swap parts of it (:mod:`simflow.settings`); it is saved with every checkpoint, beside the facts of the data.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from simflow import settings
+from simflow.data.config import DataConfig
+from simflow.model import Facts, Model, ModelConfig
+from simflow.objective import ObjectiveConfig
+from simflow.sample import SampleConfig
+from simflow.train.loop import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that a user chooses about a run."""
+
+    name: str
+    """Name of the recipe, and of the run folder."""
+    data: DataConfig
+    """Where the images are and how they are prepared."""
+    classes: int | None = None
+    """Number of classes where it is known before the data are (parameter counts, dry runs); the data decide."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Autoencoder, posterior and prior."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """The loss and who learns from what."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """Optimisation, lengths, saving."""
+    sample: SampleConfig = field(default_factory=SampleConfig)
+    """Sampling unless told otherwise."""
+
+    def expected_facts(self) -> Facts:
+        """The facts of the data as far as the configuration knows them."""
+        return Facts(
+            image_size=self.data.image_size,
+            channels=self.data.channels,
+            class_names=tuple(str(label) for label in range(self.classes or 0)),
+        )
+
+
+def to_record(config: RunConfig, facts: Facts) -> dict[str, Any]:
+    """What is written beside the weights: choices and facts, JSON-able."""
+    return {"config": settings.to_dict(config), "facts": settings.to_dict(facts)}
+
+
+def from_record(record: dict[str, Any]) -> tuple[RunConfig, Facts]:
+    """The inverse of :func:`to_record`.
+
+    Raises:
+        ValueError: this is not such a record.
+    """
+    if not {"config", "facts"} <= record.keys():
+        raise ValueError("this configuration was not written by simflow: it lacks 'config' or 'facts'")
+    return settings.from_dict(RunConfig, record["config"]), settings.from_dict(Facts, record["facts"])
+
+
+def build(record: dict[str, Any]) -> tuple[RunConfig, Model]:
+    """The configuration and the (untrained) model that a record describes."""
+    config, facts = from_record(record)
+    return config, config.model.build(facts)

@@ -1,0 +1,85 @@
+"""Seeds -> noise -> images, in batches, streamed.
+
+Image *i* is a function of its own seed, its label and the model: it is the same whatever the batch size or the
+number of processes, up to float rounding. This file knows nothing of files or progress bars.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+
+from simflow.flow.guidance import GaussianProduct, LogScale
+from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.model import Model
+from simflow.pixels import Bytes, to_uint8
+from simflow.seeding import noise_for_seeds
+from simflow.shapes import Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """How a model is sampled unless a user says otherwise."""
+
+    guidance: GaussianProduct | LogScale | None = field(default_factory=GaussianProduct)
+    """How conditional and unconditional predictions mix, or none."""
+    refinement: GuidedScoreStep | ScoreDenoise | None = None
+    """A score step on the sampled latents before they are decoded, or none."""
+    temperature: float = 1.0
+    """Standard deviation of the noise; 1 samples the model."""
+    batch: int = 100
+    """Images sampled at once, on each process."""
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"the sampling batch must be at least 1, not {self.batch}")
+        if self.temperature <= 0:
+            raise ValueError(f"the temperature must be positive, not {self.temperature}")
+
+
+class Samples(NamedTuple):
+    """Some of the images asked for, in the order of their seeds."""
+
+    seeds: list[int]
+    labels: Labels
+    images: Bytes
+    """uint8 ``(b, channels, height, width)`` on the CPU."""
+
+
+def balanced_labels(number: int, classes: int) -> list[int]:
+    """``0, 1, …, classes - 1, 0, 1, …``: as many of each class as can be; NULL (-1) without classes.
+
+    >>> balanced_labels(5, 3), balanced_labels(2, 0)
+    ([0, 1, 2, 0, 1], [-1, -1])
+    """
+    return [i % classes if classes else -1 for i in range(number)]
+
+
+def sample(model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Iterator[Samples]:
+    """Samples one image for each seed and label, a batch at a time.
+
+    Args:
+        model: with the weights to sample from (usually the average).
+        seeds: one for each image, any whole numbers.
+        labels: one for each seed; -1 for "no class".
+        config: guidance, refinement, temperature and batch size.
+
+    Raises:
+        ValueError: seeds and labels differ in number, or a label is out of range.
+    """
+    if len(seeds) != len(labels):
+        raise ValueError(f"{len(seeds)} seeds and {len(labels)} labels: each image needs one of both")
+    pairs = iter(zip(seeds, labels, strict=True))
+    while chunk := list(islice(pairs, config.batch)):
+        own = [seed for seed, _ in chunk]
+        wanted = torch.tensor([label for _, label in chunk])
+        noise = config.temperature * noise_for_seeds(own, model.prior.noise_shape)
+        images = model.generate(
+            noise.to(model.device),
+            wanted.to(model.device),
+            guidance=config.guidance if model.facts.class_names else None,
+            refinement=config.refinement,
+        )
+        yield Samples(own, wanted, to_uint8(images.float()).cpu())

@@ -1,0 +1,214 @@
+"""The training loop: data in, steps, and what must happen between them.
+
+The loop knows when things happen (reading losses back, sampling, saving, stopping) and nothing of what they are:
+metrics go to callbacks, pictures are made by one, evaluation is one. Everything random is a function of
+(seed, rank, step), so stopping and going on is the same as never having stopped.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from simflow import distributed
+from simflow.data.images import ImageSet
+from simflow.data.loader import batches
+from simflow.objective import Objective
+from simflow.seeding import generator
+from simflow.train import checkpoint
+from simflow.train.callbacks import Callback, Stopper
+from simflow.train.ema import EmaConfig
+from simflow.train.metrics import StepMetrics
+from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set_learning_rate, total_steps
+from simflow.train.state import TrainState
+from simflow.train.step import Stepped, autocast_for, train_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a run trains. The defaults are SimFlow's (appendix B)."""
+
+    seed: int = 0
+    """Seed of the weights, the order of the data and all noise."""
+    batch: int = 256
+    """Images a step, over all processes."""
+    microbatch: int | None = None
+    """Most images in one forward pass of one process; larger batches accumulate gradients. None: no limit."""
+    stages: tuple[StageConfig, ...] = (StageConfig(steps=400_000),)
+    """Stretches of steps with a learning-rate schedule each; the schedule restarts, the moments go on."""
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    """AdamW and gradient clipping."""
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    """The average of the weights, which is what is sampled."""
+    dtype: Literal["fp32", "bf16"] = "fp32"
+    """bf16: matrix products and convolutions under autocast; affine maps, log-determinants and losses stay fp32."""
+    compile: bool = False
+    """torch.compile the objective: slow to start, faster where steps are many."""
+    log_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+    sample_every: int | None = None
+    """Steps between sample grids during training; None for none."""
+    save_every: int | None = 1000
+    """Steps between checkpoints; the last step is always saved. None: only the last."""
+    keep: int | None = 2
+    """Newest checkpoints to keep; None keeps all."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
+        if not self.stages:
+            raise ValueError("train.stages must hold at least one stage")
+
+
+def begin(objective: Objective, config: TrainConfig) -> TrainState:
+    """The state of a run before its first step."""
+    return TrainState(
+        modules={"model": objective.model},
+        optimizers={"model": config.optimizer.build(objective)},
+        ema=config.ema.build(objective.model),
+    )
+
+
+def train(
+    objective: Objective,
+    state: TrainState,
+    images: ImageSet,
+    config: TrainConfig,
+    *,
+    flip: bool,
+    folder: Path,
+    saved_config: dict[str, Any],
+    callbacks: Sequence[Callback] = (),
+    on_sample: Callable[[int], None] | None = None,
+) -> bool:
+    """Trains from ``state.step`` to the end of the stages, or until told to stop; saves either way.
+
+    Args:
+        objective: on its device.
+        state: fresh (:func:`begin`) or filled from a checkpoint.
+        images: the training set.
+        config: how to train.
+        flip: mirror half of the images.
+        folder: where checkpoints go.
+        saved_config: what to write beside the weights, JSON-able.
+        callbacks: receive metrics every ``log_every`` steps.
+        on_sample: called with the step every ``sample_every`` steps, the averaged weights in the model.
+
+    Returns:
+        True if the run is finished, False if it was stopped by a signal.
+    """
+    rank, world = distributed.rank(), distributed.world()
+    device, steps = objective.model.device, total_steps(config.stages)
+    wrapped = wrap(objective, config, world)
+    autocast = autocast_for(config.dtype, device)
+    clock = Clock(state)
+    stream = batches(
+        images,
+        batch=config.batch,
+        seed=config.seed,
+        start_step=state.step,
+        rank=rank,
+        world=world,
+        flip=flip,
+        pin=device.type == "cuda",
+    )
+    pending: Stepped | None = None
+    objective.train()
+    with Stopper() as stopper:
+        while state.step < steps and not stopper.stopped:
+            batch = next(stream)
+            rate = learning_rate(config.stages, config.optimizer.lr, state.step)
+            set_learning_rate(state.optimizers["model"], rate)
+            pending = train_step(
+                state,
+                wrapped,
+                batch.images.to(device, non_blocking=True),
+                batch.labels.to(device, non_blocking=True),
+                microbatch=config.microbatch or config.batch,
+                clip=config.optimizer.clip,
+                generator=generator(config.seed, "train", rank, state.step, device=device),
+                autocast=autocast,
+            )
+            state.images_seen += config.batch
+            if due(state.step, config.log_every, steps):
+                metrics = clock.read(pending, rate)
+                for callback in callbacks:
+                    callback.on_step(metrics)
+            if on_sample is not None and due(state.step, config.sample_every, None):
+                with state.ema.applied(objective.model):
+                    objective.eval()
+                    on_sample(state.step)
+                objective.train()
+            if due(state.step, config.save_every, steps):
+                clock.note()
+                save(folder, state, saved_config, config, callbacks)
+        stream.close()
+        finished = state.step >= steps
+        if not finished:
+            clock.note()
+            save(folder, state, saved_config, config, callbacks)
+    for callback in callbacks:
+        callback.on_end()
+    return finished
+
+
+def wrap(objective: Objective, config: TrainConfig, world: int) -> Any:
+    """The objective inside the shells that compile it and average its gradients over processes."""
+    shell: Any = torch.compile(objective) if config.compile else objective
+    return DistributedDataParallel(shell) if world > 1 else shell
+
+
+def due(step: int, every: int | None, last: int | None) -> bool:
+    """Whether something that happens every so many steps, and at the last, happens after ``step`` steps."""
+    return step == last or (every is not None and step % every == 0)
+
+
+def save(
+    folder: Path,
+    state: TrainState,
+    saved_config: dict[str, Any],
+    config: TrainConfig,
+    callbacks: Sequence[Callback],
+) -> None:
+    """Writes a checkpoint and tells the callbacks."""
+    path = checkpoint.save(folder, state, saved_config, keep=config.keep)
+    for callback in callbacks:
+        callback.on_checkpoint(path)
+
+
+class Clock:
+    """Seconds and images since the run began, over interruptions; reads losses back when asked."""
+
+    def __init__(self, state: TrainState) -> None:
+        self.state = state
+        self.before = float(state.extra.get("seconds", 0.0))
+        self.began = self.last = time.monotonic()
+        self.images = state.images_seen
+
+    def note(self) -> None:
+        """Writes the seconds so far into the state, for the checkpoint."""
+        self.state.extra["seconds"] = self.before + time.monotonic() - self.began
+
+    def read(self, stepped: Stepped, rate: float) -> StepMetrics:
+        """The metrics of a step as plain numbers, averaged over processes; waits for the device."""
+        names = list(stepped.losses)
+        values = torch.stack([stepped.losses[name].float() for name in names])
+        losses: Tensor = distributed.mean_over_ranks(values)
+        now = time.monotonic()
+        speed = (self.state.images_seen - self.images) / max(now - self.last, 1e-9)
+        self.last, self.images = now, self.state.images_seen
+        return StepMetrics(
+            step=self.state.step,
+            images=self.state.images_seen,
+            seconds=self.before + now - self.began,
+            images_per_second=speed,
+            lr=rate,
+            losses=dict(zip(names, losses.tolist(), strict=True)),
+            grad_norm=float(stepped.grad_norm),
+        )
