@@ -9,9 +9,9 @@
       samples/         pictures made on the way
       checkpoints/     step-0012345/ ..., see simflow.train.checkpoint
 
-A new run takes the next number. A folder named by the user is used as it is: if it holds a checkpoint, the run
-goes on from the latest one, and lines of metrics that the interrupted run wrote after that checkpoint are cut,
-for those steps will be done again.
+A new run takes the next number. A folder named by the user is used as it is: if it holds a checkpoint, the
+run goes on from the latest one, and lines of metrics that the interrupted run wrote after that checkpoint are
+cut, for those steps will be done again.
 """
 
 import json
@@ -107,15 +107,14 @@ def open_or_resume(
             folder.mkdir(parents=True, exist_ok=True)
         _replace(run.config, json.dumps(config, indent=2) + "\n")
         if run.metrics.exists():
-            _replace(
-                run.metrics, _lines_until(run.metrics, 0 if resumed is None else checkpoint.step_of(resumed))
-            )
+            step = 0 if resumed is None else checkpoint.step_of(resumed)
+            _replace(run.metrics, _lines_until(run.metrics, step))
     return run, gather_objects(resumed)[0]
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Appends what the logger ``simflow`` says (from INFO up) to a file while the block lasts; rank 0 only."""
+    """Appends what the logger ``simflow`` says (from INFO up) to a file for the block; rank 0 only."""
     if not is_main():
         yield
         return

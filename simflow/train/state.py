@@ -34,6 +34,9 @@ class TrainState:
 
     def __post_init__(self) -> None:
         assert "model" in self.modules, "the module that the average follows is called 'model'"
+        names = self.parameter_names()
+        trained = (p for o in self.optimizers.values() for group in o.param_groups for p in group["params"])
+        assert all(p in names for p in trained), "an optimiser moves parameters that no module here holds"
         assert not {"ema", "optimizer"} & self.modules.keys(), "these names are taken in a checkpoint"
 
     @property

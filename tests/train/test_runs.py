@@ -1,4 +1,4 @@
-"""Run folders are numbered, resumed from the latest checkpoint, and refused when they belong to another run."""
+"""Run folders are numbered, resumed from the latest checkpoint, and refused to another run."""
 
 import json
 import logging

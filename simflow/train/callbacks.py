@@ -1,0 +1,144 @@
+"""Who listens to a training run: the contract, the metrics file, the collapse monitor and the stop request.
+
+The loop reads losses back from the device every few steps and hands them to its callbacks as floats, on
+every rank. A callback that writes or talks does so on rank 0 only; one that computes together (sampling,
+evaluation) runs everywhere. What is shown on a terminal is in :mod:`simflow.train.progress`, experiment
+trackers in :mod:`simflow.train.trackers`.
+"""
+
+import json
+import logging
+import math
+import signal
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from simflow.distributed import gather_objects, is_main
+from simflow.train.metrics import StepMetrics
+
+logger = logging.getLogger("simflow")
+
+
+class Callback(Protocol):
+    """To write one: a class with these three methods; no base class is needed."""
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Called every ``log_every`` steps and after the last."""
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Called when a checkpoint stands complete at ``path``."""
+
+    def on_end(self) -> None:
+        """Called once when the run is over, finished or stopped."""
+
+
+class MetricsFile:
+    """Appends one JSON object a line; a line is on its way to the disk before the next step.
+
+    Keys: the fields of :class:`~simflow.train.metrics.StepMetrics`, and each loss as ``loss/<name>``. Numbers
+    that JSON lacks (infinite, not a number) are written as null.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("a", encoding="utf-8", buffering=1) if is_main() else None
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Writes one line."""
+        if self.file is not None:
+            numbers = {name: value if math.isfinite(value) else None for name, value in flat(metrics).items()}
+            self.file.write(json.dumps(numbers) + "\n")
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Nothing to do."""
+
+    def on_end(self) -> None:
+        """Closes the file."""
+        if self.file is not None:
+            self.file.close()
+
+
+class CollapseMonitor:
+    """Warns when the prior's loss comes close to its floor: the latents then carry nothing of the images.
+
+    With ``x = mu + std * noise`` no prior can reach a mean loss below ``log(std) + 0.5`` nats a dimension
+    (without the constant ``log(2 pi) / 2``), the entropy of the noise; only latents without information get
+    there. The loss is smoothed over calls. The warning is given once, and again only after a recovery to
+    twice the margin.
+
+    Args:
+        floor: the least possible value of the term; None where there is none, which disables the monitor.
+        margin: how near is too near, in nats a dimension.
+        term: the name of the prior's loss.
+        smoothing: share of the old mean kept at each call, in [0, 1).
+    """
+
+    def __init__(
+        self, floor: float | None, *, margin: float = 0.05, term: str = "prior", smoothing: float = 0.9
+    ) -> None:
+        self.floor, self.margin, self.term, self.smoothing = floor, margin, term, smoothing
+        self.mean: float | None = None
+        self.warned = False
+
+    def on_step(self, metrics: StepMetrics) -> None:
+        """Follows the loss and warns through the logger ``simflow``."""
+        loss = metrics.losses[self.term]
+        if self.floor is None or not math.isfinite(loss):
+            return
+        self.mean = loss if self.mean is None else self.smoothing * self.mean + (1 - self.smoothing) * loss
+        distance = self.mean - self.floor
+        if distance < self.margin and not self.warned:
+            self.warned = True
+            if is_main():
+                place = f"within {self.margin:g} of its floor {self.floor:.3f}"
+                what = "where latents say nothing of their images (collapse)"
+                cure = "give the reconstruction more weight"
+                sentence = f"the {self.term} loss {self.mean:.3f} is {place}, {what}: {cure}"
+                logger.warning("step %d: %s", metrics.step, sentence)
+        elif distance > 2 * self.margin:
+            self.warned = False
+
+    def on_checkpoint(self, path: Path) -> None:
+        """Nothing to do."""
+
+    def on_end(self) -> None:
+        """Nothing to do."""
+
+
+class Stopper:
+    """Turns the first Ctrl-C or SIGTERM into a request, ``stopped``; the second stops at once.
+
+    ``with Stopper() as stopper:`` installs the handlers (main thread only); the old ones are back at its end.
+    """
+
+    def __init__(self) -> None:
+        self.stopped = False
+        self._before: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> "Stopper":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def agreed(self) -> bool:
+        """Whether any rank was asked to stop; collective, so all ranks must ask at the same step."""
+        return any(gather_objects(self.stopped))
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        logger.warning("stopping: the run is saved first; press Ctrl-C again to stop at once")
+
+
+def flat(metrics: StepMetrics) -> dict[str, int | float]:
+    """The metrics as one level of names and numbers, each loss as ``loss/<name>``."""
+    numbers = dict(vars(metrics))
+    losses = numbers.pop("losses")
+    return numbers | {f"loss/{name}": value for name, value in losses.items()}
