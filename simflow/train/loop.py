@@ -1,7 +1,7 @@
 """The training loop: data in, steps, and what must happen between them.
 
-The loop knows when things happen (reading losses back, sampling, saving, stopping) and nothing of what they are:
-metrics go to callbacks, pictures are made by one, evaluation is one. Everything random is a function of
+The loop knows when things happen (reading losses back, sampling, saving, stopping) and nothing of what they
+are: metrics go to callbacks, pictures are made by one, evaluation is one. Everything random is a function of
 (seed, rank, step), so stopping and going on is the same as never having stopped.
 """
 
@@ -46,7 +46,8 @@ class TrainConfig:
     ema: EmaConfig = field(default_factory=EmaConfig)
     """The average of the weights, which is what is sampled."""
     dtype: Literal["fp32", "bf16"] = "fp32"
-    """bf16: matrix products and convolutions under autocast; affine maps, log-determinants and losses stay fp32."""
+    """bf16: matrix products and convolutions under autocast; affine maps, log-determinants and losses stay in
+    fp32."""
     compile: bool = False
     """torch.compile the objective: slow to start, faster where steps are many."""
     log_every: int = 10
@@ -118,44 +119,49 @@ def train(
         flip=flip,
         pin=device.type == "cuda",
     )
-    pending: Stepped | None = None
+    skipped = torch.zeros((), device=device)
     objective.train()
-    with Stopper() as stopper:
-        while state.step < steps and not stopper.stopped:
-            batch = next(stream)
-            rate = learning_rate(config.stages, config.optimizer.lr, state.step)
-            set_learning_rate(state.optimizers["model"], rate)
-            pending = train_step(
-                state,
-                wrapped,
-                batch.images.to(device, non_blocking=True),
-                batch.labels.to(device, non_blocking=True),
-                microbatch=config.microbatch or config.batch,
-                clip=config.optimizer.clip,
-                generator=generator(config.seed, "train", rank, state.step, device=device),
-                autocast=autocast,
-            )
-            state.images_seen += config.batch
-            if due(state.step, config.log_every, steps):
-                metrics = clock.read(pending, rate)
-                for callback in callbacks:
-                    callback.on_step(metrics)
-            if on_sample is not None and due(state.step, config.sample_every, None):
-                with state.ema.applied(objective.model):
-                    objective.eval()
-                    on_sample(state.step)
-                objective.train()
-            if due(state.step, config.save_every, steps):
-                clock.note()
-                save(folder, state, saved_config, config, callbacks)
+    try:
+        with Stopper() as stopper:
+            stop = False
+            while state.step < steps and not stop:
+                batch = next(stream)
+                rate = learning_rate(config.stages, config.optimizer.lr, state.step)
+                set_learning_rate(state.optimizers["model"], rate)
+                stepped = train_step(
+                    state,
+                    wrapped,
+                    batch.images.to(device, non_blocking=True),
+                    batch.labels.to(device, non_blocking=True),
+                    microbatch=config.microbatch or config.batch,
+                    clip=config.optimizer.clip,
+                    generator=generator(config.seed, "train", rank, state.step, device=device),
+                    autocast=autocast,
+                )
+                state.images_seen += config.batch
+                skipped += stepped.skipped
+                if due(state.step, config.log_every, steps):
+                    metrics = clock.read(stepped, rate, skipped)
+                    for callback in callbacks:
+                        callback.on_step(metrics)
+                if on_sample is not None and due(state.step, config.sample_every, None):
+                    with state.ema.applied(objective.model):
+                        objective.eval()
+                        on_sample(state.step)
+                    objective.train()
+                # Ranks must stop at the same step, and asking costs a message: only where losses are read.
+                if world == 1 or due(state.step, config.log_every, steps):
+                    stop = stopper.agreed()
+                if stop or due(state.step, config.save_every, steps):
+                    clock.note()
+                    path = checkpoint.save(folder, state, saved_config, keep=config.keep)
+                    for callback in callbacks:
+                        callback.on_checkpoint(path)
+    finally:
         stream.close()
-        finished = state.step >= steps
-        if not finished:
-            clock.note()
-            save(folder, state, saved_config, config, callbacks)
-    for callback in callbacks:
-        callback.on_end()
-    return finished
+        for callback in callbacks:
+            callback.on_end()
+    return state.step >= steps
 
 
 def wrap(objective: Objective, config: TrainConfig, world: int) -> Any:
@@ -167,19 +173,6 @@ def wrap(objective: Objective, config: TrainConfig, world: int) -> Any:
 def due(step: int, every: int | None, last: int | None) -> bool:
     """Whether something that happens every so many steps, and at the last, happens after ``step`` steps."""
     return step == last or (every is not None and step % every == 0)
-
-
-def save(
-    folder: Path,
-    state: TrainState,
-    saved_config: dict[str, Any],
-    config: TrainConfig,
-    callbacks: Sequence[Callback],
-) -> None:
-    """Writes a checkpoint and tells the callbacks."""
-    path = checkpoint.save(folder, state, saved_config, keep=config.keep)
-    for callback in callbacks:
-        callback.on_checkpoint(path)
 
 
 class Clock:
@@ -195,7 +188,7 @@ class Clock:
         """Writes the seconds so far into the state, for the checkpoint."""
         self.state.extra["seconds"] = self.before + time.monotonic() - self.began
 
-    def read(self, stepped: Stepped, rate: float) -> StepMetrics:
+    def read(self, stepped: Stepped, rate: float, skipped: Tensor) -> StepMetrics:
         """The metrics of a step as plain numbers, averaged over processes; waits for the device."""
         names = list(stepped.losses)
         values = torch.stack([stepped.losses[name].float() for name in names])
@@ -211,4 +204,5 @@ class Clock:
             lr=rate,
             losses=dict(zip(names, losses.tolist(), strict=True)),
             grad_norm=float(stepped.grad_norm),
+            skipped=int(skipped),
         )

@@ -1,8 +1,8 @@
 """One optimisation step: gradients of the global batch, clipping, AdamW, average.
 
-A global batch larger than what fits is walked in pieces (``microbatch``) whose gradients are averaged. All noise
-of a step comes from one generator made of (seed, rank, step), so a resumed run draws what the uninterrupted one
-would have drawn.
+A global batch larger than what fits is walked in pieces (``microbatch``) whose gradients are averaged. All
+noise of a step comes from one generator made of (seed, rank, step), so a resumed run draws what the
+uninterrupted one would have drawn.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from simflow.objective import Losses, Objective
@@ -72,10 +72,5 @@ def unsynced(wrapped: Wrapped) -> AbstractContextManager:
 
 
 def autocast_for(dtype: str, device: torch.device) -> AbstractContextManager:
-    """bf16 autocast for ``"bf16"``; nothing for ``"fp32"``. Affine maps and losses stay in float32 by themselves."""
+    """bf16 autocast for ``"bf16"``, nothing for ``"fp32"``; affine maps and losses stay in float32."""
     return torch.autocast(device.type, torch.bfloat16) if dtype == "bf16" else nullcontext()
-
-
-def place(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module on a device, with convolution weights in the layout that device likes."""
-    return module.to(device, memory_format=torch.channels_last) if device.type == "cuda" else module.to(device)
