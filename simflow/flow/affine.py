@@ -1,8 +1,9 @@
 """The elementwise step of every flow here: ``z = (x - shift) * exp(-log_scale)`` (SimFlow, Eq. 23).
 
-A transformer gives two numbers for every number of a token, the log-scale first and then the shift; this file
-turns them into an :class:`Affine` and says how an affine map acts, is undone and changes volume. It does not
-know where the parameters come from. All of it runs in float32 or wider, also under autocast.
+A transformer gives two numbers for every number of a token, the log-scale first and then the shift (or the shift
+alone, where volume is preserved); this file turns them into an :class:`Affine` and says how an affine map acts, is
+undone and changes volume. It does not know where the parameters come from. All of it runs in float32 or wider, also
+under autocast.
 """
 
 from typing import Literal, NamedTuple
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 from simflow.shapes import LogDet, Tokens
 
-Scale = Literal["exp", "softplus"]
+Scale = Literal["exp", "softplus", "none"]
 SOFTPLUS_ONE = 0.541324854612918
 """``log(e - 1)``: softplus of it is one, so an untrained softplus scale is the identity."""
 LARGEST = 15.0
@@ -38,17 +39,25 @@ class Affine(NamedTuple):
         return -self.log_scale.sum(dim=(1, 2))
 
 
+def outputs_for(channels: int, scale: Scale) -> int:
+    """How many outputs a network owes to a token of ``channels`` numbers."""
+    return channels if scale == "none" else 2 * channels
+
+
 def from_outputs(outputs: Tokens, *, scale: Scale, clip: float | None) -> Affine:
-    """Network outputs ``(b, n, 2 d)`` -> :class:`Affine`.
+    """Network outputs ``(b, n, 2 d)``, or ``(b, n, d)`` without a scale -> :class:`Affine`.
 
     Args:
         outputs: log-scale first, then shift (TarFlow's order); already in the dtype of the tokens.
         scale: ``"exp"``: the first half is the log-scale. ``"softplus"``: the scale is
-            ``softplus(a + 0.5413)`` (STARFlow), its logarithm is taken stably.
-        clip: soft limit ``c * tanh(. / c)`` on both halves (STARFlow uses 4), or None.
+            ``softplus(a + 0.5413)`` (STARFlow), its logarithm is taken stably. ``"none"``: the outputs are
+            shifts, the scale is one (TarFlow's volume-preserving variant).
+        clip: soft limit ``c * tanh(. / c)`` on all outputs (STARFlow uses 4), or None.
     """
     if clip is not None:
         outputs = clip * torch.tanh(outputs / clip)
+    if scale == "none":
+        return Affine(shift=outputs, log_scale=torch.zeros_like(outputs))
     raw, shift = outputs.chunk(2, dim=-1)
     log_scale = raw if scale == "exp" else torch.log(F.softplus(raw + SOFTPLUS_ONE))
     return Affine(shift=shift, log_scale=log_scale.clamp(-LARGEST, LARGEST))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from simflow.flow.affine import Affine
-from simflow.flow.block import Block
+from simflow.flow.block import Block, Condition
 from simflow.flow.guidance import Guidance
 from simflow.flow.order import reorder
 from simflow.shapes import NULL, Labels, Tokens
@@ -32,12 +32,9 @@ def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> 
     """
     batch, tokens, _ = z.shape
     z = reorder(z, block.order)
-    if guidance is not None:
-        labels = torch.cat([labels, torch.full_like(labels, NULL)])
-    condition = block.condition(labels)
-    cache = block.transformer.cache(
-        batch=len(labels), tokens=tokens, dtype=cache_dtype(block, z), device=z.device
-    )
+    condition = block.condition(labels) if guidance is None else doubled(block, labels, guidance)
+    rows = batch if guidance is None else 2 * batch
+    cache = block.cache(batch=rows, dtype=cache_dtype(block, z), device=z.device)
     x = torch.empty_like(z)
 
     def affine_after(token: Tokens, position: int) -> Affine:
@@ -46,7 +43,9 @@ def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> 
         affine, _ = block.next_affine(twice, condition, position=position, cache=cache)
         if guidance is None:
             return affine
-        conditional, unconditional = (Affine(*pair) for pair in zip(*(p.chunk(2) for p in affine), strict=True))
+        conditional, unconditional = (
+            Affine(*pair) for pair in zip(*(p.chunk(2) for p in affine), strict=True)
+        )
         index = position + (block.start is None)
         return guidance.combine(conditional, unconditional, position=index, tokens=tokens)
 
@@ -60,6 +59,15 @@ def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> 
             x[:, i : i + 1] = affine_after(before, i).inverse(z[:, i : i + 1])
             before = x[:, i : i + 1]
     return reorder(x, block.order)
+
+
+def doubled(block: Block, labels: Labels, guidance: Guidance) -> Condition:
+    """The condition of the batch twice: under its labels, then under none at the temperature of the guidance."""
+    temperature = None
+    if guidance.temperature != 1:
+        temperature = torch.ones(2 * len(labels), device=labels.device)
+        temperature[len(labels) :] = guidance.temperature
+    return block.condition(torch.cat([labels, torch.full_like(labels, NULL)]), temperature)
 
 
 def cache_dtype(block: Block, z: Tensor) -> torch.dtype:

@@ -9,6 +9,9 @@ Two rules that must not be mixed:
   before it, and ``p_c^(1+w) p_u^(-w)`` is again Gaussian. It holds for the deep block, whose output is the
   noise itself: for another block a token's law is not Gaussian.
 - :class:`LogScale` (TarFlow) extrapolates shift and *log*-scale linearly, in every block.
+
+What is steered away from is the model without its class. A model without classes can still be guided, away from
+itself with attention logits divided by a temperature other than one (TarFlow).
 """
 
 from dataclasses import dataclass
@@ -27,6 +30,11 @@ class GaussianProduct:
     """Strength ``w``; 0 is the conditional model."""
     blocks: Literal["deep", "all"] = "deep"
     """Guide the deep block (STARFlow), or all of them, where the rule is only a heuristic."""
+    temperature: float = 1.0
+    """Attention temperature of the unconditional pass; other than 1, it guides models without classes too."""
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
@@ -47,6 +55,12 @@ class LogScale:
     """Which parameters are guided."""
     annealed: bool = False
     """Grow the strength along the tokens, from ``w / (n - 1)`` to ``w`` (TarFlow's FID runs)."""
+    temperature: float = 1.0
+    """Attention temperature of the unconditional pass; other than 1 (TarFlow suggests 0.5 or 1.5), it guides
+    models without classes too."""
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature)
 
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
@@ -59,6 +73,17 @@ class LogScale:
 
 
 Guidance = GaussianProduct | LogScale
+
+
+def needs_classes(guidance: Guidance) -> bool:
+    """Whether only a model with classes can be guided so."""
+    return guidance.temperature == 1
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuses a temperature that cannot divide."""
+    if temperature <= 0:
+        raise ValueError(f"the attention temperature of guidance must be positive, not {temperature}")
 
 
 def gaussian_product(conditional: Affine, unconditional: Affine, weight: float) -> Affine:

@@ -11,13 +11,14 @@ from torch import Tensor
 Order = Literal["raster", "reversed"]
 
 
-def alternating(blocks: int) -> tuple[Order, ...]:
-    """Raster, reversed, raster, …: the first block data -> noise walks in raster order.
+def alternating(blocks: int, first: Order = "raster") -> tuple[Order, ...]:
+    """Raster, reversed, raster, …, beginning with the block next to the data.
 
-    >>> alternating(3)
-    ('raster', 'reversed', 'raster')
+    >>> alternating(3), alternating(2, "reversed")
+    (('raster', 'reversed', 'raster'), ('reversed', 'raster'))
     """
-    return tuple("raster" if index % 2 == 0 else "reversed" for index in range(blocks))
+    second: Order = "reversed" if first == "raster" else "raster"
+    return tuple(first if index % 2 == 0 else second for index in range(blocks))
 
 
 def reorder(tokens: Tensor, order: Order) -> Tensor:

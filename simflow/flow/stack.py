@@ -4,19 +4,22 @@ TarFlow, STARFlow and SimFlow are this chain with different blocks. ``depths`` l
 the order data -> noise: equal numbers make a TarFlow, a long last entry makes the deep-shallow STARFlow, whose
 deep block is the last towards noise and so the first when sampling.
 
-``log p(x) = log N(z; 0, 1) + sum of the blocks' log_det`` (SimFlow, Eq. 21 and 25).
+``log p(x) = log N(z; 0, 1) + sum of the blocks' log_det`` (SimFlow, Eq. 21 and 25). The last link of the chain is
+the base (:mod:`simflow.flow.base`): nothing, unless the noise has a fitted variance.
 """
 
 import math
 from dataclasses import dataclass, field
+from typing import Literal, cast
 
 import torch
 from torch import Generator, nn
 
+from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import Block, BlockConfig
 from simflow.flow.decode import undo
 from simflow.flow.guidance import Guidance
-from simflow.flow.order import alternating
+from simflow.flow.order import Order, alternating
 from simflow.nn.tokens import to_latents, to_tokens
 from simflow.prior import Align, Energy, Prior
 from simflow.shapes import Labels, Latents, LogDet, PerImage, Tokens
@@ -30,8 +33,14 @@ class FlowConfig:
     """Side of the square of latent positions that makes one token."""
     depths: tuple[int, ...] = (2, 2, 2, 2, 2, 2)
     """Layers of each block, data -> noise; the last entry is the deep block."""
+    first: Order = "raster"
+    """Order of the first block, data -> noise; the others alternate."""
+    labelled: Literal["all", "deep"] = "all"
+    """Which blocks see the label: all, or the deep one only (STARFlow from text)."""
     block: BlockConfig = field(default_factory=BlockConfig)
     """What all blocks share."""
+    base: StandardNormal | FittedNormal = field(default_factory=StandardNormal)
+    """What the noise is; fitted where the blocks preserve volume."""
 
     def build(self, *, latent_shape: tuple[int, int, int], classes: int) -> "Flow":
         """The flow for latents of ``latent_shape = (c, h, w)`` and ``classes`` classes (0: unconditional)."""
@@ -51,26 +60,36 @@ class Flow(Prior):
         if h % config.patch or w % config.patch:
             raise ValueError(f"a patch of {config.patch} does not divide latents of {h} x {w}")
         self.patch, self.latent_shape, self.classes = config.patch, latent_shape, classes
-        tokens, channels = h * w // config.patch**2, c * config.patch**2
-        self.noise_shape = (tokens, channels)
+        grid, channels = (h // config.patch, w // config.patch), c * config.patch**2
+        self.noise_shape = (grid[0] * grid[1], channels)
         self.hidden_width = config.block.width
+        number = len(config.depths)
+        seen = [classes if config.labelled == "all" or i == number - 1 else 0 for i in range(number)]
         self.blocks = nn.ModuleList(
-            Block(config.block, layers=layers, channels=channels, tokens=tokens, classes=classes, order=order)
-            for layers, order in zip(config.depths, alternating(len(config.depths)), strict=True)
+            Block(config.block, layers=layers, channels=channels, grid=grid, classes=known, order=order)
+            for layers, known, order in zip(
+                config.depths, seen, alternating(number, config.first), strict=True
+            )
         )
+        self.base = config.base.build(self.noise_shape)
+
+    def chain(self) -> list[Block]:
+        """The blocks, data -> noise."""
+        return cast("list[Block]", list(self.blocks))
 
     def forward(self, latents: Latents, labels: Labels) -> tuple[Tokens, LogDet]:
         """Latents ``(b, c, h, w)`` -> noise ``(b, n, d)`` and ``log |det dz/dx|`` ``(b,)``."""
-        z, log_det, _ = self.walk(latents, labels, None)
-        return z, log_det
+        u, log_det, _ = self.walk(latents, labels, None)
+        z, change = self.base(u)
+        return z, log_det + change
 
     def walk(
         self, latents: Latents, labels: Labels, align: Align | None
     ) -> tuple[Tokens, LogDet, Tokens | None]:
-        """:meth:`forward`, and the hidden tokens that ``align`` names, in raster order."""
+        """:meth:`forward` as far as the base, and the hidden tokens that ``align`` names, in raster order."""
         x = to_tokens(latents, self.patch)
         log_det, hidden = x.new_zeros(x.shape[0]), None
-        for number, block in enumerate(self.blocks, start=1):
+        for number, block in enumerate(self.chain(), start=1):
             keep = align.layer if align is not None and align.block == number else None
             x, change, kept = block(x, block.condition(labels), keep=keep)
             log_det = log_det + change
@@ -80,9 +99,14 @@ class Flow(Prior):
     def energy(
         self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
     ) -> Energy:
-        """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws nothing."""
-        z, log_det, hidden = self.walk(latents, labels, align)
-        return Energy(0.5 * z.square().sum(dim=(1, 2)) - log_det, hidden)
+        """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws nothing.
+
+        A fitted base learns here, in training mode; the energy takes its variance for one, as TarFlow does.
+        """
+        u, log_det, hidden = self.walk(latents, labels, align)
+        if self.training:
+            self.base.observe(u)
+        return Energy(0.5 * u.square().sum(dim=(1, 2)) - log_det, hidden)
 
     def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
         """``log p(latents | labels)`` in nats ``(b,)``, all constants included."""
@@ -92,8 +116,15 @@ class Flow(Prior):
     @torch.no_grad()
     def inverse(self, z: Tokens, labels: Labels, guidance: Guidance | None = None) -> Latents:
         """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, exactly; guided where a rule is given."""
-        for index, block in reversed(list(enumerate(self.blocks))):
+        return self.trajectory(z, labels, guidance)[-1]
+
+    @torch.no_grad()
+    def trajectory(self, z: Tokens, labels: Labels, guidance: Guidance | None = None) -> list[Latents]:
+        """Noise laid out as latents, then what each undone block makes of it; the last are the latents."""
+        states, x = [z], self.base.inverse(z)
+        for index, block in reversed(list(enumerate(self.chain()))):
             deep = index == len(self.blocks) - 1
             rule = guidance if guidance is not None and guidance.guides(deep=deep) else None
-            z = undo(block, z, labels, rule)
-        return to_latents(z, self.patch, self.latent_shape)
+            x = undo(block, x, labels, rule)
+            states.append(x)
+        return [to_latents(state, self.patch, self.latent_shape) for state in states]

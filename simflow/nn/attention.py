@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simflow.nn.cache import KeyValues
+from simflow.nn.rotary import Rotation, rotate
 from simflow.shapes import Tokens
 
 
@@ -32,16 +33,24 @@ class Attention(nn.Module):
         past: KeyValues | None = None,
         position: int = 0,
         temperature: Tensor | None = None,
+        rotation: Rotation | None = None,
     ) -> Tokens:
-        """Tokens ``(b, n, d)`` at ``position ..`` -> tokens; with ``past``, they see what it holds before them."""
+        """Tokens ``(b, n, d)`` at ``position ..`` -> tokens; with ``past``, they see what it holds before them.
+
+        ``rotation`` holds the angles of these tokens, where positions are rotary.
+        """
         q, k, v = rearrange(self.qkv(x), "b n (three h e) -> three b h n e", three=3, h=self.heads)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
         if temperature is not None:
             q = q / temperature.to(q.dtype)[:, None, None, None]
         if past is None:
             out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         else:
             k, v = past.write(position, k, v)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=window_mask(q, k) if q.shape[2] > 1 else None)
+            out = F.scaled_dot_product_attention(
+                q, k, v, attn_mask=window_mask(q, k) if q.shape[2] > 1 else None
+            )
         return self.proj(rearrange(out, "b h n e -> b n (h e)"))
 
 

@@ -1,6 +1,7 @@
-"""Labels and numbers as vectors."""
+"""Labels, positions and numbers as vectors."""
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -9,6 +10,18 @@ from torch import Tensor, nn
 from simflow.shapes import Labels
 
 NullClass = Literal["row", "mean"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionTable:
+    """A learned vector for every position, added to the token that stands there."""
+
+    std: float = 0.01
+    """Standard deviation at initialisation."""
+
+    def build(self, tokens: int, width: int) -> nn.Parameter:
+        """The table ``(tokens, width)``."""
+        return nn.Parameter(torch.randn(tokens, width) * self.std)
 
 
 class ClassEmbedding(nn.Module):
@@ -34,6 +47,8 @@ class ClassEmbedding(nn.Module):
 def sinusoids(times: Tensor, width: int, *, longest: float = 10_000.0) -> Tensor:
     """Sines and cosines ``(b, width)`` of times ``(b,)`` at geometrically spaced frequencies."""
     half = width // 2
-    frequencies = torch.exp(-math.log(longest) * torch.arange(half, device=times.device, dtype=times.dtype) / half)
+    frequencies = torch.exp(
+        -math.log(longest) * torch.arange(half, device=times.device, dtype=times.dtype) / half
+    )
     angles = times[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)

@@ -1,16 +1,17 @@
 """A stack of pre-norm transformer layers, conditioned by a vector or by nothing.
 
-Two conditionings, one layer:
+Two kinds of layer:
 
 - ``"adaln"``: adaLN-Zero (DiT, SiT). A vector gives every layer a shift, a scale and a gate for attention and
   for the MLP; the gates begin at zero, so every layer begins as the identity. LayerNorms have no parameters.
-- ``"added"``: nothing but affine LayerNorms; whoever embeds the tokens adds the class vector (TarFlow).
+- ``"added"`` and ``"prefix"``: nothing but affine LayerNorms; whoever embeds the tokens adds the class vector to
+  each (TarFlow), or sets it before them as a token (STARFlow).
 
 The modulation depends on the vector alone, not on the tokens, so a sampler computes it once for all steps.
 The stack knows nothing of images, flows or guidance.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from simflow.nn.attention import Attention
 from simflow.nn.cache import Cache, KeyValues
+from simflow.nn.rotary import Rotation
 from simflow.shapes import Tokens
 
-Conditioning = Literal["adaln", "added"]
+Conditioning = Literal["adaln", "added", "prefix"]
 
 
 class Modulation(NamedTuple):
@@ -68,7 +70,8 @@ class AdaLNLayer(nn.Module):
         self.mlp = Mlp(width=width, ratio=ratio)
         self.modulator = Modulator(width=width, parts=6)
 
-    def condition(self, vector: Tensor) -> tuple[Modulation, Modulation]:
+    def condition(self, vector: Tensor | None) -> tuple[Modulation, Modulation]:
+        assert vector is not None, "adaLN without a vector"
         parts = self.modulator(vector)
         return Modulation(*parts[:3]), Modulation(*parts[3:])
 
@@ -79,10 +82,11 @@ class AdaLNLayer(nn.Module):
         past: KeyValues | None,
         position: int,
         temperature: Tensor | None,
+        rotation: Rotation | None,
     ) -> Tokens:
         for_attention, for_mlp = modulation
         h = modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_attention.shift, for_attention.scale)
-        h = self.attention(h, past=past, position=position, temperature=temperature)
+        h = self.attention(h, past=past, position=position, temperature=temperature, rotation=rotation)
         x = torch.addcmul(x, for_attention.gate, h)
         h = self.mlp(modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_mlp.shift, for_mlp.scale))
         return torch.addcmul(x, for_mlp.gate, h)
@@ -98,7 +102,7 @@ class PlainLayer(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = Mlp(width=width, ratio=ratio)
 
-    def condition(self, vector: Tensor) -> None:
+    def condition(self, vector: Tensor | None) -> None:
         return None
 
     def forward(
@@ -108,8 +112,10 @@ class PlainLayer(nn.Module):
         past: KeyValues | None,
         position: int,
         temperature: Tensor | None,
+        rotation: Rotation | None,
     ) -> Tokens:
-        x = x + self.attention(self.norm_attention(x), past=past, position=position, temperature=temperature)
+        h = self.norm_attention(x)
+        x = x + self.attention(h, past=past, position=position, temperature=temperature, rotation=rotation)
         return x + self.mlp(self.norm_mlp(x))
 
 
@@ -120,7 +126,7 @@ class Transformer(nn.Module):
         width: numbers in a token.
         heads: attention heads; must divide the width.
         layers: depth.
-        conditioning: ``"adaln"`` or ``"added"``.
+        conditioning: ``"adaln"``, ``"added"`` or ``"prefix"``.
         causal: token i sees tokens up to i (True) or all (False).
         ratio: width of the MLP over the width.
         checkpointing: recompute layers in the backward pass instead of keeping their activations.
@@ -144,9 +150,13 @@ class Transformer(nn.Module):
             kind(width=width, heads=heads, ratio=ratio, causal=causal) for _ in range(layers)
         )
 
-    def condition(self, vector: Tensor) -> list:
-        """What the layers need of the vector ``(b, d)``: one entry a layer, computed once for all tokens."""
-        return [layer.condition(vector) for layer in self.layers]
+    def condition(self, vector: Tensor | None) -> list:
+        """What the layers need of the vector ``(b, d)``: one entry a layer, computed once for all tokens.
+
+        Only ``"adaln"`` layers look at it.
+        """
+        layers = cast("list[AdaLNLayer | PlainLayer]", list(self.layers))
+        return [layer.condition(vector) for layer in layers]
 
     def cache(self, *, batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> Cache:
         """An empty cache for ``batch`` sequences of up to ``tokens`` tokens."""
@@ -168,17 +178,25 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         position: int = 0,
         temperature: Tensor | None = None,
+        rotation: Rotation | None = None,
         keep: int | None = None,
     ) -> tuple[Tokens, Tokens | None]:
-        """Tokens -> tokens, and the tokens after layer ``keep`` (1-based) if one is named."""
+        """Tokens at ``position ..`` -> tokens, and the tokens after layer ``keep`` (1-based) if one is named.
+
+        ``rotation`` holds the angles of all positions, where they are rotary.
+        """
         kept = None
+        if rotation is not None:
+            rotation = rotation.window(position, x.shape[1])
         for number, (layer, modulation) in enumerate(zip(self.layers, modulations, strict=True), start=1):
             if cache is not None:
-                x = layer(x, modulation, cache.layers[number - 1], position, temperature)
+                x = layer(x, modulation, cache.layers[number - 1], position, temperature, rotation)
             elif self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, modulation, None, position, temperature, use_reentrant=False)
+                x = checkpoint(
+                    layer, x, modulation, None, position, temperature, rotation, use_reentrant=False
+                )
             else:
-                x = layer(x, modulation, None, position, temperature)
+                x = layer(x, modulation, None, position, temperature, rotation)
             if number == keep:
                 kept = x
         return x, kept

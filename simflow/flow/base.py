@@ -1,0 +1,95 @@
+"""The base distribution: what the noise at the end of a chain of blocks is.
+
+A base turns the chain's outputs ``u`` into standard normal noise ``z``, so whoever samples always begins with the
+same noise, and ``log p(x) = log N(z; 0, 1) + log_det`` holds for every flow:
+
+- :class:`StandardNormal`: ``u`` is the noise. Blocks that scale need nothing else.
+- :class:`FittedNormal`: ``z = u / std``, one standard deviation for each number of each token. Volume-preserving
+  blocks (TarFlow's variant with shifts only) cannot make all numbers alike in spread, so the base must learn it.
+
+The fit follows TarFlow: training minimises ``u^2 / 2`` as if the variance were one, and the variance is a running
+mean of ``u^2`` over batches, beside the gradient.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from simflow.shapes import LogDet, Tokens
+
+
+class Base(nn.Module, ABC):
+    """Chain outputs <-> standard normal noise.
+
+    To write one: a frozen keyword-only config with ``build(noise_shape)`` and a class with the three methods.
+    """
+
+    @abstractmethod
+    def forward(self, u: Tokens) -> tuple[Tokens, LogDet]:
+        """Chain outputs ``(b, n, d)`` -> standard normal noise, and ``log |det dz/du|`` ``(b,)``."""
+
+    @abstractmethod
+    def inverse(self, z: Tokens) -> Tokens:
+        """Standard normal noise -> chain outputs."""
+
+    @abstractmethod
+    def observe(self, u: Tokens) -> None:
+        """Sees a batch of training outputs, to fit what is not learned by gradient."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardNormal:
+    """Independent numbers of mean zero and variance one."""
+
+    def build(self, noise_shape: tuple[int, int]) -> Base:
+        """The base for noise of ``(tokens, channels)``."""
+        return Unchanged()
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedNormal:
+    """Independent numbers of mean zero, each with its own variance fitted in training (TarFlow without scales)."""
+
+    rate: float = 0.1
+    """Weight of a new batch in the running mean of squares. Each process sees its own batches."""
+
+    def build(self, noise_shape: tuple[int, int]) -> Base:
+        """The base for noise of ``(tokens, channels)``, with variance one at first."""
+        return Scaled(noise_shape, rate=self.rate)
+
+
+class Unchanged(Base):
+    """``z = u``."""
+
+    def forward(self, u: Tokens) -> tuple[Tokens, LogDet]:
+        return u, u.new_zeros(u.shape[0])
+
+    def inverse(self, z: Tokens) -> Tokens:
+        return z
+
+    def observe(self, u: Tokens) -> None:
+        pass
+
+
+class Scaled(Base):
+    """``z = u / std`` with the running variance, ``(tokens, channels)``."""
+
+    variance: torch.Tensor
+
+    def __init__(self, noise_shape: tuple[int, int], *, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("variance", torch.ones(noise_shape))
+
+    def forward(self, u: Tokens) -> tuple[Tokens, LogDet]:
+        log_det = -0.5 * torch.log(self.variance).sum()
+        return u * torch.rsqrt(self.variance), log_det.expand(u.shape[0])
+
+    def inverse(self, z: Tokens) -> Tokens:
+        return z * torch.sqrt(self.variance)
+
+    @torch.no_grad()
+    def observe(self, u: Tokens) -> None:
+        self.variance.lerp_(u.square().mean(dim=0), self.rate)
