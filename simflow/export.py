@@ -1,0 +1,194 @@
+"""Pictures and files made of byte images: contact sheets, PNG folders, npz archives.
+
+Everything here takes uint8 ``(b, channels, height, width)`` with 1 (gray) or 3 (RGB) channels, as
+:func:`simflow.pixels.to_uint8` makes them, and alters no byte of it: enlarging repeats pixels. Every file is
+written under a temporary name and then renamed, so a file that is there is whole.
+
+This file does not know how images are made, nor does it convert from [-1, 1].
+"""
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from simflow.pixels import Bytes
+from simflow.shapes import Labels
+
+PAPER = 255
+"""The gray of gaps, margins and empty places: white."""
+
+Row = UInt8[Tensor, "_ channels height width"]
+"""Any number of images of one size."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.
+
+    After an error the temporary file is removed and ``path`` is as it was.
+    """
+    part = path.with_name(f".part-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def grid(images: Bytes, columns: int, *, scale: int = 1, gap: int = 1) -> Image.Image:
+    """A contact sheet, row after row; places left over in the last row are white.
+
+    Args:
+        images: at least one.
+        columns: images in a row.
+        scale: every pixel becomes a square of this side.
+        gap: white pixels between neighbours, after scaling.
+
+    Returns:
+        a picture in mode ``L`` (1 channel) or ``RGB`` (3 channels).
+
+    Raises:
+        ValueError: there are no images, or a number is too small.
+    """
+    if len(images) == 0:
+        raise ValueError("a picture needs at least one image")
+    if columns < 1 or scale < 1 or gap < 0:
+        raise ValueError(
+            f"columns and scale must be at least 1 and gap at least 0, not {columns}, {scale} and {gap}"
+        )
+    rows = -(-len(images) // columns)
+    large = repeat(images.cpu(), "b c h w -> b (h s1) (w s2) c", s1=scale, s2=scale)
+    _, height, width, channels = large.shape
+    sheet = torch.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), PAPER, dtype=torch.uint8
+    )
+    for place, image in enumerate(large):
+        top, left = place // columns * (height + gap), place % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return _picture(sheet.numpy())
+
+
+def pairs_grid(
+    originals: Bytes, reconstructions: Bytes, *, columns: int = 10, scale: int = 1, gap: int = 2
+) -> Image.Image:
+    """A contact sheet of pairs: each original with its reconstruction right below it, without a gap.
+
+    Raises:
+        ValueError: as :func:`grid`.
+    """
+    return grid(torch.cat([originals, reconstructions], dim=2), columns, scale=scale, gap=gap)
+
+
+def labelled_grid(rows: Mapping[str, Row], *, scale: int = 1, gap: int = 1) -> Image.Image:
+    """One row of images for each caption, in the mapping's order, the captions at the left.
+
+    Args:
+        rows: caption -> images ``(any number, channels, height, width)``, all of one size.
+        scale: every pixel becomes a square of this side.
+        gap: white pixels between neighbours, after scaling.
+
+    Raises:
+        ValueError: as :func:`grid`.
+    """
+    if not rows:
+        raise ValueError("a picture needs at least one row of images")
+    columns = max(len(images) for images in rows.values())
+    strips = [grid(images, columns, scale=scale, gap=gap) for images in rows.values()]
+    font = ImageFont.load_default(size=min(max(strips[0].height * 0.33, 10), 24))
+    boxes = [font.getbbox(caption) for caption in rows]
+    margin = round(max(right for _, _, right, _ in boxes)) + 12
+    pitch = max(strips[0].height, *(round(bottom) for _, _, _, bottom in boxes)) + gap
+    sheet = Image.new(strips[0].mode, (margin + strips[0].width, pitch * len(rows) - gap), _white(strips[0]))
+    pen = ImageDraw.Draw(sheet)
+    for row, (caption, strip) in enumerate(zip(rows, strips, strict=True)):
+        top, middle = row * pitch, row * pitch + (pitch - gap) // 2
+        sheet.paste(strip, (margin, top + (pitch - gap - strip.height) // 2))
+        pen.text((margin - 8, middle), caption, fill=0, font=font, anchor="rm")
+    return sheet
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Writes a PNG file."""
+    with replacing(path) as part:
+        picture.save(part, format="PNG")
+
+
+def save_png_folder(
+    batches: Iterable[Bytes],
+    labels: Sequence[int],
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    class_names: Sequence[str] = (),
+) -> None:
+    """One PNG an image, named by its seed (``000123.png``), and ``labels.csv`` with ``file,seed,label,class``.
+
+    Batches are written as they come, so a stream of any length fits in memory. ``labels.csv`` is written
+    last: a folder that has it is complete. The class is empty where the label is ``NULL`` or has no name.
+
+    Args:
+        batches: images, in the order of ``labels`` and ``seeds``.
+        labels: one an image.
+        seeds: one an image, each a different one.
+        folder: made if it is not there; files of the same names are replaced.
+        class_names: names of the labels ``0, 1, ...``.
+
+    Raises:
+        ValueError: the numbers of images, labels and seeds differ, or a seed occurs twice.
+    """
+    if len(labels) != len(seeds) or len(set(seeds)) != len(seeds):
+        raise ValueError(f"{len(labels)} labels need as many different seeds, not {len(set(seeds))}")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{seed:06d}.png" for seed in seeds]
+    written = 0
+    for batch in batches:
+        if written + len(batch) > len(names):
+            raise ValueError(f"there are more images than the {len(names)} seeds")
+        for image in rearrange(batch.cpu(), "b c h w -> b h w c").numpy():
+            save_picture(_picture(image), folder / names[written])
+            written += 1
+    if written != len(names):
+        raise ValueError(f"there are {written} images but {len(names)} seeds")
+    table = io.StringIO()
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(("file", "seed", "label", "class"))
+    for name, seed, label in zip(names, seeds, labels, strict=True):
+        lines.writerow((name, seed, label, class_names[label] if 0 <= label < len(class_names) else ""))
+    with replacing(folder / "labels.csv") as part:
+        part.write_text(table.getvalue(), encoding="utf-8")
+
+
+def save_npz(path: Path, images: Bytes, labels: Labels) -> None:
+    """The archive that guided-diffusion's evaluator reads: ``arr_0`` uint8 NHWC, ``arr_1`` int64 labels.
+
+    That evaluator knows RGB only, so the one channel of gray images is written three times.
+
+    Raises:
+        ValueError: the name does not end in ``.npz``.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"the name of an npz archive must end in .npz, and {path.name} does not")
+    colour = images.cpu().expand(-1, 3, -1, -1)
+    pixels = rearrange(colour, "b c h w -> b h w c").contiguous().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part, part.open("wb") as file:
+        np.savez(file, arr_0=pixels, arr_1=labels.cpu().to(torch.int64).numpy())
+
+
+def _picture(pixels: np.ndarray) -> Image.Image:
+    """``(height, width, 1 or 3)`` -> a picture in mode ``L`` or ``RGB``."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def _white(picture: Image.Image) -> int | tuple[int, int, int]:
+    return PAPER if picture.mode == "L" else (PAPER, PAPER, PAPER)
