@@ -1,0 +1,63 @@
+"""What a user chooses about the data: where it is, how a picture becomes a square, which files may be bad."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Choices about one image set.
+
+    Raises:
+        ValueError: if a field is out of range.
+    """
+
+    path: str
+    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, an idx file or folder, or
+    ``embedded:fashion-mnist`` (6 000 training images) or
+    ``embedded:fashion-mnist-heldout`` (1 000 images never to be trained on)."""
+
+    split: str | None = "train"
+    """Which of train, validation or test. A set that is not divided has only ``train``, which is all of it.
+    None takes all splits together."""
+
+    image_size: int
+    """Height and width in pixels of the images handed out."""
+
+    channels: int = 3
+    """3 for RGB, 1 for gray; pictures of the other kind are converted."""
+
+    fit: Literal["crop", "pad"] = "crop"
+    """``crop``: the centre square, resized. ``pad``: centred on a black canvas, never resized."""
+
+    background: tuple[int, int, int] = (255, 255, 255)
+    """The colour behind transparent pixels, each 0 to 255."""
+
+    flip: bool = True
+    """Mirror half of the training images left to right. Turn it off for letters and digits."""
+
+    corrupt: Literal["skip", "stop"] = "skip"
+    """``skip``: leave unreadable images out and name them. ``stop``: refuse the set, naming the first."""
+
+    cache_gib: float = 4.0
+    """Decoded images are kept in memory if all of them fit in this many GiB (in each process), and decoded
+    again whenever they are needed if not."""
+
+    workers: int = 4
+    """Threads that decode."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be at least 1 pixel, not {self.image_size}.")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (gray) or 3 (RGB), not {self.channels}.")
+        if self.fit not in ("crop", "pad"):
+            raise ValueError(f"fit must be 'crop' or 'pad', not {self.fit!r}.")
+        if self.corrupt not in ("skip", "stop"):
+            raise ValueError(f"corrupt must be 'skip' or 'stop', not {self.corrupt!r}.")
+        if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
+            raise ValueError(f"background must be three numbers from 0 to 255, not {self.background}.")
+        if self.cache_gib < 0:
+            raise ValueError(f"cache_gib must not be negative, but it is {self.cache_gib}.")
+        if self.workers < 1:
+            raise ValueError(f"workers must be at least 1 thread, not {self.workers}.")

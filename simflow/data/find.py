@@ -1,0 +1,73 @@
+"""From a path to a :class:`~simflow.data.source.Source`: which format is it?
+
+The images that come with the package are a folder of idx files like any other, ``embedded/`` beside this
+file: 6 000 of Fashion-MNIST's training images as its train split and 1 000 of its test images, never to be
+trained on, as its test split.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from simflow.data import idx
+from simflow.data.archive import PACKED_TAR, TAR, ZIP, list_archive
+from simflow.data.folder import list_folder
+from simflow.data.layout import arrange
+from simflow.data.npz import read_npz
+from simflow.data.source import Source
+from simflow.data.splits import choose_splits
+
+EMBEDDED = Path(__file__).parent / "embedded"
+PREFIX = "embedded:"
+FASHION = PREFIX + "fashion-mnist"
+HELD_OUT = PREFIX + "fashion-mnist-heldout"
+
+
+def find(path: str, *, split: str | None) -> Source:
+    """Lists the images of ``path``, in any of the formats of :class:`~simflow.data.config.DataConfig`.
+
+    Raises:
+        ValueError: if nothing is there, if it is of no known format, if it is damaged, or if it has no such
+        split.
+    """
+    if path.startswith(PREFIX):
+        return _embedded(path, split=split)
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return _folder(place, split=split)
+    if not place.is_file():
+        raise ValueError(f"There is nothing at {path}.")
+    if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
+        return arrange(list_archive(place), split=split, where=path)
+    if place.suffix.lower() == ".npz":
+        choose_splits((), split, where=path)
+        return read_npz(place)
+    if idx.is_idx(place):
+        return _name_fashion(idx.read_file(place, split=split), folder=place.parent)
+    raise ValueError(
+        f"{path} is no known kind of image set; give a folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, "
+        "or an idx file of images."
+    )
+
+
+def _folder(place: Path, *, split: str | None) -> Source:
+    if idx.image_files(place):
+        return _name_fashion(idx.read_folder(place, split=split), folder=place)
+    return arrange(list_folder(place), split=split, where=str(place))
+
+
+def _embedded(path: str, *, split: str | None) -> Source:
+    if path == FASHION:
+        return idx.read_folder(EMBEDDED, split=split)
+    if path == HELD_OUT:
+        choose_splits((), split, where=path)
+        return idx.read_folder(EMBEDDED, split="test")
+    raise ValueError(f"There is no {path}; the embedded sets are {FASHION} and {HELD_OUT}.")
+
+
+def _name_fashion(source: Source, *, folder: Path) -> Source:
+    """Fashion-MNIST comes without class names, so a folder called so borrows those of the embedded subset."""
+    unnamed = source.class_names == tuple(str(label) for label in range(10))
+    if not (unnamed and "fashion-mnist" in folder.resolve().name.lower()):
+        return source
+    names = (EMBEDDED / "classes.txt").read_text(encoding="utf-8").split()
+    return replace(source, class_names=tuple(names))

@@ -1,0 +1,83 @@
+"""A set of images of one size, with their classes: what training and evaluation are given.
+
+images = load(DataConfig(path="photos", image_size=64))
+images.images([0, 1])  ->  uint8 (2, 3, 64, 64)
+images.labels[[0, 1]]  ->  int64 (2,)
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from simflow.data.config import DataConfig
+from simflow.data.find import find
+from simflow.data.source import Source
+from simflow.data.store import OnDemand, Packed, Progress, Store
+from simflow.pixels import Bytes
+
+GIB = 2**30
+
+
+class ImageSet:
+    """``len()`` images of ``(channels, image_size, image_size)``; made by :func:`load`."""
+
+    def __init__(self, source: Source, store: Store, config: DataConfig) -> None:
+        self._names = source.names
+        self._store = store
+        unreadable = set(store.unreadable())
+        readable = [row for row in range(len(source.names)) if row not in unreadable]
+        self._rows = torch.tensor(readable, dtype=torch.int64)
+        self.labels: Int[Tensor, " n"] = torch.from_numpy(source.labels)[self._rows]
+        """The class of each image, int64; ``NULL`` throughout if the set has no classes."""
+        self.class_names = source.class_names
+        """One name a class; empty if the set has no classes."""
+        self.channels = config.channels
+        self.image_size = config.image_size
+        self.fingerprint = _fingerprint(source, config)
+        """16 hexadecimal digits that tell image sets apart: names, classes, and file sizes or checksums of
+        the listed images, and how they are fitted; not where they lie, nor which of them are unreadable."""
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Names of images left out as unreadable. A set too large for memory learns of them as it is read,
+        and replaces each by another of its class."""
+        return tuple(self._names[row] for row in self._store.unreadable())
+
+    def images(self, indices: Int[Tensor, " b"] | Sequence[int]) -> Bytes:
+        """Images of these indices (``0 .. len - 1``), uint8 ``(b, channels, image_size, image_size)``."""
+        return self._store.images(self._rows[torch.as_tensor(indices, dtype=torch.int64)])
+
+
+def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet:
+    """Lists the images of ``config.path`` and, if they fit in ``config.cache_gib``, decodes them all.
+
+    Raises:
+        ValueError: if there is no such set, split or readable image, if an image is unreadable and
+            ``config.corrupt`` is ``stop``, or if one is larger than the canvas of ``pad``.
+    """
+    source = find(config.path, split=config.split)
+    needed = len(source.names) * config.channels * config.image_size**2
+    if needed <= config.cache_gib * GIB:
+        images = ImageSet(source, Packed(source, config, on_progress=on_progress), config)
+    else:
+        images = ImageSet(source, OnDemand(source, config), config)
+    if len(images) == 0:
+        raise ValueError(
+            f"None of the {len(source.names)} images in {config.path} can be read, such as {source.names[0]}."
+        )
+    return images
+
+
+def _fingerprint(source: Source, config: DataConfig) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((config.image_size, config.channels, config.fit, config.background)).encode())
+    digest.update(repr(source.class_names).encode())
+    for name, label, mark in zip(source.names, source.labels.tolist(), source.marks, strict=True):
+        digest.update(repr((name, label, mark)).encode())
+    return digest.hexdigest()

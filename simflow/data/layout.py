@@ -1,0 +1,101 @@
+"""Reading file names as splits and classes; a function of names alone, the same for folders and archives.
+
+A name such as ``set/train/dog/rex/01.png`` is read from the left:
+
+1. folders that *all* images share are no information and are dropped (``set``), unless they name a split;
+2. if all images then lie in folders named train, validation or test, that level is the split (``train``);
+3. shared folders below it are dropped as well;
+4. the next folder is the class (``dog``); what lies deeper only organises.
+
+So images in one folder, however deep, have no classes, and class numbers are the same in every split.
+Classes are numbered in the order of their names, by value if all of them are numbers. A ``dataset.json``
+beside the images (:mod:`simflow.data.manifest`) says the classes outright and replaces these rules.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from simflow.data import manifest
+from simflow.data.source import Files, Source
+from simflow.data.splits import SPLITS, choose_splits
+from simflow.shapes import NULL
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
+"""Files with these endings, in either case, are taken for images; others are ignored."""
+
+Folders = tuple[str, ...]
+
+
+def arrange(files: Files, *, split: str | None, where: str) -> Source:
+    """Lists the images among ``files`` that belong to ``split``, with their classes.
+
+    Raises:
+        ValueError: if there is no image or no such split, or if only some images have a class.
+    """
+    names = sorted(name for name in files.sizes if is_image(name))
+    if not names:
+        raise ValueError(f"There is no image in {where}; the endings looked for are {' '.join(SUFFIXES)}.")
+    listing = manifest.find(files)
+    if listing is not None:
+        choose_splits((), split, where=where)
+        labels, class_names = manifest.read(files, listing, names, where=where)
+        return _source(files, names, labels, class_names)
+
+    folders = _drop_shared([tuple(name.split("/")[:-1]) for name in names])
+    parts = [SPLITS.get(path[0].lower()) if path else None for path in folders]
+    divisions = {part for part in parts if part is not None}
+    divided = None not in parts
+    chosen = choose_splits(divisions if divided else (), split, where=where)
+    if divided:
+        folders = _drop_shared([path[1:] for path in folders])
+    classes, class_names = _classes(names, folders, where=where)
+    kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
+    return _source(files, [names[index] for index in kept], [classes[index] for index in kept], class_names)
+
+
+def is_image(name: str) -> bool:
+    """Whether a name has an image's ending and no part is hidden (``.x``) or a Mac archive's shadow.
+
+    >>> is_image("a/b.JPG"), is_image("a/notes.txt"), is_image("a/._b.jpg"), is_image("__MACOSX/b.jpg")
+    (True, False, False, False)
+    """
+    hidden = name.startswith((".", "__MACOSX/")) or "/." in name
+    return name.lower().endswith(SUFFIXES) and not hidden
+
+
+def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:
+    """Drops the leading folders common to all, down to the first that names a split."""
+    first, last = min(folders), max(folders)
+    shared = 0
+    while shared < len(first) and first[shared] == last[shared] and first[shared].lower() not in SPLITS:
+        shared += 1
+    return [path[shared:] for path in folders]
+
+
+def _classes(
+    names: Sequence[str], folders: Sequence[Folders], *, where: str
+) -> tuple[Sequence[int], tuple[str, ...]]:
+    """The class of each image and the names of the classes."""
+    loose = [name for name, path in zip(names, folders, strict=True) if not path]
+    if len(loose) == len(names):
+        return [NULL] * len(names), ()
+    if loose:
+        raise ValueError(f"{loose[0]} in {where} has no class, as it lies beside the class folders; move it.")
+    found = {path[0] for path in folders}
+    numbered = all(name.isdecimal() for name in found)
+    class_names = tuple(sorted(found, key=lambda name: (int(name) if numbered else 0, name)))
+    numbers = {name: number for number, name in enumerate(class_names)}
+    return [numbers[path[0]] for path in folders], class_names
+
+
+def _source(
+    files: Files, names: Sequence[str], labels: Sequence[int], class_names: tuple[str, ...]
+) -> Source:
+    return Source(
+        names=names,
+        labels=np.asarray(labels, dtype=np.int64),
+        class_names=class_names,
+        marks=[files.sizes[name] for name in names],
+        read=lambda index: files.read(names[index]),
+    )

@@ -1,0 +1,105 @@
+"""The listing of an image set: what each image is called, what class it has and how to get its raw content.
+
+Every format ends in one :class:`Source`. Folders and archives first become :class:`Files`, named blobs,
+whose names are then read as splits and classes by :mod:`simflow.data.layout`; idx and npz files hold pixels
+and become a source at once. Nothing here decodes a picture: a source returns file bytes or raw pixels, and
+:mod:`simflow.data.decode` makes both into images.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simflow.shapes import NULL
+
+Raw = bytes | NDArray[np.uint8]
+"""An encoded picture, or its pixels: ``(h, w)`` or ``(h, w, 1)`` gray, ``(h, w, 3)`` RGB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Named files of a folder or an archive; names are relative and use ``/``."""
+
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
+
+    read: Callable[[str], bytes]
+    """The content of one file; safe to call from several threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """``n`` images, listed but not yet decoded, in an order that depends on their names alone."""
+
+    names: Sequence[str]
+    """What to call each image in a message."""
+
+    labels: NDArray[np.int64]
+    """``(n,)``: the class of each, ``NULL`` throughout if the set has no classes."""
+
+    class_names: tuple[str, ...]
+    """One name a label; empty if the set has no classes."""
+
+    marks: Sequence[int]
+    """A number that changes when the image does: bytes of its file, or a checksum of its pixels."""
+
+    read: Callable[[int], Raw]
+    """The raw content of image ``i``; safe to call from several threads."""
+
+
+def from_arrays(
+    images: NDArray[np.uint8], labels: NDArray[np.integer] | None, *, path: Path, classes_beside: Path
+) -> Source:
+    """A source of pixels held in memory.
+
+    Arguments:
+        images: ``(n, h, w)`` or ``(n, h, w, c)``.
+        labels: ``(n,)``, or None.
+        path: the file, for names and messages.
+        classes_beside: the folder where a ``classes.txt`` may stand.
+
+    Raises:
+        ValueError: if there are no images, or labels and images do not match.
+    """
+    count = len(images)
+    if count == 0:
+        raise ValueError(f"There is no image in {path}.")
+    if labels is None:
+        labels, class_names = np.full(count, NULL, dtype=np.int64), ()
+    else:
+        if len(labels) != count:
+            raise ValueError(f"{path} has {count} images but {len(labels)} labels.")
+        labels = labels.astype(np.int64)
+        listing = classes_beside / "classes.txt"
+        text = listing.read_text(encoding="utf-8") if listing.is_file() else None
+        class_names = name_classes(labels, text, where=str(path))
+    return Source(
+        names=[f"{path.name}[{index}]" for index in range(count)],
+        labels=labels,
+        class_names=class_names,
+        marks=[zlib.crc32(image.tobytes()) for image in images],
+        read=lambda index: images[index],
+    )
+
+
+def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: str) -> tuple[str, ...]:
+    """Names for numbered classes: the lines of a ``classes.txt``, or else "0", "1", ...
+
+    Raises:
+        ValueError: if a label is negative, or has no line.
+    """
+    if labels.min() < 0:
+        raise ValueError(f"The labels of {where} must not be negative, but one is {labels.min()}.")
+    count = int(labels.max()) + 1
+    if classes_txt is None:
+        return tuple(str(label) for label in range(count))
+    names = tuple(line.strip() for line in classes_txt.splitlines() if line.strip())
+    if len(names) < count:
+        raise ValueError(
+            f"The labels of {where} go up to {count - 1}, but classes.txt has {len(names)} names."
+        )
+    return names

@@ -1,0 +1,38 @@
+"""Choosing a part of a divided set: train, validation or test.
+
+A set without such a division has one part, and its name is ``train``.
+"""
+
+from collections.abc import Collection
+
+SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+    "t10k": "test",
+}
+"""Spellings seen in the wild, and what they mean here."""
+
+
+def choose_splits(available: Collection[str], split: str | None, *, where: str) -> frozenset[str]:
+    """The splits to take out of ``available`` (empty: the set is not divided, and so is the answer).
+
+    Raises:
+        ValueError: if the set has no such split.
+    """
+    if split is None:
+        return frozenset(available)
+    wanted = SPLITS.get(split.lower(), split)
+    if not available:
+        if wanted != "train":
+            raise ValueError(
+                f"There is no split {split!r} in {where}, which is not divided; leave split at 'train'."
+            )
+        return frozenset()
+    if wanted not in available:
+        raise ValueError(f"There is no split {split!r} in {where}; it has {', '.join(sorted(available))}.")
+    return frozenset({wanted})

@@ -1,0 +1,145 @@
+"""Names as splits and classes, with and without a dataset.json."""
+
+import json
+
+import pytest
+
+from simflow.data.layout import arrange
+from simflow.data.source import Files
+from simflow.shapes import NULL
+
+
+def listed(*names, split="train", **contents):
+    """The source of files of these names; ``contents`` are further text files, with ``_`` for the dot."""
+    texts = {name.replace("_", "."): text.encode() for name, text in contents.items()}
+    files = Files(sizes=dict.fromkeys(names, 1) | {name: len(t) for name, t in texts.items()}, read=texts.get)
+    return arrange(files, split=split, where="there")
+
+
+def by_name(source):
+    return dict(zip(source.names, source.labels.tolist(), strict=True))
+
+
+def test_class_folders_at_any_depth():
+    source = listed("dog/b/c/1.png", "cat/2.JPG", "dog/3.webp", "notes.txt")
+    assert source.class_names == ("cat", "dog")
+    assert by_name(source) == {"cat/2.JPG": 0, "dog/3.webp": 1, "dog/b/c/1.png": 1}
+
+
+def test_the_order_is_that_of_the_names():
+    assert listed("b/2.png", "a/1.png", "b/1.png").names == ["a/1.png", "b/1.png", "b/2.png"]
+
+
+@pytest.mark.parametrize("folder", ["", "set/", "a/set/"])
+def test_one_folder_has_no_classes(folder):
+    source = listed(folder + "1.png", folder + "2.png")
+    assert source.class_names == ()
+    assert source.labels.tolist() == [NULL, NULL]
+
+
+def test_leading_folders_are_dropped():
+    assert listed("my/set/cat/1.png", "my/set/dog/1.png").class_names == ("cat", "dog")
+
+
+def test_numbered_classes_are_in_numerical_order():
+    assert listed("10/a.png", "9/a.png", "0/a.png").class_names == ("0", "9", "10")
+
+
+DIVIDED = ("set/train/cat/1.png", "set/train/dog/1.png", "set/val/dog/2.png", "set/test/cat/3.png")
+
+
+@pytest.mark.parametrize(
+    ("split", "names"),
+    [
+        ("train", {"set/train/cat/1.png": 0, "set/train/dog/1.png": 1}),
+        ("validation", {"set/val/dog/2.png": 1}),
+        ("val", {"set/val/dog/2.png": 1}),
+        ("test", {"set/test/cat/3.png": 0}),
+    ],
+)
+def test_a_split_is_chosen_and_classes_are_shared(split, names):
+    source = listed(*DIVIDED, split=split)
+    assert by_name(source) == names
+    assert source.class_names == ("cat", "dog")
+
+
+def test_no_split_means_all():
+    assert len(listed(*DIVIDED, split=None).names) == 4
+
+
+def test_a_set_of_one_split_is_still_divided():
+    with pytest.raises(ValueError, match=r"no split 'test' in there; it has train"):
+        listed("train/cat/1.png", "train/dog/1.png", split="test")
+
+
+def test_splits_without_classes():
+    source = listed("train/1.png", "test/2.png", split="test")
+    assert by_name(source) == {"test/2.png": NULL}
+
+
+def test_a_split_of_an_undivided_set_is_refused():
+    with pytest.raises(ValueError, match=r"no split 'test' in there, which is not divided"):
+        listed("cat/1.png", "dog/2.png", split="test")
+
+
+def test_a_class_may_be_called_train():
+    assert listed("train/1.png", "ship/2.png").class_names == ("ship", "train")
+
+
+def test_an_image_beside_class_folders_is_named():
+    with pytest.raises(ValueError, match=r"preview.png in there has no class"):
+        listed("cat/1.png", "dog/2.png", "preview.png")
+
+
+def test_hidden_files_are_ignored():
+    assert listed("a/1.png", "b/1.png", "a/._1.png", ".thumbs/1.png", "__MACOSX/a/1.png").names == [
+        "a/1.png",
+        "b/1.png",
+    ]
+
+
+def test_nothing_to_see():
+    with pytest.raises(ValueError, match="There is no image in there"):
+        listed("a/readme.txt")
+
+
+def test_dataset_json_replaces_the_folders():
+    labels = json.dumps({"labels": [["00/1.png", 2], ["00\\2.png", 0], ["gone.png", 9]]})
+    source = listed("00/1.png", "00/2.png", dataset_json=labels)
+    assert by_name(source) == {"00/1.png": 2, "00/2.png": 0}
+    assert source.class_names == ("0", "1", "2")
+
+
+def test_dataset_json_in_a_leading_folder():
+    files = {"set/dataset.json": b'{"labels": [["a/1.png", 1]]}', "set/classes.txt": b"cat\ndog\n"}
+    sizes = {name: len(text) for name, text in files.items()} | {"set/a/1.png": 1}
+    source = arrange(Files(sizes=sizes, read=files.__getitem__), split="train", where="there")
+    assert by_name(source) == {"set/a/1.png": 1}
+    assert source.class_names == ("cat", "dog")
+
+
+def test_dataset_json_without_labels_is_a_set_without_classes():
+    source = listed("0/1.png", "1/2.png", dataset_json='{"labels": null}')
+    assert source.labels.tolist() == [NULL, NULL]
+    assert source.class_names == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('{"labels": [["1.png", 0]]}', "has no label for 2.png"),
+        ('{"labels": [["1.png", 0], ["2.png", -1]]}', "must not be negative"),
+        ('{"labels": [["1.png", 0], ["2.png", [0.5]]]}', r'must be {"labels"'),
+        ('{"labels": [["1.png", 0], ["2.png", true]]}', r'must be {"labels"'),
+        ("[]", r'must be {"labels"'),
+        ("{", "is not JSON"),
+    ],
+)
+def test_a_bad_dataset_json_is_explained(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        listed("1.png", "2.png", dataset_json=text)
+
+
+def test_too_few_names_in_classes_txt():
+    with pytest.raises(ValueError, match=r"go up to 1, but classes.txt has 1 names"):
+        listed("1.png", dataset_json='{"labels": [["1.png", 1]]}', classes_txt="cat\n")
