@@ -1,0 +1,45 @@
+"""Recipes: functions that give a whole :class:`~simflow.config.RunConfig`, and the list of them.
+
+To add one: write the function in a file of this folder, its docstring holding the command, the cost and the
+expected result, and name it in :func:`recipes`. A variant of another recipe is a ``replace`` of its fields.
+"""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simflow.config import RunConfig
+
+    Recipe = Callable[[], RunConfig]
+
+
+def recipes() -> "dict[str, Recipe]":
+    """All recipes by name, small ones first; the files are imported when this is called."""
+    from simflow.recipes import demo, simflow
+
+    return {
+        "demo": demo.demo,
+        "small-32": demo.small_32,
+        "small-64": demo.small_64,
+        "simflow-s": simflow.simflow_s,
+        "simflow-b": simflow.simflow_b,
+        "simflow-l": simflow.simflow_l,
+        "simflow-xl": simflow.simflow_xl,
+        "simflow-xxl": simflow.simflow_xxl,
+        "simflow-xxl-512": simflow.simflow_xxl_512,
+    }
+
+
+def get(name: str) -> "RunConfig":
+    """The configuration of a recipe.
+
+    Raises:
+        ValueError: there is no such recipe; the sentence says which names are near.
+    """
+    known = recipes()
+    if name not in known:
+        near = get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"there is no recipe '{name}'; {hint}")
+    return known[name]()

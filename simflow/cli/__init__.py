@@ -1,0 +1,111 @@
+"""The command ``simflow``: one file a command, and here the way from words to a command and from errors to sentences.
+
+This package is the composition root: it alone knows all parts, hands pictures and evaluation to the loop as
+callbacks, and prints. The parser (tyro) and everything heavy are imported when a command is run, so the library
+needs neither.
+
+A mistake of the user is one sentence on standard error and exit code 2; a failure on the way (a damaged
+checkpoint, a full disk) is one sentence and 1; a run that was stopped by a signal and saved ends with 130.
+``--debug``, anywhere, shows the traceback instead.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from simflow.cli.words import split_settings
+
+COMMANDS = {
+    "train": "train a recipe on your images; the same command again resumes",
+    "sample": "make images with a trained run",
+    "reconstruct": "encode and decode images with a trained run",
+    "interpolate": "decode the way between the latents of two images",
+    "info": "parameter counts and geometry of a recipe or a run",
+    "recipes": "list the recipes",
+    "demo": "train SimFlow from scratch on the embedded images in minutes, then sample",
+}
+"""Each command is a module of this package; the text is its line in the help."""
+
+STOPPED = 130
+"""Exit code of a run that was stopped before its end."""
+
+
+class Command(Protocol):
+    """What a command's module holds."""
+
+    Arguments: type
+    """Frozen dataclass of its arguments; its docstring is the help."""
+
+    def run(self, arguments: Any, settings: Mapping[str, Any]) -> int:
+        """Does it; ``settings`` are the dotted flags. Gives the exit code."""
+        ...
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the command that the words (``sys.argv`` if None) say; gives the exit code."""
+    given = list(sys.argv[1:] if words is None else words)
+    debug = "--debug" in given
+    given = [word for word in given if word != "--debug"]
+    if debug:
+        return dispatch(given)
+    try:
+        return dispatch(given)
+    except ValueError as error:
+        from simflow.train.checkpoint import Damaged
+
+        return complain(str(error), 1 if isinstance(error, Damaged) else 2)
+    except KeyboardInterrupt:
+        return complain("stopped", STOPPED)
+    except OSError as error:
+        return complain(str(error), 1)
+    except Exception as error:  # the edge: a slip of ours is said shortly, and in full with --debug
+        return complain(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def dispatch(words: Sequence[str]) -> int:
+    """Finds the command, parses its arguments and runs it.
+
+    Raises:
+        ValueError: there is no such command, or what is wrong with its arguments.
+    """
+    name, *rest = words or ["--help"]
+    if name in ("-h", "--help"):
+        print(overview())
+        return 0
+    if name == "--version":
+        import simflow
+
+        print(f"simflow {simflow.__version__}")
+        return 0
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
+        raise ValueError(f"there is no command '{name}'; {hint}")
+    import tyro
+
+    command = cast(Command, import_module(f"simflow.cli.{name}"))
+    plain, settings = split_settings(rest)
+    marks = (tyro.conf.FlagCreatePairsOff,)
+    try:
+        arguments = tyro.cli(command.Arguments, prog=f"simflow {name}", args=plain, config=marks)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return command.run(arguments, settings)
+
+
+def overview() -> str:
+    """The help of the whole command."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    head = "usage: simflow COMMAND ... [--debug]\n\nImage generation with normalizing flows.\n"
+    return "\n".join([head, *lines, "\nsimflow COMMAND --help says more."])
+
+
+def complain(sentence: str, code: int) -> int:
+    """Says a sentence on standard error, once for all processes that torchrun started; gives the code back."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"simflow: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,62 @@
+"""``simflow info RECIPE|RUN``: how large a model is, what its latents are, and how far a run has come."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tyro.conf import Positional
+
+from simflow import pipeline, recipes
+from simflow.cli.describe import lines_of
+from simflow.cli.resolve import resolve
+from simflow.cli.words import refuse_settings
+from simflow.config import from_record
+from simflow.train import checkpoint
+from simflow.train.optim import total_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Prints parameter counts, latents and image size of a recipe or a run; of a run also how far it is.
+
+    Nothing is allocated, so the largest recipes can be asked for on any machine. A recipe's settings can be
+    changed by dotted flags: ``simflow info simflow-b --data.image_size 512``.
+    """
+
+    what: Positional[str]
+    """A recipe's name, or a run, checkpoint or saved model: a folder, or ``owner/name`` on the hub."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Prints the lines."""
+    if arguments.what in recipes.recipes() or not looks_like_a_place(arguments.what):
+        config = resolve(recipes.get(arguments.what), settings)
+        print("\n".join([f"recipe       {config.name}", *lines_of(config, config.expected_facts())]))
+        return 0
+    refuse_settings(settings, "info RUN")
+    folder = pipeline.find(arguments.what)
+    config, facts = from_record(checkpoint.load_config(folder))
+    lines = [f"run          {config.name}", f"weights      {folder}", *lines_of(config, facts)]
+    lines.append(f"data         {config.data.path}")
+    if (folder / "state.json").is_file():
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        lines.append(f"step         {state['step']} of {total_steps(config.train.stages)}")
+        lines.append(f"images seen  {state['images_seen']}")
+    print("\n".join([*lines, *figures_of(Path(arguments.what))]))
+    return 0
+
+
+def looks_like_a_place(what: str) -> bool:
+    """Whether a word means a folder or a model on the hub rather than a recipe."""
+    return Path(what).exists() or "/" in what
+
+
+def figures_of(run: Path) -> list[str]:
+    """The lines of a run's ``figures.json``, if it was evaluated."""
+    file = run / "figures.json"
+    if not file.is_file():
+        return []
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    return ["figures", *(f"  {name:<28} {value}" for name, value in figures.items())]

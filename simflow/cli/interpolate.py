@@ -1,0 +1,77 @@
+"""``simflow interpolate RUN``: the straight way between the latents of two images, decoded (SimFlow, Figure 3b)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tyro.conf import Positional
+
+from simflow.cli.held_out import held_out, signed
+from simflow.cli.pictures import scale_for
+from simflow.cli.words import parse_pairs, refuse_settings
+from simflow.distributed import launch
+from simflow.export import grid, save_picture
+from simflow.pipeline import Pipeline
+from simflow.pixels import to_uint8
+from simflow.shapes import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Decodes linear interpolations between the latents of pairs of images, one row a pair.
+
+    A row is the first original, the images from its latent to that of the second, and the second original. The
+    latents are the means of the posterior. Images come from the run's held-out data unless told otherwise.
+    """
+
+    run: Positional[str]
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    pairs: tuple[str, ...] = ()
+    """Pairs of image numbers, such as 3,17 5,9."""
+    num: int = 8
+    """Without --pairs: how many pairs, of neighbouring images."""
+    steps: int = 8
+    """Images from one latent to the other, both ends among them."""
+    data: str | None = None
+    """Images; the run's own data if not given."""
+    split: str | None = None
+    """Which split; test, or else validation, or else all images."""
+    out: Path
+    """The picture, a PNG file."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Interpolates and writes."""
+    refuse_settings(settings, "interpolate")
+    pairs = parse_pairs(arguments.pairs)
+    if arguments.steps < 2:
+        raise ValueError(f"--steps must be at least 2, for both ends are among them, not {arguments.steps}")
+    if not pairs and arguments.num < 1:
+        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    with launch(arguments.device) as device:
+        pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        images, called = held_out(pipe.config, arguments.data, arguments.split)
+        pairs = pairs or [(2 * number, 2 * number + 1) for number in range(arguments.num)]
+        rows = [
+            between(pipe, signed(images, [first]), signed(images, [second]), arguments.steps)
+            for first, second in pairs
+        ]
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=scale_for(images.image_size))
+        save_picture(picture, arguments.out)
+        print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
+    return 0
+
+
+def between(pipe: Pipeline, first: Images, second: Images, steps: int) -> Images:
+    """One row ``(steps + 2, channels, height, width)`` of two images ``(1, channels, height, width)``."""
+    start, end = pipe.encode(first), pipe.encode(second)
+    way = torch.linspace(0, 1, steps, device=start.device)[:, None, None, None]
+    made = pipe.decode(torch.lerp(start, end, way))
+    return torch.cat([first, made.cpu(), second])

@@ -1,0 +1,74 @@
+"""``simflow reconstruct RUN``: originals above what the autoencoder makes of them, and how far they are apart."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tyro.conf import Positional
+
+from simflow.cli.held_out import held_out, signed
+from simflow.cli.pictures import COLUMNS, scale_for
+from simflow.cli.words import refuse_settings
+from simflow.distributed import launch
+from simflow.evaluate.reconstruction import psnr, squared_error
+from simflow.export import pairs_grid, save_picture
+from simflow.pipeline import Pipeline
+from simflow.pixels import to_uint8
+from simflow.seeding import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Encodes and decodes images with a trained run: a picture of pairs, and the error.
+
+    Latents are drawn with the posterior's noise, as in training and as samples have it; --mean decodes their
+    means instead.
+    """
+
+    run: Positional[str]
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    data: str | None = None
+    """Images; the run's own data if not given."""
+    split: str | None = None
+    """Which split; test, or else validation, or else all images."""
+    num: int = 40
+    """How many images, the first ones."""
+    out: Path
+    """The picture, a PNG file: each original with its reconstruction below it."""
+    seed: int = 0
+    """Seed of the posterior's noise."""
+    mean: bool = False
+    """Decode the mean of the latents, without noise."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Reconstructs, writes and prints the error."""
+    refuse_settings(settings, "reconstruct")
+    if arguments.num < 1:
+        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    with launch(arguments.device) as device:
+        pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        images, called = held_out(pipe.config, arguments.data, arguments.split)
+        originals = signed(images, list(range(min(arguments.num, len(images)))))
+        noise = generator("reconstruct", arguments.seed, device=device)
+        parts = [
+            pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()
+            for part in originals.split(pipe.config.sample.batch)
+        ]
+        made = torch.cat(parts)
+        mse = (made - originals).square().mean(dim=(1, 2, 3))
+        scale = scale_for(images.image_size)
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        picture = pairs_grid(to_uint8(originals), to_uint8(made), columns=2 * COLUMNS, scale=scale)
+        save_picture(picture, arguments.out)
+        print(
+            f"{len(made)} images of {called}: MSE {mse.mean():.5f}, PSNR {(10 * torch.log10(4 / mse)).mean():.2f} dB"
+        )
+        print(f"pairs in {arguments.out}")
+    return 0

@@ -1,0 +1,79 @@
+"""From a recipe's name, a settings file and flags to one configuration; later words win.
+
+The order is: recipe, ``--config`` file, dotted flags, then the shortcuts ``--data``, ``--name`` and ``--steps``.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from simflow import recipes
+from simflow.config import RunConfig, from_record
+from simflow.settings import load_yaml, override, parse_count
+from simflow.train import checkpoint
+from simflow.train.optim import StageConfig, total_steps
+
+
+def resolve(
+    start: RunConfig,
+    settings: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    data: str | None = None,
+    name: str | None = None,
+    steps: str | None = None,
+) -> RunConfig:
+    """The configuration that a command means.
+
+    Raises:
+        ValueError: an unknown setting or a value that does not fit.
+    """
+    config = start if file is None else override(start, load_yaml(file))
+    config = override(config, settings)
+    if data is not None:
+        config = replace(config, data=replace(config.data, path=data))
+    if name is not None:
+        config = replace(config, name=name)
+    if steps is not None:
+        stages = stretched(config.train.stages, parse_count(steps))
+        config = replace(config, train=replace(config.train, stages=stages))
+    return config
+
+
+def start_of(recipe: str | None, run: Path | None) -> RunConfig:
+    """The configuration to start from: a recipe's, or that of a run that is to go on.
+
+    Raises:
+        ValueError: neither or both are given; no such recipe; or no checkpoint in the run's folder.
+    """
+    if recipe is not None and run is not None:
+        raise ValueError("give either a recipe or --resume, for a resumed run has its own settings")
+    if recipe is not None:
+        return recipes.get(recipe)
+    if run is None:
+        raise ValueError(f"say which recipe to train: {', '.join(recipes.recipes())}")
+    checkpoint.find(run)
+    return from_record(checkpoint.load_config(run))[0]
+
+
+def stretched(stages: Sequence[StageConfig], steps: int) -> tuple[StageConfig, ...]:
+    """The same stages over another number of steps: lengths and warm-ups in proportion.
+
+    >>> short = stretched([StageConfig(steps=300), StageConfig(steps=100)], 100)
+    >>> [stage.steps for stage in short]
+    [75, 25]
+
+    Raises:
+        ValueError: there are fewer steps than stages need.
+    """
+    whole, done, ends = total_steps(stages), 0, [0]
+    for stage in stages:
+        done += stage.steps
+        ends.append(round(done * steps / whole))
+    made = []
+    for stage, start, end in zip(stages, ends, ends[1:], strict=False):
+        length = end - start
+        warmup = min(stage.schedule.warmup * steps // whole, max(length - 1, 0))
+        made.append(StageConfig(steps=length, schedule=replace(stage.schedule, warmup=warmup)))
+    return tuple(made)

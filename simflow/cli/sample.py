@@ -1,0 +1,180 @@
+"""``simflow sample RUN``: images of seeds and classes as PNG files, a sheet and, if asked, an npz archive."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tyro.conf import Positional
+
+from simflow import distributed
+from simflow.cli.pictures import chosen, sheet
+from simflow.cli.words import parse_seeds, refuse_settings
+from simflow.export import save_npz, save_picture, save_png_folder
+from simflow.flow.guidance import GaussianProduct, LogScale
+from simflow.flow.score import GuidedScoreStep
+from simflow.model import Facts, Model
+from simflow.pipeline import Pipeline
+from simflow.pixels import Bytes
+from simflow.sample import SampleConfig, sample
+from simflow.shapes import NULL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Samples images with a trained run.
+
+    Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
+    processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
+    that a range of seeds is balanced. What is not said is as the run's recipe says.
+    """
+
+    run: Positional[str]
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    labels: str = "all"
+    """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
+    num: int | None = None
+    """How many images; 100, or one for each seed."""
+    seeds: str | None = None
+    """Seeds such as 0-999 or 3,7,20-29; from 0 on if not given."""
+    guidance: float | None = None
+    """Strength of guidance; 0 is none."""
+    rule: Literal["gaussian-product", "log-scale"] | None = None
+    """Guidance of STARFlow (the deep block) or of TarFlow (all blocks)."""
+    gamma: float | None = None
+    """Step size of SimFlow's guided score step after sampling (Eq. 6); 0 is none."""
+    temperature: float | None = None
+    """Standard deviation of the noise."""
+    batch: int | None = None
+    """Images at once, on each process."""
+    out: Path
+    """Folder for grid.png, the PNG files and labels.csv."""
+    npz: Path | None = None
+    """Also write an archive as guided-diffusion's evaluator reads it."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Samples and writes."""
+    refuse_settings(settings, "sample")
+    seeds = seeds_of(arguments)
+    if arguments.npz is not None and arguments.npz.suffix != ".npz":
+        raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
+    with distributed.launch(arguments.device) as device:
+        pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        facts = pipe.model.facts
+        config = changed(pipe.config.sample, arguments, classes=len(facts.class_names))
+        labels = labels_for(arguments.labels, facts, seeds)
+        shown = chosen(labels)
+        kept: list[Bytes] = []
+        wanted = shown if arguments.npz is None else range(len(seeds))
+        batches = keeping(shared_out(pipe.model, seeds, labels, config), kept, wanted)
+        if distributed.is_main():
+            save_png_folder(batches, labels, seeds, arguments.out, class_names=facts.class_names)
+            images = torch.cat(kept)
+            if arguments.npz is not None:
+                save_npz(arguments.npz, images, torch.tensor(labels))
+                images = images[shown]
+            save_picture(sheet(images, [labels[i] for i in shown], facts), arguments.out / "grid.png")
+            print(f"{len(seeds)} images in {arguments.out}, a sheet of them in {arguments.out / 'grid.png'}")
+            if arguments.npz is not None:
+                print(f"archive {arguments.npz}")
+        else:
+            for _ in batches:
+                pass
+        distributed.barrier()
+    return 0
+
+
+def seeds_of(arguments: Arguments) -> list[int]:
+    """The seeds asked for.
+
+    Raises:
+        ValueError: no image is asked for, or ``--num`` and ``--seeds`` disagree.
+    """
+    if arguments.num is not None and arguments.num < 1:
+        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    if arguments.seeds is None:
+        return list(range(arguments.num or 100))
+    seeds = parse_seeds(arguments.seeds)
+    if arguments.num is not None and arguments.num != len(seeds):
+        raise ValueError(
+            f"--seeds {arguments.seeds} are {len(seeds)} images, and --num asks for {arguments.num}"
+        )
+    if len(set(seeds)) != len(seeds):
+        raise ValueError(f"a seed occurs twice in --seeds {arguments.seeds}")
+    return seeds
+
+
+def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
+    """The class of each seed: the classes named, in turn, ``seed % number of them``.
+
+    A seed has the same class whatever other seeds are made with it, and a range of seeds has as many of each
+    class as can be.
+
+    Args:
+        text: ``all``, ``none`` (no class), or names or numbers with commas.
+
+    >>> bags = Facts(image_size=8, channels=1, class_names=("bag", "boot", "coat"))
+    >>> labels_for("coat,0", bags, range(4, 8)), labels_for("all", bags, [0, 1, 2, 3])
+    ([2, 0, 2, 0], [0, 1, 2, 0])
+
+    Raises:
+        ValueError: there is no such class.
+    """
+    if text == "all":
+        chosen = list(range(len(facts.class_names))) or [NULL]
+    elif text == "none":
+        chosen = [NULL]
+    else:
+        chosen = facts.labels_of([name.strip() for name in text.split(",")])
+    return [chosen[seed % len(chosen)] for seed in seeds]
+
+
+def changed(config: SampleConfig, arguments: Arguments, *, classes: int) -> SampleConfig:
+    """The run's own way of sampling with what the flags change.
+
+    Raises:
+        ValueError: guidance of a model without classes.
+    """
+    if arguments.guidance and not classes:
+        raise ValueError("guidance needs classes, and this model was trained without any")
+    rule = config.guidance
+    wanted = {"gaussian-product": GaussianProduct, "log-scale": LogScale, None: type(rule)}[arguments.rule]
+    if not isinstance(rule, wanted):
+        rule = wanted() if rule is None else wanted(weight=rule.weight)
+    if arguments.guidance is not None:
+        rule = replace(rule or GaussianProduct(), weight=arguments.guidance)
+    config = replace(config, guidance=rule)
+    if arguments.gamma is not None:
+        step = GuidedScoreStep(gamma=arguments.gamma) if arguments.gamma else None
+        config = replace(config, refinement=step)
+    if arguments.temperature is not None:
+        config = replace(config, temperature=arguments.temperature)
+    return config if arguments.batch is None else replace(config, batch=arguments.batch)
+
+
+def shared_out(
+    model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+) -> Iterator[Bytes]:
+    """All images in the order of their seeds, on every rank, each batch sampled by all ranks together."""
+    rank, together = distributed.rank(), config.batch * distributed.world()
+    size, channels = model.facts.image_size, model.facts.channels
+    for start in range(0, len(seeds), together):
+        own = slice(start + rank * config.batch, start + (rank + 1) * config.batch)
+        parts = [torch.zeros(0, channels, size, size, dtype=torch.uint8)]
+        parts += [part.images for part in sample(model, seeds=seeds[own], labels=labels[own], config=config)]
+        yield distributed.gather_tensors(torch.cat(parts).to(model.device)).cpu()
+
+
+def keeping(batches: Iterator[Bytes], kept: list[Bytes], numbers: Sequence[int]) -> Iterator[Bytes]:
+    """Passes batches on and adds the images of these numbers, which ascend, to ``kept``."""
+    start = 0
+    for batch in batches:
+        kept.append(batch[[number - start for number in numbers if start <= number < start + len(batch)]])
+        yield batch
+        start += len(batch)

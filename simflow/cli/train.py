@@ -1,0 +1,172 @@
+"""``simflow train RECIPE``: a recipe, changed by a file and flags, trained into a run folder."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tyro.conf import Positional
+
+from simflow import distributed
+from simflow.cli import STOPPED
+from simflow.cli.describe import lines_of
+from simflow.cli.pictures import sampled_sheet
+from simflow.cli.resolve import resolve, start_of
+from simflow.cli.talk import talking
+from simflow.config import RunConfig
+from simflow.data.find import PREFIX, find
+from simflow.export import save_picture
+from simflow.fitting import fit
+from simflow.model import Model
+from simflow.objective import Objective
+from simflow.settings import dump_yaml, to_dict
+from simflow.train.callbacks import Callback
+from simflow.train.optim import total_steps
+from simflow.train.progress import Progress
+from simflow.train.runs import RunFolder, new_run
+from simflow.train.trackers import TensorBoard, Wandb
+
+logger = logging.getLogger("simflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Trains a recipe into a run folder: settings, metrics.jsonl, log.txt, sample sheets, checkpoints.
+
+    Every setting of the recipe (--dry-run prints them all) can be changed by a dotted flag, such as
+    --train.batch 64, --train.stages.0.steps 64Ki, --model.posterior.std 0.3 or --data.image_size 64.
+
+    With --out, the same command again goes on from the newest checkpoint. Without it every call makes a new
+    folder runs/00000-name; to go on with that one, give it to --resume (its own settings hold) or to --out.
+    Lengths, log_every, save_every, the device and the like may change on the way; all else must be the same.
+
+    Ctrl-C and SIGTERM save before they stop, exit code 130. Several GPUs: torchrun --nproc-per-node 8 -m simflow
+    train ...; the batch is that of all processes together.
+    """
+
+    recipe: Positional[str | None] = None
+    """Name of a recipe; see: simflow recipes."""
+    data: str | None = None
+    """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
+    out: Path | None = None
+    """The run folder; resumed if it holds a checkpoint."""
+    resume: Path | None = None
+    """A run folder to go on with, by its own settings; instead of a recipe."""
+    config: Path | None = None
+    """A YAML file of settings, nested or dotted; flags win over it."""
+    steps: str | None = None
+    """Length of the whole run; several stages and their warm-ups are stretched in proportion."""
+    name: str | None = None
+    """Name of a new run; the recipe's if not given."""
+    dry_run: bool = False
+    """Print the settings, parameter counts and images found, and write nothing."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    log: str = ""
+    """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Trains."""
+    trackers = tracker_names(arguments.log)
+    if arguments.resume is not None and arguments.out is not None:
+        raise ValueError("give either --out or --resume, for both name the run folder")
+    config = resolve(
+        start_of(arguments.recipe, arguments.resume),
+        settings,
+        file=arguments.config,
+        data=arguments.data,
+        name=arguments.name,
+        steps=arguments.steps,
+    )
+    if arguments.dry_run:
+        print("\n".join(plan(config)))
+        return 0
+    check_data(config)
+    with distributed.launch(arguments.device) as device, talking() as console:
+        folder = arguments.out or arguments.resume or new_run(Path("runs"), config.name).path
+        fitted = fit(
+            config,
+            folder,
+            device=device,
+            listeners=lambda run, objective: listeners(run, objective, config, console, trackers),
+            on_sample=lambda model, step: draw(model, config, RunFolder(folder), step),
+        )
+        if distributed.is_main():
+            step, steps = fitted.state.step, total_steps(config.train.stages)
+            what = "finished" if fitted.finished else "stopped and saved"
+            print(f"{what} at step {step} of {steps}; the run is in {folder}")
+    return 0 if fitted.finished else STOPPED
+
+
+def listeners(
+    run: RunFolder, objective: Objective, config: RunConfig, console: Console, trackers: Sequence[str]
+) -> list[Callback]:
+    """The progress bar, and the trackers that were asked for.
+
+    Raises:
+        ValueError: a tracker's package is not installed.
+    """
+    made: list[Callback] = [Progress(config.train.stages, floor=objective.floor, console=console)]
+    if "tensorboard" in trackers:
+        made.append(TensorBoard(run.path / "tensorboard"))
+    if "wandb" in trackers:
+        made.append(Wandb(run.path, project="simflow", name=run.path.name, config=to_dict(config)))
+    return made
+
+
+def tracker_names(text: str) -> list[str]:
+    """The trackers named with commas.
+
+    Raises:
+        ValueError: one of them is not known.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in ("tensorboard", "wandb"):
+            raise ValueError(f"there is no tracker '{name}'; there are tensorboard and wandb")
+    return names
+
+
+def draw(model: Model, config: RunConfig, run: RunFolder, step: int) -> None:
+    """Writes a sheet of samples of the seeds 0, 1, ... into the run's folder; rank 0 only."""
+    if distributed.is_main():
+        path = run.samples / f"step-{step:07d}.png"
+        save_picture(sampled_sheet(model, config.sample), path)
+        logger.info("samples in %s", path)
+
+
+def check_data(config: RunConfig) -> None:
+    """Refuses to start where a recipe has only a placeholder for the images.
+
+    Raises:
+        ValueError: there is nothing at the path of the images.
+    """
+    path = config.data.path
+    if not path.startswith(PREFIX) and not Path(path).expanduser().exists():
+        raise ValueError(f"there are no images at '{path}': say where they are with --data PATH")
+
+
+def plan(config: RunConfig) -> list[str]:
+    """What ``--dry-run`` prints: settings, model, images and length.
+
+    Raises:
+        ValueError: the images are not there, or do not fit the model.
+    """
+    facts, found = config.expected_facts(), "not looked for: say where they are with --data PATH"
+    path = config.data.path
+    if path.startswith(PREFIX) or Path(path).expanduser().exists():
+        source = find(path, split=config.data.split)
+        facts = replace(facts, class_names=source.class_names)
+        found = f"{len(source.names)} in {path}"
+    stages = config.train.stages
+    length = " + ".join(str(stage.steps) for stage in stages)
+    return [
+        dump_yaml(config),
+        *lines_of(config, facts),
+        f"data         {found}",
+        f"steps        {total_steps(stages)}{f' = {length}' if len(stages) > 1 else ''}",
+        f"batch        {config.train.batch}",
+    ]

@@ -1,0 +1,185 @@
+"""From a configuration and images to a trained run folder: where data, model, objective and loop meet.
+
+:func:`fit` is what ``simflow train`` and ``simflow demo`` call, and what a program calls that trains. It makes the
+weights from the seed, opens or resumes the run folder, and hands everything to :func:`simflow.train.loop.train`.
+What listens (a progress bar, a picture maker, a tracker) is given by the caller, so nothing here prints.
+
+A run goes on where its newest checkpoint stands, if the settings are the same in all that matters. Lengths and
+how often things are written may change (:func:`free_to_change`); of other settings the differences are named.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simflow import distributed
+from simflow.config import RunConfig, to_record
+from simflow.data.images import ImageSet, load
+from simflow.model import Facts, Model
+from simflow.objective import Objective
+from simflow.seeding import fold
+from simflow.settings import differences
+from simflow.train import checkpoint
+from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
+from simflow.train.loop import begin, train
+from simflow.train.runs import RunFolder, logging_to, open_or_resume
+from simflow.train.state import TrainState
+
+logger = logging.getLogger("simflow")
+
+Listeners = Callable[[RunFolder, Objective], Sequence[Callback]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What a training left behind."""
+
+    run: RunFolder
+    """The folder with settings, metrics and checkpoints."""
+    state: TrainState
+    """Model, average and optimiser after the last step."""
+    finished: bool
+    """False if a signal stopped it; the same call goes on."""
+
+
+def fit(
+    config: RunConfig,
+    folder: Path,
+    *,
+    images: ImageSet | None = None,
+    device: torch.device | None = None,
+    listeners: Listeners = lambda run, objective: (),
+    on_sample: Callable[[Model, int], None] | None = None,
+) -> Fitted:
+    """Trains, or goes on training, into ``folder``; collective under torchrun.
+
+    Args:
+        config: a recipe's configuration, possibly changed.
+        folder: the run folder; made if need be, resumed if it holds a checkpoint.
+        images: the training set; that of ``config.data`` if None.
+        device: where to train; the CPU if None.
+        listeners: makes further callbacks once folder and objective stand.
+        on_sample: called with the model, its average in it, and the step, every ``train.sample_every`` steps.
+
+    Raises:
+        ValueError: no images, a batch that the processes cannot share, or a folder that holds something else.
+    """
+    check_share(config.train.batch)
+    images = load(config.data) if images is None else images
+    facts = facts_of(images)
+    record = to_record(config, facts)
+    refuse_changes(folder, record)
+    run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record))
+    with logging_to(run.log):
+        objective = initial(config, facts, device or torch.device("cpu"))
+        state = begin(objective, config.train)
+        if resumed is not None:
+            checkpoint.load(resumed, state)
+            if distributed.is_main():
+                logger.info("going on from %s", resumed)
+        note_images(state, images)
+        finished = train(
+            objective,
+            state,
+            images,
+            config.train,
+            flip=config.data.flip,
+            folder=run.checkpoints,
+            saved_config=record,
+            callbacks=[
+                MetricsFile(run.metrics),
+                CollapseMonitor(objective.floor),
+                *listeners(run, objective),
+            ],
+            on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
+        )
+    return Fitted(run=run, state=state, finished=finished)
+
+
+def facts_of(images: ImageSet) -> Facts:
+    """What a model must know of these images."""
+    return Facts(image_size=images.image_size, channels=images.channels, class_names=images.class_names)
+
+
+def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
+    """Objective and model on a device, the weights a function of ``train.seed`` alone.
+
+    Raises:
+        ValueError: the image side does not fit the model.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(fold(config.train.seed, "weights"))
+        model = config.model.build(facts)
+    return Objective(config.objective, model).to(device)
+
+
+def check_share(batch: int) -> None:
+    """Refuses a batch that the processes cannot share equally.
+
+    Raises:
+        ValueError: the batch is not a multiple of the number of processes.
+    """
+    world = distributed.world()
+    if batch % world:
+        raise ValueError(f"a batch of {batch} images cannot be shared equally by {world} processes")
+
+
+def free_to_change(record: dict[str, Any]) -> list[str]:
+    """Dotted paths in a run's record whose change does not hinder going on.
+
+    They are lengths and warm-ups, how often and what is written, how sampling is done by default, and where the
+    images lie and how they are read (their classes, number of channels and size must stay).
+    """
+    free = ["name", "classes", "sample", "train.compile", "train.log_every", "train.sample_every"]
+    free += ["train.save_every", "train.keep", "data.path", "data.cache_gib", "data.workers", "data.corrupt"]
+    for number in range(len(record["config"]["train"]["stages"])):
+        free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]
+    return [f"config.{path}" for path in free]
+
+
+def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
+    """Says how the settings at hand differ from those of the run in ``folder``, if it has a checkpoint.
+
+    Raises:
+        ValueError: they differ in what matters; each is named with both values.
+    """
+    run = RunFolder(folder)
+    if checkpoint.latest(run.checkpoints) is None or not run.config.is_file():
+        return
+    there, free = checkpoint.load_config(folder), free_to_change(record)
+    changed = [
+        f"{path.removeprefix('config.')} is {value_at(there, path)} there and {value_at(record, path)} here"
+        for path in differences(there, record)
+        if not any(path == name or path.startswith(f"{name}.") for name in free)
+    ]
+    if changed:
+        raise ValueError(f"the run in '{folder}' was made with other settings: {'; '.join(changed)}")
+
+
+def value_at(record: Any, path: str) -> str:
+    """The value at a dotted path of a record, shortly; ``nothing`` where there is none.
+
+    >>> value_at({"a": [{"b": 1}]}, "a.0.b"), value_at({"a": 1}, "b")
+    ('1', 'nothing')
+    """
+    for name in path.split("."):
+        record = dict(enumerate(record)) if isinstance(record, list) else record
+        key = int(name) if name.isdigit() else name
+        if key not in record:
+            return "nothing"
+        record = record[key]
+    text = str(record)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def note_images(state: TrainState, images: ImageSet) -> None:
+    """Remembers the fingerprint of the images in the state, and warns if a resumed run has others."""
+    before = state.extra.setdefault("images", images.fingerprint)
+    if before != images.fingerprint:
+        state.extra["images"] = images.fingerprint
+        if distributed.is_main():
+            logger.warning("the images are not those that the run began with; it goes on with the new ones")

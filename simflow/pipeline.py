@@ -1,0 +1,286 @@
+"""A trained model in hand: from a folder or the hub to images, latents, densities and scores.
+
+    pipe = Pipeline.from_pretrained("runs/demo")
+    pipe(class_labels=["sandal", "bag"], guidance_scale=0.5, num_images=4).images   # 8 PIL images
+    pipe.log_prob(pipe.encode(images), class_labels=["bag"])                        # nats
+
+Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images of any
+size. Class labels are names or numbers. The averaged weights are used unless told otherwise.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Generator, Tensor
+
+from simflow.config import RunConfig, build, to_record
+from simflow.data.decode import decode as decode_picture
+from simflow.data.source import Source
+from simflow.flow import score as flow_score
+from simflow.flow.guidance import GaussianProduct
+from simflow.model import Model
+from simflow.pixels import require_signed, to_float
+from simflow.sample import balanced_labels, sample
+from simflow.shapes import NULL, Images, Labels, Latents, PerImage
+from simflow.train import checkpoint
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampled:
+    """Generated images, and what made each of them."""
+
+    images: Any
+    """A list of PIL images, or uint8: ``"np"`` (b, height, width, channels), ``"pt"`` (b, channels, height, width)."""
+    labels: list[int]
+    """The class of each; -1 for none."""
+    seeds: list[int]
+    """The seed of each: the same seed, label and settings make the same image again."""
+
+
+class Pipeline:
+    """A trained model with the settings of its run. Make it with :meth:`from_pretrained`."""
+
+    def __init__(self, model: Model, config: RunConfig) -> None:
+        self.model, self.config = model.eval().requires_grad_(requires_grad=False), config
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, *, which: Literal["ema", "model"] = "ema", revision: str | None = None
+    ) -> "Pipeline":
+        """Loads a run folder (its newest checkpoint), one checkpoint, a saved pipeline, or a model on the hub.
+
+        Args:
+            source: a folder, or ``owner/name`` on the Hugging Face hub.
+            which: the averaged weights or the raw ones; a saved pipeline has one kind only.
+            revision: branch, tag or commit on the hub.
+
+        Raises:
+            ValueError: there is nothing of the kind, or it is damaged.
+        """
+        folder = find(source, revision=revision)
+        config, model = _built(folder)
+        weights = checkpoint.load_weights(folder, which if (folder / "state.json").is_file() else "model")
+        if {name: tensor.shape for name, tensor in weights.items()} != _shapes(model):
+            raise ValueError(f"the weights in '{folder}' do not fit the settings beside them")
+        model.load_state_dict(weights)
+        return cls(model, config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.model.device
+
+    def to(self, device: str | torch.device) -> "Pipeline":
+        """Moves the weights; gives the pipeline back."""
+        self.model.to(device)
+        return self
+
+    def __call__(
+        self,
+        class_labels: Sequence[str | int] | None = None,
+        *,
+        guidance_scale: float | None = None,
+        generator: Generator | None = None,
+        seeds: Sequence[int] | None = None,
+        num_images: int = 1,
+        temperature: float | None = None,
+        output_type: Literal["pil", "np", "pt"] = "pil",
+    ) -> Sampled:
+        """Samples ``num_images`` images of each class label, or that many of all classes in turn.
+
+        Args:
+            class_labels: names or numbers; -1 is "no class"; None takes the classes in turn.
+            guidance_scale: strength of guidance; None is the run's own, 0 is none.
+            generator: where the seeds come from; torch's global generator if None.
+            seeds: one for each image, instead of drawn ones.
+            num_images: images of each label; of all together without labels.
+            temperature: standard deviation of the noise; None is the run's own.
+            output_type: see :class:`Sampled`.
+
+        Raises:
+            ValueError: an unknown class, guidance without classes, or seeds that are too many or too few.
+        """
+        labels = self._labels_for(class_labels, num_images)
+        if seeds is None:
+            drawn = torch.randint(2**62, (len(labels),), generator=generator, device=_device_of(generator))
+            seeds = drawn.tolist()
+        config = self.config.sample
+        if temperature is not None:
+            config = replace(config, temperature=temperature)
+        if guidance_scale is not None:
+            config = replace(config, guidance=guided(self, guidance_scale))
+        parts = list(sample(self.model, seeds=seeds, labels=labels, config=config))
+        size, channels = self.model.facts.image_size, self.model.facts.channels
+        empty = torch.zeros(0, channels, size, size, dtype=torch.uint8)
+        images = torch.cat([empty, *(part.images for part in parts)])
+        return Sampled(images=_as(images, output_type), labels=labels, seeds=list(seeds))
+
+    @torch.no_grad()
+    def encode(self, images: "Tensor | Sequence[Image]", *, generator: Generator | None = None) -> Latents:
+        """Latents ``(b, c, h, w)`` of images: the mean of their posterior, or a draw if given a generator.
+
+        Raises:
+            ValueError: float images outside [-1, 1], or of another size or number of channels than the model's.
+        """
+        signed = self._signed(images)
+        if generator is not None:
+            return self.model.encode(signed, generator)
+        return self.model.autoencoder.encode(signed)[:, : self.model.latent_shape[0]]
+
+    @torch.no_grad()
+    def decode(self, latents: Latents) -> Images:
+        """Images of latents, held in [-1, 1]."""
+        return self.model.decode(latents.to(self.device)).clamp(-1, 1)
+
+    def reconstruct(
+        self, images: "Tensor | Sequence[Image]", *, generator: Generator | None = None
+    ) -> Images:
+        """Images, encoded and decoded again; through a noisy latent, as in training, if given a generator."""
+        return self.decode(self.encode(images, generator=generator))
+
+    @torch.no_grad()
+    def log_prob(self, latents: Latents, class_labels: Sequence[str | int] | None = None) -> PerImage:
+        """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels."""
+        return self.model.prior.log_prob(latents.to(self.device), self._labels_of(class_labels, len(latents)))
+
+    def score(self, latents: Latents, class_labels: Sequence[str | int] | None = None) -> Latents:
+        """``grad log p(latents | labels)``, of the shape of the latents."""
+        labels = self._labels_of(class_labels, len(latents))
+        return flow_score.score(self.model.prior.log_prob, latents.to(self.device), labels)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes ``config.json`` and ``model.safetensors``: all that :meth:`from_pretrained` needs."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()
+        }
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        record = to_record(self.config, self.model.facts)
+        (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def push_to_hub(self, repository: str, *, private: bool = False) -> str:
+        """Uploads what :meth:`save_pretrained` writes to ``owner/name`` on the hub; gives its address."""
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            address = api.create_repo(repository, private=private, exist_ok=True)
+            api.upload_folder(repo_id=repository, folder_path=folder)
+        return str(address)
+
+    def _labels_for(self, class_labels: Sequence[str | int] | None, num_images: int) -> list[int]:
+        if class_labels is None:
+            return balanced_labels(num_images, len(self.model.facts.class_names))
+        return [label for label in self._numbers(class_labels) for _ in range(num_images)]
+
+    def _labels_of(self, class_labels: Sequence[str | int] | None, count: int) -> Labels:
+        numbers = [NULL] * count if class_labels is None else self._numbers(class_labels)
+        if len(numbers) != count:
+            raise ValueError(f"{len(numbers)} class labels for {count} latents: each needs one")
+        labels = torch.tensor(numbers, dtype=torch.int64, device=self.device)
+        self.model.check_labels(labels)
+        return labels
+
+    def _numbers(self, class_labels: Sequence[str | int]) -> list[int]:
+        facts = self.model.facts
+        return [label if isinstance(label, int) else facts.labels_of([label])[0] for label in class_labels]
+
+    def _signed(self, images: "Tensor | Sequence[Image]") -> Images:
+        facts = self.model.facts
+        pixels = images if isinstance(images, Tensor) else self._prepared(images)
+        signed = to_float(pixels) if pixels.dtype == torch.uint8 else require_signed(pixels)
+        wanted = (facts.channels, facts.image_size, facts.image_size)
+        if tuple(signed.shape[1:]) != wanted:
+            raise ValueError(f"the model takes images of shape {wanted}, not {tuple(signed.shape[1:])}")
+        return signed.to(self.device)
+
+    def _prepared(self, pictures: "Sequence[Image]") -> Tensor:
+        """PIL images -> uint8, fitted as the run's own images were."""
+        arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
+        source = Source(
+            names=[f"image {number}" for number in range(len(arrays))],
+            labels=np.full(len(arrays), NULL),
+            class_names=(),
+            marks=[0] * len(arrays),
+            read=lambda index: arrays[index],
+        )
+        fitted = [decode_picture(source, index, self.config.data) for index in range(len(arrays))]
+        return torch.from_numpy(np.stack(fitted))
+
+
+def find(source: str | Path, *, revision: str | None = None) -> Path:
+    """The folder with ``config.json`` and weights that a path or hub id means; see :meth:`Pipeline.from_pretrained`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        saved = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+        return folder if saved else checkpoint.find(folder)
+    if isinstance(source, str) and HUB_ID.fullmatch(source):
+        return _download(source, revision)
+    raise ValueError(f"there is no run, checkpoint or saved model at '{source}'")
+
+
+def guided(pipeline: Pipeline, weight: float) -> Any:
+    """The run's own rule of guidance with another strength; STARFlow's where it has none.
+
+    Raises:
+        ValueError: the model has no classes.
+    """
+    if weight and not pipeline.model.facts.class_names:
+        raise ValueError("guidance needs classes, and this model was trained without any")
+    return replace(pipeline.config.sample.guidance or GaussianProduct(), weight=weight)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        files = ["config.json", "model.safetensors"]
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise ValueError(
+            f"there is no folder '{repository}', and the hub gave no model of that name ({type(error).__name__})"
+        ) from error
+
+
+def _built(folder: Path) -> tuple[RunConfig, Model]:
+    with torch.random.fork_rng(devices=[]):
+        return build(checkpoint.load_config(folder))
+
+
+def _shapes(model: Model) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def _device_of(generator: Generator | None) -> torch.device | str:
+    return "cpu" if generator is None else generator.device
+
+
+def _as(images: Tensor, output_type: Literal["pil", "np", "pt"]) -> Any:
+    if output_type == "pt":
+        return images
+    array = images.movedim(1, -1).numpy()
+    if output_type == "np":
+        return array
+    from PIL import Image
+
+    return [Image.fromarray(each[..., 0] if each.shape[-1] == 1 else each) for each in array]
