@@ -43,6 +43,10 @@ FORMAT = 1
 _NAME = re.compile(r"step-(\d{7,})")
 
 
+class Damaged(ValueError):
+    """A checkpoint that is incomplete or cannot be read: nothing that other settings would mend."""
+
+
 def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int | None = None) -> Path:
     """Writes ``folder/step-NNNNNNN`` and deletes old checkpoints; collective, rank 0 writes.
 
@@ -108,8 +112,8 @@ def load(path: Path, state: TrainState) -> None:
     """Fills ``state`` from a checkpoint, in place, on whatever device its modules are.
 
     Raises:
-        ValueError: the checkpoint is incomplete, damaged, or of a model with other settings; ``state`` is
-            then as it was.
+        Damaged: the checkpoint is incomplete or cannot be read.
+        ValueError: it is of a model with other settings. In either case ``state`` is as it was.
     """
     record = _record(path)
     weights = {name: load_weights(path, name) for name in state.modules}
@@ -130,7 +134,7 @@ def load_weights(path: Path, which: str = "ema") -> dict[str, Tensor]:
     """The average (``"ema"``), the raw weights (``"model"``) or another module's weights, on the CPU.
 
     Raises:
-        ValueError: the checkpoint has no such file, or it is damaged.
+        Damaged: the checkpoint has no such file, or it cannot be read.
     """
     return _read_tensors(path / f"{which}.safetensors")
 
@@ -139,7 +143,7 @@ def load_config(path: Path) -> dict[str, Any]:
     """The settings that the checkpoint's run had.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        Damaged: the file is missing or cannot be read.
     """
     return _read_json(path / "config.json")
 
@@ -210,20 +214,20 @@ def _flush(path: Path) -> None:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ValueError(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
+        raise Damaged(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"'{path}' is damaged or cut short: {error}") from error
+        raise Damaged(f"'{path}' is damaged or cut short: {error}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ValueError(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
+        raise Damaged(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"'{path}' is damaged or cut short: {error}") from error
+        raise Damaged(f"'{path}' is damaged or cut short: {error}") from error
 
 
 def _record(path: Path) -> dict[str, Any]:
