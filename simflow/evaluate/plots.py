@@ -1,0 +1,149 @@
+"""The loss curves of a run as one picture: a panel for each term of the objective.
+
+They are read from ``metrics.jsonl``, one JSON object a line with ``step`` and the losses as ``loss/<name>``
+(null where a loss was no number). Faint lines are the values as logged, strong ones their running mean over a
+fortieth of the run. The first twentieth of a long run may be cut off above, where losses fall steeply, so
+that what follows can be read. The flow's panel shows the floor of its loss as a dashed line: a curve that
+comes to rest on it belongs to latents that say nothing of their images.
+
+Matplotlib is imported only here and only when a picture is drawn; no window or global state is involved.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simflow.export import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PREFIX = "loss/"
+"""What the names of losses begin with in the file."""
+
+HEADINGS = {
+    "total": ("Total", "sum of the terms"),
+    "reconstruction": ("Reconstruction", "loss"),
+    "prior": ("Flow (negative log likelihood)", "nats a latent number"),
+    "entropy": ("Posterior entropy, negative", "nats a latent number"),
+    "mse": ("Mean squared error", "on [-1, 1]"),
+}
+"""Heading and unit of the terms that have a better one than their own name."""
+
+COLOURS = ("#1f5a99", "#c0562b", "#2e7d4f", "#7a4a9e", "#8a6d1d", "#4d6470")
+
+
+class Curve(NamedTuple):
+    """A loss over training; equally many of both, steps ascending."""
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def read_curves(metrics: Path) -> dict[str, Curve]:
+    """The losses in a ``metrics.jsonl`` by name, in the order of the file; of lines of one step, the last.
+
+    Raises:
+        ValueError: there is no such file, a line is damaged, or there is no loss in it.
+    """
+    if not metrics.is_file():
+        raise ValueError(f"there is no file {metrics}")
+    points: dict[str, dict[int, float]] = {}
+    for number, line in enumerate(metrics.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            step = int(record["step"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"line {number} of {metrics} is not a line of metrics") from error
+        for key, value in record.items():
+            if key.startswith(PREFIX) and value is not None:
+                points.setdefault(key.removeprefix(PREFIX), {})[step] = value
+    if not points:
+        raise ValueError(f"there is no loss in {metrics}")
+    return {name: _curve(values) for name, values in points.items()}
+
+
+def plot_losses(metrics: Path, target: Path, *, title: str, floor: float | None = None) -> None:
+    """Draws the losses of ``metrics`` into ``target``, in the format of its ending (.png, .svg, .pdf).
+
+    Args:
+        metrics: a ``metrics.jsonl``.
+        target: the picture.
+        title: of the whole picture.
+        floor: least possible value of the flow's loss, or None.
+
+    Raises:
+        ValueError: matplotlib is not installed, or as :func:`read_curves`.
+    """
+    figure = draw_losses(read_curves(metrics), title=title, floor=floor)
+    with replacing(target) as part:
+        figure.savefig(part, format=target.suffix.removeprefix("."))
+
+
+def draw_losses(curves: dict[str, Curve], *, title: str, floor: float | None = None) -> "Figure":
+    """A figure with one panel a curve, at most three in a row.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ValueError("plots need matplotlib: pip install simflow[plots]") from error
+    columns = 2 if len(curves) == 4 else min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = Figure(figsize=(4.6 * columns, 3.1 * rows + 0.4), dpi=120, layout="constrained")
+    figure.suptitle(title, fontsize=13, fontweight="bold")
+    for index, (name, curve) in enumerate(curves.items()):
+        panel = figure.add_subplot(rows, columns, index + 1)
+        _draw(panel, name, curve, COLOURS[index % len(COLOURS)], floor if name == "prior" else None)
+    return figure
+
+
+def _draw(panel: "Axes", name: str, curve: Curve, colour: str, floor: float | None) -> None:
+    heading, unit = HEADINGS.get(name, (name.replace("_", " ").capitalize(), "loss"))
+    steps, values = curve
+    window = max(1, len(values) // 40)
+    if window > 1:
+        panel.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
+    panel.plot(steps, running_mean(values, window), color=colour, linewidth=1.6)
+    if floor is not None:
+        panel.axhline(floor, color="#444444", linestyle="--", linewidth=1)
+        panel.annotate(
+            f"floor {floor:.3f}",
+            (0.99, floor),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color="#444444",
+            fontsize=8,
+        )
+    shown = values[len(values) // 20 :]
+    low, high = min(shown.min(), shown.min() if floor is None else floor), shown.max()
+    margin = 0.06 * (high - low) + 1e-9
+    panel.set_ylim(low - margin, high + margin)
+    panel.set_title(heading, fontsize=10.5, loc="left")
+    panel.set_xlabel("training step", fontsize=9)
+    panel.set_ylabel(unit, fontsize=9)
+    panel.tick_params(labelsize=8)
+    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
+    panel.set_axisbelow(True)
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Means over ``window`` neighbouring values, fewer at the ends; as long as ``values``."""
+    ones = np.ones(window)
+    return np.convolve(values, ones, mode="same") / np.convolve(np.ones(len(values)), ones, mode="same")
+
+
+def _curve(values: dict[int, float]) -> Curve:
+    steps = sorted(values)
+    return Curve(
+        np.array(steps, dtype=np.int64), np.array([values[step] for step in steps], dtype=np.float64)
+    )
