@@ -26,6 +26,7 @@ from simflow.settings import differences
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
 from simflow.train.loop import begin, train
+from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder, logging_to, open_or_resume
 from simflow.train.state import TrainState
 
@@ -40,10 +41,14 @@ class Fitted:
 
     run: RunFolder
     """The folder with settings, metrics and checkpoints."""
+    objective: Objective
+    """The loss, and in it the model with its weights after the last step."""
     state: TrainState
-    """Model, average and optimiser after the last step."""
+    """Average, optimiser and counters."""
     finished: bool
     """False if a signal stopped it; the same call goes on."""
+    seconds_before: float
+    """Seconds of training that earlier calls have spent."""
 
 
 def fit(
@@ -80,8 +85,12 @@ def fit(
         if resumed is not None:
             checkpoint.load(resumed, state)
             if distributed.is_main():
-                logger.info("going on from %s", resumed)
+                over = state.step >= total_steps(config.train.stages)
+                logger.info(
+                    "%s %s", "there is nothing left to train in" if over else "going on from", resumed
+                )
         note_images(state, images)
+        seconds_before = float(state.extra.get("seconds", 0.0))
         finished = train(
             objective,
             state,
@@ -97,7 +106,7 @@ def fit(
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
         )
-    return Fitted(run=run, state=state, finished=finished)
+    return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
 
 
 def facts_of(images: ImageSet) -> Facts:

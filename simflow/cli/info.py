@@ -1,7 +1,7 @@
 """``simflow info RECIPE|RUN``: how large a model is, what its latents are, and how far a run has come."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,4 +59,17 @@ def figures_of(run: Path) -> list[str]:
     if not file.is_file():
         return []
     figures = json.loads(file.read_text(encoding="utf-8"))
-    return ["figures", *(f"  {name:<28} {value}" for name, value in figures.items())]
+    return ["figures", *(f"  {name:<36} {value}" for name, value in leaves(figures, ""))]
+
+
+def leaves(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
+    """Dotted names and values, shortly.
+
+    >>> list(leaves({"a": {"b": 0.123456, "c": 3}, "d": "0-9"}, ""))
+    [('a.b', '0.1235'), ('a.c', '3'), ('d', '0-9')]
+    """
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)

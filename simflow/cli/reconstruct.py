@@ -61,14 +61,11 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()
             for part in originals.split(pipe.config.sample.batch)
         ]
-        made = torch.cat(parts)
-        mse = (made - originals).square().mean(dim=(1, 2, 3))
-        scale = scale_for(images.image_size)
+        before, after = to_uint8(originals), to_uint8(torch.cat(parts))
+        picture = pairs_grid(before, after, columns=2 * COLUMNS, scale=scale_for(images.image_size))
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        picture = pairs_grid(to_uint8(originals), to_uint8(made), columns=2 * COLUMNS, scale=scale)
         save_picture(picture, arguments.out)
-        print(
-            f"{len(made)} images of {called}: MSE {mse.mean():.5f}, PSNR {(10 * torch.log10(4 / mse)).mean():.2f} dB"
-        )
+        mse, decibels = squared_error(before, after).mean(), psnr(before, after).mean()
+        print(f"{len(after)} images of {called}: MSE {mse:.5f} on [-1, 1], PSNR {decibels:.2f} dB")
         print(f"pairs in {arguments.out}")
     return 0

@@ -1,0 +1,177 @@
+"""``simflow demo``: from nothing to samples and figures on a laptop, autoencoder and flow trained jointly."""
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from simflow import distributed, recipes
+from simflow.cli import STOPPED
+from simflow.cli.describe import millions, parameters
+from simflow.cli.held_out import held_out
+from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
+from simflow.cli.resolve import resolve
+from simflow.cli.talk import talking
+from simflow.cli.train import listeners
+from simflow.config import RunConfig
+from simflow.data.images import ImageSet, load
+from simflow.evaluate.plots import plot_losses
+from simflow.evaluate.quality import evaluate, reconstruct
+from simflow.export import pairs_grid, replacing, save_picture
+from simflow.fitting import Fitted, fit
+from simflow.sample import balanced_labels, sample
+
+SAMPLES = 1000
+"""Samples that are judged."""
+
+PAIRS = 40
+"""Held-out images that are shown with their reconstructions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Trains SimFlow from scratch on the embedded Fashion-MNIST images, then samples and judges it.
+
+    Under three minutes on two CPU cores. The run folder then holds the settings, metrics.jsonl, a checkpoint
+    with the average, losses.png, reconstructions.png, samples.png and figures.json. The same command again goes
+    on where it was stopped, or says the figures again. The recipe is "demo"; dotted flags change its settings.
+    """
+
+    out: Path = Path("runs/demo")
+    """The run folder."""
+    steps: str | None = None
+    """Length of the training; the recipe's if not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Trains, samples, judges and sums up."""
+    began = time.monotonic()
+    config = resolve(recipes.get("demo"), settings, steps=arguments.steps)
+    with distributed.launch(arguments.device) as device, talking() as console:
+        images = load(config.data)
+        fitted = fit(
+            config,
+            arguments.out,
+            images=images,
+            device=device,
+            listeners=lambda run, objective: listeners(run, objective, config, console, ()),
+        )
+        if not fitted.finished:
+            print(f"stopped and saved; the same command goes on with {arguments.out}")
+            return STOPPED
+        if distributed.is_main():
+            figures = known_figures(fitted) or judged(fitted, config, images, began, console)
+            print(summary(figures, fitted.run.path))
+        distributed.barrier()
+    return 0
+
+
+def known_figures(fitted: Fitted) -> dict[str, Any] | None:
+    """The figures of an earlier call, if they are of the weights at hand."""
+    file = fitted.run.path / "figures.json"
+    if not file.is_file():
+        return None
+    figures = json.loads(file.read_text(encoding="utf-8"))
+    return figures if figures["step"] == fitted.state.step else None
+
+
+def judged(
+    fitted: Fitted, config: RunConfig, images: ImageSet, began: float, console: Console
+) -> dict[str, Any]:
+    """Draws the pictures, takes the figures and writes ``figures.json``; the average stays in the model."""
+    folder, state = fitted.run.path, fitted.state
+    model = fitted.objective.model
+    state.ema.copy_to(model)
+    model.eval()
+    console.print(f"sampling {SAMPLES} images")
+    labels = balanced_labels(SAMPLES, len(images.class_names))
+    parts = list(sample(model, seeds=range(SAMPLES), labels=labels, config=config.sample))
+    samples = torch.cat([part.images for part in parts])
+    shown = chosen(labels)
+    facts = model.facts
+    save_picture(sheet(samples[shown], [labels[i] for i in shown], facts), folder / "samples.png")
+
+    console.print("judging them and the reconstructions of held-out images")
+    unseen, _ = held_out(config, None, None)
+    quality = evaluate(
+        model, images, unseen, samples, torch.tensor(labels), sample_seeds=tuple(range(SAMPLES))
+    )
+    originals = unseen.images(list(range(min(PAIRS, len(unseen)))))
+    pairs = pairs_grid(
+        originals,
+        reconstruct(model, originals, seed=0),
+        columns=2 * COLUMNS,
+        scale=scale_for(images.image_size),
+    )
+    save_picture(pairs, folder / "reconstructions.png")
+    if find_spec("matplotlib") is None:
+        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]")
+    else:
+        plot_losses(
+            fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor
+        )
+    figures = quality.to_dict() | {
+        "sample_seeds": f"0-{SAMPLES - 1}",
+        "step": state.step,
+        "images_seen": state.images_seen,
+        "parameters": parameters(model),
+        "seconds_training": round(float(state.extra["seconds"]), 1),
+        "seconds": round(fitted.seconds_before + time.monotonic() - began, 1),
+        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "threads": torch.get_num_threads(),
+    }
+    with replacing(folder / "figures.json") as part:
+        part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def peak_memory_gib() -> float:
+    """The most memory that this process has held so far."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def summary(figures: Mapping[str, Any], folder: Path) -> str:
+    """A few lines for people: the figures, and where everything is."""
+    files = {
+        "samples.png": "samples, a row a class",
+        "reconstructions.png": "held-out images, each above its reconstruction",
+        "losses.png": "every term of the loss",
+        "metrics.jsonl": "the same as numbers",
+        "figures.json": "the figures above and more",
+        "checkpoints": "weights and their average: simflow sample, reconstruct, interpolate take the run folder",
+    }
+    width = max(map(len, files)) + len(str(folder)) + 1
+    places = [f"{folder / name!s:<{width}}  {text}" for name, text in files.items()]
+    return "\n".join(["", *figure_lines(figures), "", *places])
+
+
+def figure_lines(figures: Mapping[str, Any]) -> list[str]:
+    """The figures that there are, a line each."""
+    lines = []
+    if figures["recognition"] is not None:
+        samples, real = figures["recognition"]["samples"], figures["recognition"]["real"]
+        lines.append(
+            f"class accuracy   {samples:.1%} of {figures['samples']} samples (held-out images: {real:.1%})"
+        )
+    lines.append(f"diversity        {figures['diversity']:.3f} of that of real images within a class")
+    mse, decibels = figures["reconstruction"]["mse"], figures["reconstruction"]["psnr"]
+    lines.append(f"reconstruction   MSE {mse:.4f} on [-1, 1], PSNR {decibels:.2f} dB, held out")
+    if figures["likelihood"] is not None:
+        bits = figures["likelihood"]["bits_per_dimension"]
+        lines.append(f"likelihood       ELBO {bits:.3f} bits a dimension, held out")
+    lines.append(
+        f"cost             {figures['seconds']:.0f} s, {figures['seconds_training']:.0f} s of them training; "
+        f"{figures['peak_memory_gib']:.2f} GiB; {millions(figures['parameters'])} parameters"
+    )
+    return lines
