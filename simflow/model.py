@@ -24,10 +24,10 @@ from torch import Generator, Tensor, nn
 from simflow.autoencoder.compact import CompactConfig
 from simflow.autoencoder.kl import KLConfig
 from simflow.autoencoder.pixels import PixelsConfig
-from simflow.flow.guidance import Guidance
+from simflow.flow.guidance import Guidance, needs_classes
 from simflow.flow.score import Refinement
 from simflow.flow.stack import Flow, FlowConfig
-from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
+from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, NoNoise
 from simflow.shapes import NULL, Images, Labels, Latents
 
 
@@ -63,7 +63,7 @@ class ModelConfig:
 
     autoencoder: CompactConfig | KLConfig | PixelsConfig = field(default_factory=KLConfig)
     """Image <-> code."""
-    posterior: FixedVariance | LearnedVariance | NoNoise = field(default_factory=FixedVariance)
+    posterior: FixedVariance | LearnedVariance | Dequantised | NoNoise = field(default_factory=FixedVariance)
     """Code -> a distribution over latents."""
     prior: FlowConfig = field(default_factory=FlowConfig)
     """Latents <-> noise."""
@@ -120,10 +120,11 @@ class Model(nn.Module):
             refinement: a score step on the latents before decoding, or None.
 
         Raises:
-            ValueError: a label is out of range, or guidance is asked of a model without classes.
+            ValueError: a label is out of range, or guidance away from "no class" is asked of a model
+                without classes.
         """
         self.check_labels(labels)
-        if guidance is not None and not self.facts.class_names:
+        if guidance is not None and needs_classes(guidance) and not self.facts.class_names:
             raise ValueError("guidance needs classes, and this model was trained without any")
         with torch.no_grad():
             latents = self.prior.inverse(noise, labels, guidance)

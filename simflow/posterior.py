@@ -57,10 +57,14 @@ def noise_like(x: Tensor, generator: Generator) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FixedVariance(Posterior):
-    """``x = mean + std * noise``: the variance is a constant that nothing learns (SimFlow, section 4.1)."""
+    """``x = mean + std * noise``: the variance is a constant that nothing learns (SimFlow, section 4.1).
+
+    On pixels, or on the code of a frozen encoder, the same rule is the Gaussian noise augmentation of TarFlow and
+    STARFlow: what learns from the noisy latents differs, not the noise.
+    """
 
     std: float = 0.5
-    """Standard deviation; the paper's variance is ``0.5**2``."""
+    """Standard deviation; the paper's variance is ``0.5**2``. TarFlow has 0.05 to 0.15 on pixels, STARFlow 0.3."""
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean = wide(code)
@@ -68,7 +72,9 @@ class FixedVariance(Posterior):
 
     def entropy(self, code: Code) -> PerImage:
         """Eq. 34: a constant."""
-        return torch.full((code.shape[0],), code[0].numel() * (math.log(self.std) + HALF_LOG_TWO_PI_E), device=code.device)
+        return torch.full(
+            (code.shape[0],), code[0].numel() * (math.log(self.std) + HALF_LOG_TWO_PI_E), device=code.device
+        )
 
     @property
     def floor(self) -> float:
@@ -98,6 +104,32 @@ class LearnedVariance(Posterior):
     @property
     def floor(self) -> None:
         return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dequantised(Posterior):
+    """``x = 2 (level + uniform) / 256 - 1`` on 8-bit images: the density of ``x`` is then a bound on the probability
+    of the image (Theis et al. 2016), as in TarFlow's likelihood runs.
+
+    Grey level ``k``, which :mod:`simflow.pixels` puts at ``2 k / 255 - 1``, becomes a draw from its own bin of width
+    ``2 / 256``; the bins fill [-1, 1]. The image is told by its bin without loss, so nothing is lost in the decoder
+    and ``log P(image) >= E[log p(x)] + H`` in nats, H being the constant ``-log 128`` a number.
+    """
+
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        """``code`` holds images on the 8-bit grid of [-1, 1], not features."""
+        image = wide(code)
+        uniform = torch.rand(image.shape, generator=generator, dtype=image.dtype, device=image.device)
+        return (127.5 * (image + 1) + uniform) / 128 - 1
+
+    def entropy(self, code: Code) -> PerImage:
+        """``log(2 / 256)`` a number."""
+        return torch.full((code.shape[0],), -math.log(128) * code[0].numel(), device=code.device)
+
+    @property
+    def floor(self) -> float:
+        """Reached only by a flow that knew every grey level: zero bits a dimension."""
+        return -math.log(128) - 0.5 * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,6 @@ def test_the_recorded_numbers(peer, name):
 @torch.no_grad()
 def test_guidance_moves_the_recorded_numbers(peer, name):
     """Else the comparison above would say nothing of the guidance."""
-    case = CASES[peer, name]
     record = json.loads((Path(__file__).parent / f"{peer}.json").read_text())[name]
     answers = [record["reverse"], *record["guided"].values()]
     for index, first in enumerate(answers):
