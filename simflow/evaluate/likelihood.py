@@ -8,6 +8,9 @@ held-out ones. So no number is fitted to the images that are judged.
 The Gaussian is a density, and 8-bit images have probabilities. Density times the step between grey levels is
 taken for the probability of a level, which is close as long as the decoder's standard deviation is more than
 about a step (2/255); ``decoder_variance`` is reported so that this can be seen.
+
+:class:`~simflow.posterior.Dequantised` pixels need neither: the draw tells the image exactly, the first term is
+0, and the rest bounds the probability of the image itself (Theis et al. 2016), as TarFlow reports it.
 """
 
 import math
@@ -15,15 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Generator, Tensor
 
 from simflow.model import Model
 from simflow.objective import bits_per_dimension, elbo
 from simflow.pixels import Bytes, to_float
-from simflow.posterior import NoNoise
+from simflow.posterior import Dequantised, NoNoise
 from simflow.seeding import generator
-from simflow.shapes import Images, Labels
+from simflow.shapes import Images, Labels, PerImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +38,15 @@ class Likelihood:
     standard_error: float
     """Standard deviation over images divided by the root of their number: how far the mean may be off
     because these images were drawn. The draw of the latents is included; the training is not."""
-    decoder_variance: float
-    """Mean squared error on the training images, on [-1, 1]."""
+    decoder_variance: float | None
+    """Mean squared error on the training images, on [-1, 1]; None for dequantised pixels."""
 
 
 def elbo_bits(
     model: Model,
     train_images: Bytes,
     held_out_images: UInt8[Tensor, "m channels height width"],
-    held_out_labels: Labels,
+    held_out_labels: Int[Tensor, " m"],
     *,
     seed: int = 0,
     batch: int = 256,
@@ -65,25 +68,35 @@ def elbo_bits(
         raise ValueError("without noise on the latents the ELBO is no bound on the likelihood")
     if len(held_out_images) < 2 or len(train_images) == 0:
         raise ValueError("the ELBO needs training images and at least two held-out images")
-    variance = decoder_variance(
-        model, train_images, generator(seed, "train", device=model.device), batch=batch
-    )
-    if variance == 0:
-        raise ValueError("the training images are reconstructed exactly, so the decoder has no variance")
     draws = generator(seed, "held out", device=model.device)
     labels = held_out_labels.to(model.device).split(batch)
-    bounds = torch.cat(
-        [
-            elbo(model, images, of_images, draws, variance=variance).double()
-            for images, of_images in zip(_batches(model, held_out_images, batch), labels, strict=True)
-        ]
-    )
-    bits = bits_per_dimension(bounds, held_out_images[0].numel())
+    parts = zip(_batches(model, held_out_images, batch), labels, strict=True)
+    numbers = held_out_images[0].numel()
+    if isinstance(model.posterior, Dequantised):
+        variance = None
+        bounds = torch.cat([dequantised(model, *part, draws) for part in parts]).double()
+        bits = bits_per_dimension(bounds, numbers, step=1.0)
+    else:
+        variance = decoder_variance(
+            model, train_images, generator(seed, "train", device=model.device), batch=batch
+        )
+        if variance == 0:
+            raise ValueError("the training images are reconstructed exactly, so the decoder has no variance")
+        bounds = torch.cat([elbo(model, *part, draws, variance=variance) for part in parts]).double()
+        bits = bits_per_dimension(bounds, numbers)
     return Likelihood(
         bits_per_dimension=bits.mean().item(),
         standard_error=bits.std().item() / math.sqrt(len(bits)),
         decoder_variance=variance,
     )
+
+
+@torch.no_grad()
+def dequantised(model: Model, images: Images, labels: Labels, draws: Generator) -> PerImage:
+    """``log p(x) + H`` in nats from one draw: a bound on the log probability of each 8-bit image."""
+    code = model.autoencoder.encode(images)
+    latents = model.posterior.sample(code, draws)
+    return model.prior.log_prob(latents, labels) + model.posterior.entropy(code)
 
 
 @torch.no_grad()

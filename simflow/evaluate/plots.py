@@ -61,7 +61,7 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
             raise ValueError(f"line {number} of {metrics} is not a line of metrics") from error
         for key, value in record.items():
             if key.startswith(PREFIX) and value is not None:
-                points.setdefault(key.removeprefix(PREFIX), {})[step] = value
+                points.setdefault(key.removeprefix(PREFIX), {})[step] = float(value)
     if not points:
         raise ValueError(f"there is no loss in {metrics}")
     return {name: _curve(values) for name, values in points.items()}
