@@ -16,18 +16,28 @@ if TYPE_CHECKING:
 
 def recipes() -> "dict[str, Recipe]":
     """All recipes by name, small ones first; the files are imported when this is called."""
-    from simflow.recipes import demo, simflow
+    from simflow.recipes import demo, simflow, tarflow
 
     return {
         "demo": demo.demo,
         "small-32": demo.small_32,
         "small-64": demo.small_64,
+        "tarflow-fashion": tarflow.tarflow_fashion,
+        "tarflow-fashion-likelihood": tarflow.tarflow_fashion_likelihood,
+        "tarflow-mnist": tarflow.tarflow_mnist,
         "simflow-s": simflow.simflow_s,
         "simflow-b": simflow.simflow_b,
         "simflow-l": simflow.simflow_l,
         "simflow-xl": simflow.simflow_xl,
         "simflow-xxl": simflow.simflow_xxl,
         "simflow-xxl-512": simflow.simflow_xxl_512,
+        "tarflow-imagenet64": tarflow.tarflow_imagenet64,
+        "tarflow-imagenet64-wide": tarflow.tarflow_imagenet64_wide,
+        "tarflow-imagenet64-coarse": tarflow.tarflow_imagenet64_coarse,
+        "tarflow-imagenet64-unconditional": tarflow.tarflow_imagenet64_unconditional,
+        "tarflow-imagenet64-likelihood": tarflow.tarflow_imagenet64_likelihood,
+        "tarflow-imagenet128": tarflow.tarflow_imagenet128,
+        "tarflow-afhq": tarflow.tarflow_afhq,
     }
 
 

@@ -1,0 +1,81 @@
+"""The recipes of TarFlow and STARFlow: built on ``meta`` with the published sizes, written and read back."""
+
+import pytest
+import torch
+
+from simflow import settings
+from simflow.config import RunConfig
+from simflow.posterior import Dequantised
+from simflow.recipes import starflow, tarflow
+
+TARFLOWS = {
+    tarflow.tarflow_imagenet64_likelihood: (2, 768, 8, 8, 3 * 64**2, 0),
+    tarflow.tarflow_imagenet64_unconditional: (2, 768, 8, 8, 3 * 64**2, 0),
+    tarflow.tarflow_imagenet64: (2, 768, 8, 8, 3 * 64**2, 1000),
+    tarflow.tarflow_imagenet64_wide: (2, 1024, 8, 8, 3 * 64**2, 1000),
+    tarflow.tarflow_imagenet64_coarse: (4, 1024, 8, 8, 3 * 64**2, 1000),
+    tarflow.tarflow_imagenet128: (4, 1024, 8, 8, 3 * 128**2, 1000),
+    tarflow.tarflow_afhq: (8, 768, 8, 8, 3 * 256**2, 3),
+    tarflow.tarflow_mnist: (4, 128, 4, 4, 28**2, 10),
+    tarflow.tarflow_fashion: (4, 128, 4, 4, 28**2, 10),
+    tarflow.tarflow_fashion_likelihood: (2, 128, 4, 2, 28**2, 0),
+}
+STARFLOWS = [
+    starflow.starflow_256,
+    starflow.starflow_512,
+    starflow.starflow_fashion,
+    starflow.starflow_fashion_decoder,
+]
+
+
+def on_meta(run):
+    with torch.device("meta"):
+        return run.model.build(run.expected_facts())
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("recipe", [*TARFLOWS, *STARFLOWS], ids=lambda recipe: recipe.__name__)
+def test_recipes_survive_being_written(recipe):
+    run = recipe()
+    assert settings.from_dict(RunConfig, settings.to_dict(run)) == run
+    assert run.name == recipe.__name__.replace("_", "-")
+
+
+@pytest.mark.parametrize("recipe", TARFLOWS, ids=lambda recipe: recipe.__name__)
+def test_tarflows_have_the_published_shape(recipe):
+    patch, width, blocks, layers, numbers, classes = TARFLOWS[recipe]
+    run = recipe()
+    model = on_meta(run)
+    channels = run.data.channels * patch**2
+    tokens = numbers // channels
+    assert model.prior.noise_shape == (tokens, channels)
+    layer = 12 * width**2 + 13 * width
+    block = (channels + 1) * width + tokens * width + classes * width + 2 * channels * (width + 1)
+    assert parameters(model) == blocks * (layers * layer + block)
+    assert {block.config.heads for block in model.prior.chain()} == {width // 64}
+
+
+@pytest.mark.parametrize("recipe", TARFLOWS, ids=lambda recipe: recipe.__name__)
+def test_uniform_noise_goes_with_float32_and_gaussian_noise_with_its_own_denoising(recipe):
+    run = recipe()
+    posterior, refinement = run.model.posterior, run.sample.refinement
+    if isinstance(posterior, Dequantised):
+        assert run.train.dtype == "fp32"
+        assert refinement is None
+    else:
+        assert refinement.std == posterior.std
+
+
+@pytest.mark.parametrize(("recipe", "side"), [(starflow.starflow_256, 32), (starflow.starflow_512, 64)])
+def test_starflow_has_1_4_billion_parameters(recipe, side):
+    model = on_meta(recipe())
+    assert model.latent_shape == (4, side, side)
+    assert model.prior.noise_shape == (side**2, 4)
+    assert abs(parameters(model.prior) / 1.4e9 - 1) < 0.01
+    deep = model.prior.chain()[-1]
+    assert (deep.order, deep.prefix) == ("raster", 1)
+    assert [block.prefix for block in model.prior.chain()[:-1]] == [0] * 5
+    assert round(parameters(model.autoencoder) / 1e6, 1) == 83.7
