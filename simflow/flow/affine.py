@@ -9,6 +9,7 @@ under autocast.
 from typing import Literal, NamedTuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from simflow.shapes import LogDet, Tokens
@@ -59,5 +60,10 @@ def from_outputs(outputs: Tokens, *, scale: Scale, clip: float | None) -> Affine
     if scale == "none":
         return Affine(shift=outputs, log_scale=torch.zeros_like(outputs))
     raw, shift = outputs.chunk(2, dim=-1)
-    log_scale = raw if scale == "exp" else torch.log(F.softplus(raw + SOFTPLUS_ONE))
+    log_scale = raw if scale == "exp" else log_softplus(raw + SOFTPLUS_ONE)
     return Affine(shift=shift, log_scale=log_scale.clamp(-LARGEST, LARGEST))
+
+
+def log_softplus(a: Tensor) -> Tensor:
+    """``log(softplus(a))``, held above ``-LARGEST - 1``: further down, softplus is zero and the gradient is NaN."""
+    return torch.log(F.softplus(a.clamp(min=-LARGEST - 1)))
