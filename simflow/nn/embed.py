@@ -29,6 +29,7 @@ class ClassEmbedding(nn.Module):
 
     ``null="row"`` learns a vector for the null class (DiT); ``null="mean"`` takes the mean of all class
     vectors (TarFlow). One function serves both directions of the flow, so training and sampling agree.
+    With no classes, every label means "no class".
     """
 
     def __init__(self, *, classes: int, width: int, null: NullClass, std: float) -> None:
@@ -39,7 +40,7 @@ class ClassEmbedding(nn.Module):
 
     def forward(self, labels: Labels) -> Tensor:
         if self.null == "row":
-            return self.table[torch.where(labels < 0, self.classes, labels)]
+            return self.table[torch.where((labels < 0) | (self.classes == 0), self.classes, labels)]
         chosen = self.table[labels.clamp(min=0)]
         return torch.where((labels < 0)[:, None], self.table.mean(dim=0), chosen)
 
