@@ -43,13 +43,13 @@ class Facts:
     """Names of the classes in the order of their labels; empty for an unconditional model."""
 
     def labels_of(self, names: list[str]) -> list[int]:
-        """Labels of class names or numbers.
+        """Labels of class names or numbers; where a class is named by a number, the name counts.
 
         Raises:
             ValueError: there is no such class.
         """
-        by_name = {name: label for label, name in enumerate(self.class_names)}
-        by_name |= {str(label): label for label in range(len(self.class_names))}
+        by_name = {str(label): label for label in range(len(self.class_names))}
+        by_name |= {name: label for label, name in enumerate(self.class_names)}
         for name in names:
             if name not in by_name:
                 known = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
@@ -136,4 +136,6 @@ class Model(nn.Module):
         """Refuses labels outside ``-1 .. classes - 1``."""
         classes = len(self.facts.class_names)
         if labels.numel() and (int(labels.max()) >= classes or int(labels.min()) < NULL):
+            if not classes:
+                raise ValueError(f"this model has no classes: every label must be {NULL}")
             raise ValueError(f"labels must lie in 0 .. {classes - 1} (or be {NULL} for no class)")
