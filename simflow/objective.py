@@ -10,7 +10,7 @@ added 1:1. Two reconstructions:
   itself (sigma-VAE; Rybkin et al. 2021): ``-log p(image|x) = P/2 log(MSE) + const`` for ``P`` pixel values,
   divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
 
-Gradients are routed here and nowhere else: ``detach`` occurs in no other file. :class:`Routing` says which losses
+Gradients of losses are routed here and nowhere else. :class:`Routing` says which losses
 move which part, and a test holds it as a table.
 """
 
@@ -59,7 +59,7 @@ class Routing:
 
     encoder: Literal["all", "reconstruction", "frozen"] = "all"
     """All losses (SimFlow: nothing is stopped), those on images only (the prior's gradient stops at the
-    latents), or none."""
+    latents, the entropy's at the code), or none."""
     decoder: Literal["reconstruction", "frozen"] = "reconstruction"
     """The losses on images, or none."""
     prior: Literal["prior", "frozen"] = "prior"
@@ -139,7 +139,8 @@ class Objective(nn.Module):
         entropy = None
         total = reconstruction + prior
         if model.posterior.moments == 2:
-            entropy = -config.prior_weight * model.posterior.entropy(code).mean() / numbers
+            spread = code if config.routing.encoder == "all" else code.detach()
+            entropy = -config.prior_weight * model.posterior.entropy(spread).mean() / numbers
             total = total + entropy
         mse = (decoded.detach().float() - images).square().mean()
         return Losses(total, reconstruction, prior, entropy, mse)
