@@ -8,9 +8,13 @@ becomes of those it samples. Flows (:mod:`simflow.flow`) are exact and offer a d
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from torch import Generator, nn
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
 
-from simflow.shapes import Labels, Latents, PerImage, Tokens
+from simflow.shapes import Labels, Latents, PerImage
+
+Hidden = Float[Tensor, "b n width"]
+"""Hidden tokens of a network: as many as the noise has, of another width."""
 
 
 class Align(NamedTuple):
@@ -29,7 +33,7 @@ class Energy(NamedTuple):
     """
 
     value: PerImage
-    hidden: Tokens | None
+    hidden: Hidden | None
 
 
 class Prior(nn.Module, ABC):

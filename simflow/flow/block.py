@@ -30,6 +30,7 @@ from simflow.nn.cache import Cache
 from simflow.nn.embed import ClassEmbedding, NullClass, PositionTable
 from simflow.nn.rotary import Rotary, Rotation
 from simflow.nn.transformer import Conditioning, Modulator, Transformer, modulate
+from simflow.prior import Hidden
 from simflow.shapes import Labels, LogDet, Tokens
 
 
@@ -158,7 +159,7 @@ class Block(nn.Module):
 
     def forward(
         self, x: Tokens, condition: Condition, *, keep: int | None = None
-    ) -> tuple[Tokens, LogDet, Tokens | None]:
+    ) -> tuple[Tokens, LogDet, Hidden | None]:
         """Tokens -> noise, all at once.
 
         Returns:
@@ -172,7 +173,7 @@ class Block(nn.Module):
 
     def affine_of(
         self, x: Tokens, condition: Condition, *, keep: int | None = None
-    ) -> tuple[Affine, Tokens | None]:
+    ) -> tuple[Affine, Hidden | None]:
         """The affine map of every token given all of them, in the block's order; causal."""
         if self.start is not None:
             start = self.start.to(x.dtype).expand(x.shape[0], 1, -1)
@@ -191,7 +192,7 @@ class Block(nn.Module):
         position: int = 0,
         cache: Cache | None = None,
         keep: int | None = None,
-    ) -> tuple[Affine, Tokens | None]:
+    ) -> tuple[Affine, Hidden | None]:
         """Inputs at ``position ..`` in the block's order -> the affine maps that they give to the next tokens."""
         h = self.embed(x).to(x.dtype)
         if self.positions is not None:

@@ -21,7 +21,7 @@ from simflow.flow.decode import undo
 from simflow.flow.guidance import Guidance
 from simflow.flow.order import Order, alternating
 from simflow.nn.tokens import to_latents, to_tokens
-from simflow.prior import Align, Energy, Prior
+from simflow.prior import Align, Energy, Hidden, Prior
 from simflow.shapes import Labels, Latents, LogDet, PerImage, Tokens
 
 
@@ -85,7 +85,7 @@ class Flow(Prior):
 
     def walk(
         self, latents: Latents, labels: Labels, align: Align | None
-    ) -> tuple[Tokens, LogDet, Tokens | None]:
+    ) -> tuple[Tokens, LogDet, Hidden | None]:
         """:meth:`forward` as far as the base, and the hidden tokens that ``align`` names, in raster order."""
         x = to_tokens(latents, self.patch)
         log_det, hidden = x.new_zeros(x.shape[0]), None
