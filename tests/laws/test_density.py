@@ -1,0 +1,86 @@
+"""The density of a flow is a density: it integrates to one, constants and all, and its noise is its law."""
+
+import math
+
+import pytest
+import torch
+from torch import distributions
+
+from simflow.flow.base import StandardNormal
+from simflow.shapes import NULL
+from tests.laws.cases import FLOWS, build, labels_for, latents_for
+
+ONE_NUMBER_TOKENS = [name for name, config in FLOWS.items() if config.patch == 1]
+
+
+def grid():
+    """Points ``(k, 1, 1, 2)`` of a square, and the area of each."""
+    line = torch.linspace(-12, 12, 121, dtype=torch.float64)
+    return torch.cartesian_prod(line, line)[:, None, None, :], (line[1] - line[0]) ** 2
+
+
+@pytest.mark.parametrize("name", ONE_NUMBER_TOKENS)
+def test_the_density_of_two_numbers_integrates_to_one(name):
+    flow = build(FLOWS[name], latent_shape=(1, 1, 2))
+    points, cell = grid()
+    label = (NULL, 0, 1, 2)[ONE_NUMBER_TOKENS.index(name) % 4]
+    with torch.no_grad():
+        density = flow.log_prob(points, torch.full((len(points),), label)).exp()
+    torch.testing.assert_close(density.sum() * cell, torch.tensor(1.0).double(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name, config in FLOWS.items() if config.base == StandardNormal()])
+def test_energy_is_the_negative_log_density_without_its_constant(name):
+    flow, labels = build(FLOWS[name]), labels_for()
+    x = latents_for(flow)
+    value, _ = flow.energy(x, labels, torch.Generator())
+    numbers = x[0].numel()
+    torch.testing.assert_close(-value - numbers / 2 * math.log(2 * math.pi), flow.log_prob(x, labels))
+    z, log_det = flow.forward(x, labels)
+    base = distributions.Normal(0.0, 1.0).log_prob(z).sum(dim=(1, 2))
+    torch.testing.assert_close(base + log_det, flow.log_prob(x, labels), atol=1e-10, rtol=1e-10)
+
+
+def constant(name, *, log_scales, shifts):
+    """A flow whose every block has one constant affine map: heads of zero weight and a given bias."""
+    flow = build(FLOWS[name], latent_shape=(1, 2, 2))
+    with torch.no_grad():
+        for block, log_scale, shift in zip(flow.blocks, log_scales, shifts, strict=True):
+            block.head.weight.zero_()
+            block.head.bias.copy_(torch.tensor([log_scale, shift]))
+    return flow
+
+
+def test_a_constant_affine_flow_is_a_transformed_normal():
+    flow = constant("adaln-learned-exp", log_scales=(0.3, -0.7), shifts=(0.5, 2.0))
+    first, second = (distributions.AffineTransform(loc, math.exp(s)) for loc, s in ((0.5, 0.3), (2.0, -0.7)))
+    law = distributions.TransformedDistribution(distributions.Normal(0.0, 1.0), [second, first])
+    x, labels = latents_for(flow), labels_for()
+    torch.testing.assert_close(flow.log_prob(x, labels), law.log_prob(x).sum(dim=(1, 2, 3)))
+
+
+def test_the_first_token_in_order_keeps_the_law_of_the_noise():
+    flow = constant("adaln-unchanged-exp", log_scales=(0.3, -0.7), shifts=(0.5, 2.0))
+    x, labels = latents_for(flow), labels_for()
+    standard = distributions.Normal(0.0, 1.0)
+    one, two = (distributions.AffineTransform(loc, math.exp(s)) for loc, s in ((0.5, 0.3), (2.0, -0.7)))
+    expected = torch.zeros(4).double()
+    for token, transforms in enumerate(([two], [two, one], [two, one], [one])):
+        law = distributions.TransformedDistribution(standard, transforms)
+        expected += law.log_prob(x.flatten(1)[:, token])
+    torch.testing.assert_close(flow.log_prob(x, labels), expected)
+
+
+def test_samples_have_the_moments_of_the_density():
+    flow = build(FLOWS["adaln-learned-exp"], latent_shape=(1, 1, 2))
+    points, cell = grid()
+    with torch.no_grad():
+        weights = flow.log_prob(points, torch.full((len(points),), 1)).exp() * cell
+    flat = points.flatten(1)
+    mean = weights @ flat
+    covariance = (flat - mean).mT @ (weights[:, None] * (flat - mean))
+    count = 40_000
+    z = torch.randn(count, 2, 1, dtype=torch.float64)
+    samples = flow.inverse(z, torch.full((count,), 1)).flatten(1)
+    torch.testing.assert_close(samples.mean(dim=0), mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(samples.mT.cov(), covariance, atol=0.1, rtol=0.05)
