@@ -1,0 +1,320 @@
+"""The loss of the paper: every term by hand, who learns from what, and the bound that it is."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch import distributions
+
+from simflow.autoencoder.base import Autoencoder
+from simflow.autoencoder.compact import CompactConfig
+from simflow.autoencoder.pixels import PixelsConfig
+from simflow.model import Facts, Model, ModelConfig
+from simflow.objective import (
+    Calibrated,
+    Objective,
+    ObjectiveConfig,
+    PixelMean,
+    Routing,
+    bits_per_dimension,
+    drop_labels,
+    elbo,
+)
+from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
+from simflow.seeding import generator
+from simflow.shapes import NULL
+from tests.laws.cases import flow, normal, randomise
+
+LABELS = torch.tensor([0, 1, 2, 1])
+IMAGES = normal(4, 3, 8, 8).clamp(-1, 1)
+
+
+def objective_of(config=ObjectiveConfig(label_drop=0.0), *, posterior=FixedVariance()) -> Objective:  # noqa: B008
+    torch.manual_seed(0)
+    autoencoder = CompactConfig(latent_channels=2, patch=2, widths=(8, 8))
+    facts = Facts(image_size=8, channels=3, class_names=("a", "b", "c"))
+    model = ModelConfig(autoencoder=autoencoder, posterior=posterior, prior=flow()).build(facts)
+    randomise(model)
+    return Objective(config, model.double())
+
+
+def losses_of(objective):
+    return objective(IMAGES, LABELS, generator(0))
+
+
+# Every term, averaged at its own level.
+
+
+def by_hand(objective):
+    """Latents, decoded images and the energy of each image, in the objective's order of draws."""
+    model, draws = objective.model, generator(0)
+    code = model.autoencoder.encode(IMAGES)
+    latents = model.posterior.sample(code, draws)
+    labels = drop_labels(LABELS, objective.config.label_drop, draws)
+    return (
+        code,
+        latents,
+        model.decode(latents),
+        -model.prior.log_prob(latents, labels) - 4 * math.log(2 * math.pi),
+    )
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.5])
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_terms_of_the_paper(norm, drop):
+    """Eq. 36: reconstruction a pixel value, and the flow's energy a latent number, 1:1."""
+    objective = objective_of(ObjectiveConfig(reconstruction=PixelMean(norm=norm), label_drop=drop))
+    _, _, decoded, energy = by_hand(objective)
+    error = decoded - IMAGES
+    pixels = sum((abs(e) if norm == "l1" else e**2).sum() for e in error) / (4 * 192)
+    losses = losses_of(objective)
+    torch.testing.assert_close(losses.reconstruction, pixels)
+    torch.testing.assert_close(losses.prior, energy.sum() / (4 * 8))
+    torch.testing.assert_close(losses.total, losses.reconstruction + losses.prior)
+    torch.testing.assert_close(losses.mse, (error**2).sum() / (4 * 192))
+    assert losses.entropy is None
+    assert set(losses.named()) == {"total", "reconstruction", "prior", "mse"}
+    assert not losses.mse.requires_grad
+
+
+def test_weights_scale_their_terms():
+    plain = losses_of(objective_of(posterior=LearnedVariance()))
+    config = ObjectiveConfig(reconstruction=PixelMean(weight=3.0), prior_weight=0.2, label_drop=0.0)
+    weighted = losses_of(objective_of(config, posterior=LearnedVariance()))
+    torch.testing.assert_close(weighted.reconstruction, 3 * plain.reconstruction)
+    torch.testing.assert_close(weighted.prior, 0.2 * plain.prior)
+    torch.testing.assert_close(weighted.entropy, 0.2 * plain.entropy)
+    torch.testing.assert_close(weighted.total, weighted.reconstruction + weighted.prior + weighted.entropy)
+    torch.testing.assert_close(weighted.mse, plain.mse)
+
+
+def test_a_learned_variance_brings_its_entropy():
+    """Eq. 5 and 29: the entropy is maximised, averaged over the numbers of the latent."""
+    objective = objective_of(posterior=LearnedVariance())
+    code, *_ = by_hand(objective)
+    entropy = distributions.Normal(0.0, (code[:, 2:] / 2).exp()).entropy().sum() / (4 * 8)
+    losses = losses_of(objective)
+    torch.testing.assert_close(losses.entropy, -entropy)
+    torch.testing.assert_close(losses.total, losses.reconstruction + losses.prior + losses.entropy)
+    assert "entropy" in losses.named()
+
+
+def test_the_calibrated_term_is_a_gaussian_likelihood_at_its_best_variance():
+    """``-log N(image | decoded, v)`` at ``v = MSE``, a latent number, up to the constant ``P / (2 D) log(2 pi e)``."""
+    objective = objective_of(ObjectiveConfig(reconstruction=Calibrated(), label_drop=0.0))
+    _, _, decoded, _ = by_hand(objective)
+    mse = (decoded - IMAGES).square().mean()
+    likelihood = distributions.Normal(decoded, mse.sqrt()).log_prob(IMAGES).sum(dim=(1, 2, 3)).mean()
+    constant = 192 / (2 * 8) * math.log(2 * math.pi * math.e)
+    torch.testing.assert_close(
+        losses_of(objective).reconstruction, -likelihood / 8 - constant, atol=1e-6, rtol=1e-6
+    )
+    for other in (0.9 * mse, 1.1 * mse):
+        worse = distributions.Normal(decoded, other.sqrt()).log_prob(IMAGES).sum(dim=(1, 2, 3)).mean()
+        assert worse < likelihood
+
+
+def test_the_gradient_of_the_calibrated_term():
+    """``P / (2 D) * grad MSE / MSE``: large errors count as much as small ones."""
+    images, decoded = normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=5).requires_grad_()
+    Calibrated(weight=2.0).loss(images, decoded, latent_numbers=4).backward()
+    error = (decoded - images).detach()
+    expected = 2.0 * 16 / (2 * 4) * 2 * error / error.square().sum()
+    torch.testing.assert_close(decoded.grad, expected, atol=1e-7, rtol=1e-6)
+    perfect = Calibrated().loss(images, images.clone().requires_grad_(), latent_numbers=4)
+    assert perfect.isfinite()
+
+
+def test_the_floor_is_that_of_the_term():
+    assert objective_of(ObjectiveConfig(prior_weight=0.3)).floor == pytest.approx(0.3 * (math.log(0.5) + 0.5))
+    assert objective_of(posterior=NoNoise()).floor is None
+
+
+def test_losses_do_not_depend_on_the_order_of_the_images():
+    objective, order = objective_of(posterior=NoNoise()), torch.tensor([2, 0, 3, 1])
+    shuffled = objective(IMAGES[order], LABELS[order], generator(0))
+    for one, two in zip(losses_of(objective).named().values(), shuffled.named().values(), strict=True):
+        torch.testing.assert_close(one, two)
+
+
+# Who learns from what.
+
+ROUTES = [
+    Routing(encoder=encoder, decoder=decoder, prior=prior)
+    for encoder, decoder, prior in product(
+        ("all", "reconstruction", "frozen"), ("reconstruction", "frozen"), ("prior", "frozen")
+    )
+]
+
+
+def learners(routing):
+    """The table: loss term -> the parts that it moves."""
+    return {
+        "reconstruction": {
+            *(["encoder"] if routing.encoder != "frozen" else []),
+            *(["decoder"] if routing.decoder != "frozen" else []),
+        },
+        "prior": {
+            *(["encoder"] if routing.encoder == "all" else []),
+            *(["prior"] if routing.prior != "frozen" else []),
+        },
+        "entropy": {"encoder"} if routing.encoder == "all" else set(),
+    }
+
+
+@pytest.mark.parametrize("reconstruction", [PixelMean(), Calibrated()])
+@pytest.mark.parametrize("routing", ROUTES, ids=lambda r: f"{r.encoder}-{r.decoder}-{r.prior}")
+def test_which_loss_moves_which_part(routing, reconstruction):
+    config = ObjectiveConfig(reconstruction=reconstruction, routing=routing, label_drop=0.0)
+    objective = objective_of(config, posterior=LearnedVariance())
+    model, losses = objective.model, losses_of(objective)
+    parts = {
+        "encoder": model.autoencoder.encoder_parts(),
+        "decoder": model.autoencoder.decoder_parts(),
+        "prior": (model.prior,),
+    }
+    union = set()
+    for term, expected in learners(routing).items():
+        union |= expected
+        assert moved_by(getattr(losses, term), parts) == expected, term
+    assert moved_by(losses.total, parts) == union
+    assert moved_by(losses.mse, parts) == set()
+
+
+def moved_by(loss, parts):
+    """The names of the parts that get a gradient from a loss."""
+    parameters = [p for modules in parts.values() for module in modules for p in module.parameters()]
+    for parameter in parameters:
+        parameter.grad = None
+    if loss.requires_grad:
+        loss.backward(retain_graph=True)
+    moved = set()
+    for name, modules in parts.items():
+        touched = [
+            p.grad is not None and bool(p.grad.any()) for module in modules for p in module.parameters()
+        ]
+        if any(touched):
+            moved.add(name)
+    return moved
+
+
+def test_the_default_stops_nothing():
+    """SimFlow: no gradient is stopped, and every parameter of the model learns."""
+    objective = objective_of()
+    losses_of(objective).total.backward()
+    for key, parameter in objective.named_parameters():
+        assert parameter.grad is not None, f"{key} has no gradient"
+        assert parameter.grad.any(), f"the gradient of {key} is zero"
+
+
+def test_frozen_parts_ask_for_no_gradient():
+    objective = objective_of(ObjectiveConfig(routing=Routing(encoder="frozen")))
+    model = objective.model
+    for part, learns in (
+        (model.autoencoder.encoder, False),
+        (model.autoencoder.decoder, True),
+        (model.prior, True),
+    ):
+        assert all(parameter.requires_grad == learns for parameter in part.parameters())
+
+
+# Dropped labels.
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5])
+def test_labels_are_dropped_as_often_as_asked(probability):
+    labels = torch.arange(20_000) % 7
+    dropped = drop_labels(labels, probability, generator(0))
+    gone = dropped == NULL
+    assert gone.double().mean().item() == pytest.approx(probability, abs=0.01)
+    assert torch.equal(dropped[~gone], labels[~gone])
+    assert labels.min() == 0
+    by_class = torch.stack([gone[labels == label].double().mean() for label in range(7)])
+    assert (by_class - probability).abs().max() < 0.03
+    assert torch.equal(dropped, drop_labels(labels, probability, generator(0)))
+
+
+def test_none_or_all_labels_are_dropped():
+    labels, draws = torch.arange(1000), generator(0)
+    assert torch.equal(drop_labels(labels, 0.0, draws), labels)
+    assert (drop_labels(labels, 1.0, draws) == NULL).all()
+
+
+# The bound.
+
+
+class Linear(Autoencoder):
+    """``mean = gain * image`` and ``image = weight * latent``, number by number."""
+
+    def __init__(self, *, weight: float, gain: float) -> None:
+        super().__init__()
+        self.weight, self.gain = weight, gain
+
+    def encode(self, images):
+        return self.gain * images
+
+    def decode(self, latents):
+        return self.weight * latents
+
+    def latent_shape(self, image_size):
+        return 1, image_size, image_size
+
+    def encoder_parts(self):
+        return ()
+
+    def decoder_parts(self):
+        return ()
+
+
+WEIGHT, VARIANCE = 1.3, 0.4
+BEST_STD = math.sqrt(VARIANCE / (WEIGHT**2 + VARIANCE))
+BEST_GAIN = WEIGHT / (WEIGHT**2 + VARIANCE)
+
+
+def linear_gaussian(*, gain, std) -> Model:
+    """Latents ``N(0, 1)``, images ``WEIGHT * latent + N(0, VARIANCE)``: log p(image) is known."""
+    facts = Facts(image_size=2, channels=1, class_names=())
+    config = ModelConfig(autoencoder=PixelsConfig(), posterior=FixedVariance(std=std), prior=flow())
+    model = config.build(facts).double()
+    model.autoencoder = Linear(weight=WEIGHT, gain=gain)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("gain", "std"),
+    [(BEST_GAIN, BEST_STD), (BEST_GAIN, 0.2), (BEST_GAIN, 1.0), (0.0, 1.0), (1.0, BEST_STD), (-0.5, 0.7)],
+)
+def test_the_elbo_is_below_the_likelihood_by_the_divergence_of_the_posterior(gain, std):
+    """``log p(image) - ELBO = KL(q(x|image) || p(x|image))``, zero where q is the true posterior."""
+    image = normal(1, 1, 2, 2)
+    count = 4000
+    images = image.expand(count, 1, 2, 2)
+    likelihood = distributions.Normal(0.0, math.sqrt(WEIGHT**2 + VARIANCE)).log_prob(image).sum()
+    q = distributions.Normal(gain * image, std)
+    divergence = distributions.kl_divergence(q, distributions.Normal(BEST_GAIN * image, BEST_STD)).sum()
+    model = linear_gaussian(gain=gain, std=std)
+    estimates = elbo(model, images, torch.full((count,), NULL), generator(0), variance=VARIANCE)
+    assert estimates.shape == (count,)
+    error = 4 * estimates.std().item() / math.sqrt(count)
+    assert estimates.mean().item() == pytest.approx((likelihood - divergence).item(), abs=error + 1e-5)
+    assert divergence >= 0
+    assert (divergence < 1e-9) == ((gain, std) == (BEST_GAIN, BEST_STD))
+
+
+@pytest.mark.parametrize("levels", [255, 256])
+def test_uniform_noise_costs_eight_bits(levels):
+    """256 grey values, ``2 / levels`` apart: a uniform density over their cells is 8 bits a value."""
+    numbers, step = 192, 2 / levels
+    log_density = torch.full((3,), -numbers * math.log(256 * step), dtype=torch.float64)
+    bits = bits_per_dimension(log_density, numbers, step=step)
+    torch.testing.assert_close(bits, torch.full((3,), 8.0).double())
+    if levels == 255:
+        torch.testing.assert_close(bits_per_dimension(log_density, numbers), bits)
+
+
+def test_a_certain_image_costs_nothing():
+    log_density = torch.tensor([192 * math.log(255 / 2)], dtype=torch.float64)
+    torch.testing.assert_close(
+        bits_per_dimension(log_density, 192), torch.zeros(1).double(), atol=1e-9, rtol=0
+    )
