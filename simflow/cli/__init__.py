@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from simflow.cli.words import split_settings
 
@@ -33,6 +33,7 @@ STOPPED = 130
 """Exit code of a run that was stopped before its end."""
 
 
+@runtime_checkable
 class Command(Protocol):
     """What a command's module holds."""
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
@@ -69,7 +71,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     return 0
 
 
-def between(pipe: Pipeline, first: Images, second: Images, steps: int) -> Images:
+def between(
+    pipe: Pipeline, first: Images, second: Images, steps: int
+) -> Float[Tensor, "row channels height width"]:
     """One row ``(steps + 2, channels, height, width)`` of two images ``(1, channels, height, width)``."""
     start, end = pipe.encode(first), pipe.encode(second)
     way = torch.linspace(0, 1, steps, device=start.device)[:, None, None, None]

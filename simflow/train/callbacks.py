@@ -12,7 +12,7 @@ import math
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from simflow.distributed import gather_objects, is_main
 from simflow.train.metrics import StepMetrics
@@ -20,6 +20,7 @@ from simflow.train.metrics import StepMetrics
 logger = logging.getLogger("simflow")
 
 
+@runtime_checkable
 class Callback(Protocol):
     """To write one: a class with these three methods; no base class is needed."""
 
