@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from simflow.evaluate.noise import noise_moments, normality
+from simflow.evaluate.noise import NoiseMoments, noise_moments, normality
 
 
 def normal(images=4000):
@@ -33,6 +33,16 @@ def test_each_number_has_its_own_moments():
 def test_standard_normal_noise_deviates_by_about_one_standard_error(images):
     summary = normality(noise_moments(normal(images)))
     assert vars(summary) == pytest.approx({"mean": 1, "variance": 1, "excess_kurtosis": 1}, abs=0.25)
+
+
+def test_the_summary_is_in_standard_errors():
+    one = torch.tensor([[0.0, 2.0]], dtype=torch.float64)
+    moments = NoiseMoments(mean=3 * one, variance=1 + 5 * one, excess_kurtosis=7 * one, images=96)
+    root = math.sqrt(2)  # the root mean square of 0 and 2
+    summary = normality(moments)
+    assert summary.mean == pytest.approx(3 * root * math.sqrt(96))
+    assert summary.variance == pytest.approx(5 * root * math.sqrt(48))
+    assert summary.excess_kurtosis == pytest.approx(7 * root * 2)
 
 
 def test_each_misfit_shows_in_its_own_moment():

@@ -35,9 +35,10 @@ def model_of(classes=3, posterior=None, autoencoder=None):
 
 
 def arrays(count, seed):
-    """Class 0 is bright above, class 1 below, class 2 nowhere; noise of different strength on all."""
+    """Class 0 is bright above, class 1 below, class 2 nowhere; noise of different strength on all. Sorted by
+    class, as image sets often are."""
     draws = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
+    labels = np.arange(count) * 3 // count
     images = draws.integers(60, size=(count, 16, 16)) + 20 * draws.integers(3, size=(count, 1, 1))
     images[labels == 0, :8] += 120
     images[labels == 1, 8:] += 120
@@ -49,6 +50,7 @@ def image_set(tmp_path_factory):
     def make(count, seed, **more):
         folder = tmp_path_factory.mktemp("set")
         images, labels = arrays(count, seed)
+        labels[: more.pop("wrong", 0)] = 2
         np.savez(
             folder / "set.npz", images=images, **({"labels": labels} if more.pop("classes", True) else {})
         )
@@ -63,14 +65,14 @@ def samples_of(count, seed=7):
 
 
 def test_every_figure_is_that_of_its_own_file(image_set):
-    model, train, unseen = model_of(), image_set(90, 0), image_set(40, 1)
+    model, train, unseen = model_of(), image_set(90, 0), image_set(40, 1, wrong=4)
     samples, labels = samples_of(30)
     labels = torch.where(torch.arange(30) == 0, 1, labels)  # one sample of class 0 was asked for as class 1
     quality = evaluate(model, train, unseen, samples, labels, sample_seeds=range(100, 130))
     real, held = train.images(range(90)), unseen.images(range(40))
     assert quality.recognition is not None
     assert quality.recognition.samples == pytest.approx(29 / 30)
-    assert quality.recognition.real == fit(real, train.labels).accuracy(held, unseen.labels) == 1
+    assert quality.recognition.real == fit(real, train.labels).accuracy(held, unseen.labels) == 0.9
     assert quality.recognition.by_class == pytest.approx({"0": 1, "1": 10 / 11, "2": 1})
     pooled = pooled_pixels(samples), labels, pooled_pixels(real), train.labels
     assert quality.diversity == pytest.approx(diversity(*pooled)) != 1
