@@ -78,10 +78,10 @@ def fit(
     facts = facts_of(images)
     record = to_record(config, facts)
     refuse_changes(folder, record)
+    objective = initial(config, facts, device or torch.device("cpu"))
+    state = begin(objective, config.train)
     run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record))
     with logging_to(run.log):
-        objective = initial(config, facts, device or torch.device("cpu"))
-        state = begin(objective, config.train)
         if resumed is not None:
             checkpoint.load(resumed, state)
             if distributed.is_main():

@@ -11,14 +11,15 @@ from tyro.conf import Positional
 
 from simflow import distributed
 from simflow.cli import STOPPED
-from simflow.cli.describe import lines_of
+from simflow.cli.describe import lines_of, on_meta
 from simflow.cli.pictures import sampled_sheet
 from simflow.cli.resolve import resolve, start_of
 from simflow.cli.talk import talking
 from simflow.config import RunConfig
 from simflow.data.find import PREFIX, find
+from simflow.data.images import load
 from simflow.export import save_picture
-from simflow.fitting import fit
+from simflow.fitting import facts_of, fit
 from simflow.model import Model
 from simflow.objective import Objective
 from simflow.settings import dump_yaml, to_dict
@@ -86,10 +87,13 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         return 0
     check_data(config)
     with distributed.launch(arguments.device) as device, talking() as console:
+        images = load(config.data)
+        on_meta(config, facts_of(images))  # a model that does not fit is refused before a folder is made
         folder = arguments.out or arguments.resume or new_run(Path("runs"), config.name).path
         fitted = fit(
             config,
             folder,
+            images=images,
             device=device,
             listeners=lambda run, objective: listeners(run, objective, config, console, trackers),
             on_sample=lambda model, step: draw(model, config, RunFolder(folder), step),

@@ -1,0 +1,214 @@
+"""The pipeline loads every form of a run, samples by seed and class, and scores exactly."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from simflow import Pipeline
+from simflow.pixels import to_float
+from simflow.train import checkpoint
+from tests.whole.tiny import trained
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return trained(tmp_path_factory.mktemp("pipeline"))
+
+
+@pytest.fixture(scope="module")
+def pipe(run) -> Pipeline:
+    return Pipeline.from_pretrained(run)
+
+
+def weights(pipe: Pipeline) -> dict[str, torch.Tensor]:
+    return pipe.model.state_dict()
+
+
+def test_every_form_of_a_run_gives_the_averaged_weights(run, pipe, tmp_path):
+    stored = checkpoint.load_weights(checkpoint.find(run), "ema")
+    pipe.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    for source in (run, str(run), checkpoint.find(run), tmp_path / "saved"):
+        loaded = Pipeline.from_pretrained(source)
+        assert loaded.config == pipe.config
+        assert loaded.model.facts == pipe.model.facts
+        assert all(torch.equal(tensor, stored[name]) for name, tensor in weights(loaded).items())
+        assert not loaded.model.training
+        assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_the_raw_weights_are_others(run, pipe):
+    raw = weights(Pipeline.from_pretrained(run, which="model"))
+    assert any(not torch.equal(tensor, raw[name]) for name, tensor in weights(pipe).items())
+
+
+def test_loading_draws_nothing_from_the_global_generator(run):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    Pipeline.from_pretrained(run)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_what_is_not_there_is_a_sentence(tmp_path, pipe):
+    with pytest.raises(ValueError, match="there is no run, checkpoint or saved model at 'nowhere'"):
+        Pipeline.from_pretrained("nowhere")
+    with pytest.raises(ValueError, match="there is no checkpoint in"):
+        Pipeline.from_pretrained(tmp_path)
+    pipe.save_pretrained(tmp_path)
+    record = json.loads((tmp_path / "config.json").read_text())
+    record["config"]["model"]["prior"]["block"]["width"] = 32
+    (tmp_path / "config.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="do not fit the settings beside them"):
+        Pipeline.from_pretrained(tmp_path)
+
+
+def test_labels_seeds_and_counts(pipe):
+    sampled = pipe(class_labels=["coat", 0, -1], num_images=2, seeds=range(6), output_type="pt")
+    assert sampled.labels == [2, 2, 0, 0, -1, -1]
+    assert sampled.seeds == list(range(6))
+    assert sampled.images.shape == (6, 1, 16, 16)
+    assert sampled.images.dtype == torch.uint8
+    assert pipe(num_images=4).labels == [0, 1, 2, 0]
+    with pytest.raises(ValueError, match="there is no class 'cot'"):
+        pipe(class_labels=["cot"])
+    with pytest.raises(ValueError, match="3 seeds and 1 labels"):
+        pipe(class_labels=[0], seeds=[1, 2, 3])
+    with pytest.raises(ValueError, match="labels must lie in"):
+        pipe(class_labels=[3])
+
+
+def test_a_seed_makes_the_image_again(pipe):
+    first = pipe(class_labels=[1], num_images=3, generator=torch.Generator().manual_seed(1), output_type="pt")
+    again = pipe(class_labels=[1], num_images=3, generator=torch.Generator().manual_seed(1), output_type="pt")
+    other = pipe(class_labels=[1], num_images=3, generator=torch.Generator().manual_seed(2), output_type="pt")
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, other.images)
+    alone = pipe(class_labels=[1], seeds=first.seeds[1:2], output_type="pt")
+    assert (alone.images[0].int() - first.images[1].int()).abs().max() <= 1
+
+
+def test_guidance_and_temperature_change_images(pipe):
+    plain = pipe(class_labels=[0, 1], seeds=[1, 2], output_type="pt").images
+    for changed in ({"guidance_scale": 0.0}, {"guidance_scale": 4.0}, {"temperature": 0.2}):
+        assert not torch.equal(
+            pipe(class_labels=[0, 1], seeds=[1, 2], output_type="pt", **changed).images, plain
+        )
+
+
+def test_output_types_agree(pipe):
+    kinds = {kind: pipe(class_labels=[0], seeds=[3], output_type=kind).images for kind in ("pt", "np", "pil")}
+    assert kinds["np"].shape == (1, 16, 16, 1)
+    assert (kinds["np"][0, ..., 0] == kinds["pt"][0, 0].numpy()).all()
+    assert (np.asarray(kinds["pil"][0]) == kinds["np"][0, ..., 0]).all()
+
+
+def test_images_go_in_as_floats_bytes_or_pictures(pipe):
+    pixels = torch.randint(256, (2, 1, 16, 16), dtype=torch.uint8)
+    latents = pipe.encode(to_float(pixels))
+    assert latents.shape == (2, *pipe.model.latent_shape)
+    assert torch.equal(pipe.encode(pixels), latents)
+    pictures = [Image.fromarray(each[0].numpy()) for each in pixels]
+    assert torch.equal(pipe.encode(pictures), latents)
+    large = Image.new("RGB", (40, 30), (10, 200, 30))
+    assert pipe.encode([large]).shape == (1, *pipe.model.latent_shape)
+    with pytest.raises(ValueError, match="must lie in"):
+        pipe.encode(to_float(pixels) * 2)
+    with pytest.raises(ValueError, match=r"takes images of shape \(1, 16, 16\), not \(1, 8, 8\)"):
+        pipe.encode(pixels[..., :8, :8])
+
+
+def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):
+    pixels = torch.randint(256, (1, 1, 16, 16), dtype=torch.uint8).expand(2000, 1, 16, 16)
+    draws = pipe.encode(pixels, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(draws.mean(0), pipe.encode(pixels)[0], atol=0.06, rtol=0)
+    assert draws.std(0).mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_reconstruction_is_decoding_what_was_encoded(pipe):
+    images = to_float(torch.randint(256, (3, 1, 16, 16), dtype=torch.uint8))
+    made = pipe.reconstruct(images)
+    assert torch.equal(made, pipe.decode(pipe.encode(images)))
+    assert made.abs().max() <= 1
+
+
+def test_the_density_is_that_of_the_flow(pipe):
+    """``log p(x) = log N(z) + log_det`` with the Jacobian by differentiation, in float64."""
+    latents = torch.randn(1, *pipe.model.latent_shape, dtype=torch.float64)
+    flow, labels = pipe.model.prior, torch.tensor([2])
+    numbers = latents.numel()
+    double = Pipeline(pipe.model.double(), pipe.config)
+    try:
+        z, _ = flow.forward(latents, labels)
+        jacobian = torch.autograd.functional.jacobian(lambda x: flow.forward(x, labels)[0], latents)
+        expected = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum()
+        expected += torch.linalg.slogdet(jacobian.reshape(numbers, numbers))[1]
+        torch.testing.assert_close(double.log_prob(latents, ["coat"])[0], expected)
+    finally:
+        pipe.model.float()
+
+
+def test_the_score_is_the_slope_of_the_density(pipe):
+    latents = torch.randn(2, *pipe.model.latent_shape)
+    slope = pipe.score(latents, ["bag", "boot"])
+    assert slope.shape == latents.shape
+    step = 1e-2 * slope / slope.norm()
+    rise = (
+        pipe.log_prob(latents + step, ["bag", "boot"]) - pipe.log_prob(latents - step, ["bag", "boot"])
+    ) / 2
+    torch.testing.assert_close(rise.sum(), (slope * step).sum(), rtol=0.05, atol=1e-4)
+    assert not torch.equal(pipe.score(latents), slope)
+    with pytest.raises(ValueError, match="1 class labels for 2 latents"):
+        pipe.log_prob(latents, ["bag"])
+
+
+def test_the_hub_is_asked_for_what_is_no_folder(pipe, tmp_path, monkeypatch):
+    asked = {}
+
+    def snapshot_download(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.update(repository=repository, revision=revision, patterns=allow_patterns)
+        pipe.save_pretrained(tmp_path)
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    loaded = Pipeline.from_pretrained("owner/name", revision="v1")
+    assert asked == {
+        "repository": "owner/name",
+        "revision": "v1",
+        "patterns": ["config.json", "model.safetensors"],
+    }
+    assert loaded.config == pipe.config
+
+
+def test_a_model_that_the_hub_lacks_is_a_sentence(monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def snapshot_download(repository: str, **_: object) -> str:
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ValueError, match="there is no folder 'owner/name', and the hub gave no model"):
+        Pipeline.from_pretrained("owner/name")
+
+
+def test_pushing_uploads_what_saving_writes(pipe, monkeypatch):
+    uploaded = {}
+
+    class Api:
+        def create_repo(self, repository: str, *, private: bool, exist_ok: bool) -> str:
+            uploaded["private"] = private
+            return f"https://hub/{repository}"
+
+        def upload_folder(self, *, repo_id: str, folder_path: str) -> None:
+            uploaded["files"] = sorted(path.name for path in Path(folder_path).iterdir())
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
+    assert pipe.push_to_hub("owner/name", private=True) == "https://hub/owner/name"
+    assert uploaded == {"private": True, "files": ["config.json", "model.safetensors"]}
