@@ -48,5 +48,7 @@ class Prior(nn.Module, ABC):
     hidden_width: int
 
     @abstractmethod
-    def energy(self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None) -> Energy:
+    def energy(
+        self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
+    ) -> Energy:
         """Training energy of latents under labels (NULL where dropped), and hidden tokens if asked."""

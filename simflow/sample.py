@@ -57,7 +57,9 @@ def balanced_labels(number: int, classes: int) -> list[int]:
     return [i % classes if classes else -1 for i in range(number)]
 
 
-def sample(model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Iterator[Samples]:
+def sample(
+    model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+) -> Iterator[Samples]:
     """Samples one image for each seed and label, a batch at a time.
 
     Args:

@@ -42,7 +42,6 @@ class Autoencoder(nn.Module, ABC):
             ValueError: the side is not a multiple of the autoencoder's downsampling factor.
         """
 
-
     @abstractmethod
     def encoder_parts(self) -> tuple[nn.Module, ...]:
         """The modules between image and code."""

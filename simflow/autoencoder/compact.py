@@ -6,6 +6,7 @@ of them in the decoder than in the encoder if asked. At 32 px, ``patch=4`` and t
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -65,14 +66,14 @@ class CompactAutoencoder(Autoencoder):
         self.factor = config.patch * 2 ** (len(config.widths) - 1)
         folded, widths = image_channels * config.patch**2, config.widths
         down: list[nn.Module] = [nn.PixelUnshuffle(config.patch), nn.Conv2d(folded, widths[0], 3, padding=1)]
-        for fine, coarse in zip(widths, widths[1:], strict=False):
+        for fine, coarse in pairwise(widths):
             down += [level(fine, config.encoder_blocks), nn.Conv2d(fine, coarse, 3, stride=2, padding=1)]
         last = nn.Conv2d(widths[-1], moments * config.latent_channels, 1)
         down += [level(widths[-1], config.encoder_blocks), nn.GroupNorm(8, widths[-1]), nn.SiLU(), last]
         self.encoder = nn.Sequential(*down)
 
         up: list[nn.Module] = [nn.Conv2d(config.latent_channels, widths[-1], 3, padding=1)]
-        for coarse, fine in zip(widths[::-1], widths[-2::-1], strict=False):
+        for coarse, fine in pairwise(widths[::-1]):
             up += [level(coarse, config.decoder_blocks), nn.Conv2d(coarse, 4 * fine, 1), nn.PixelShuffle(2)]
         head = nn.Conv2d(widths[0], folded, 3, padding=1)
         up += [level(widths[0], config.decoder_blocks), nn.GroupNorm(8, widths[0]), nn.SiLU(), head]

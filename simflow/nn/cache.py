@@ -52,7 +52,9 @@ class Cache:
         """Room for ``tokens`` tokens in every layer; memory is ``2 * layers * batch * tokens * width`` numbers."""
         shape = (batch, heads, tokens, head_size)
         rooms = (
-            KeyValues(torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device))
+            KeyValues(
+                torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=dtype, device=device)
+            )
             for _ in range(layers)
         )
         return cls(tuple(rooms))
