@@ -1,9 +1,13 @@
 """Equal to ml-tarflow within 1e-5 in float32: random weights, every option. Skipped without a checkout of it."""
 
+import math
+
 import pytest
 import torch
 
+from simflow.flow.apple import read_tarflow
 from simflow.flow.score import ScoreDenoise
+from simflow.objective import bits_per_dimension
 from tests.golden.cases import TARFLOW, log_scale
 from tests.parity.peers import TarFlow, path_of, shake
 
@@ -90,3 +94,28 @@ def test_score_denoising(both):
     wanted = x - 1.2 * x.numel() * std**2 * gradient
     found = ScoreDenoise(std=std, multiplier=1.2).refine(flow.log_prob, x.detach(), labels)
     torch.testing.assert_close(found, wanted.detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_a_saved_checkpoint_samples_the_same_image(both, tmp_path):
+    case, peer, flow = both
+    torch.save(peer.model.state_dict(), tmp_path / "model.pth")
+    read = read_tarflow(tmp_path / "model.pth")
+    ours = read.config.build(latent_shape=read.latent_shape, classes=read.classes)
+    ours.load_state_dict(read.state)
+    noise = torch.randn(3, *flow.noise_shape)
+    wanted = peer.reverse(noise, case.labels(), guidance=0.5)
+    found = ours.inverse(noise, case.labels(), log_scale(0.5)[0])
+    torch.testing.assert_close(found, wanted, **TOLERANCE)
+
+
+def test_bits_a_dimension_by_the_published_protocol(both):
+    """Standard normal noise, so the fitted variance is left out, as the peer does."""
+    case, peer, flow = both
+    if not case.peer["nvp"]:
+        pytest.skip("the peer's protocol has no fitted variance")
+    latents, labels = torch.rand(3, *case.latent_shape) * 2 - 1, case.labels()
+    z, log_det = peer.forward(latents, labels)
+    log_prob = -0.5 * (z**2 + math.log(2 * math.pi)).flatten(1).sum(1) - math.log(128) * z[0].numel()
+    wanted = (-log_prob - log_det) / z[0].numel() / math.log(2)
+    bits = bits_per_dimension(flow.log_prob(latents, labels), z[0].numel(), step=2 / 256)
+    torch.testing.assert_close(bits, wanted, **TOLERANCE)
