@@ -1,9 +1,10 @@
 """SimFlow in minutes on two CPU cores: Fashion-MNIST at 32 px, and small colour images.
 
-The system is the published one (mean-only encoder, LayerNorm on tokens, standard deviation 0.5, one objective, nothing
-stopped), at the size of the task: 4 x 4 tokens, a flow of three blocks, and the calibrated reconstruction, since
-pixels alone at the paper's 1:1 let the latents collapse (:mod:`simflow.objective`). Samples are drawn at a temperature a
-little above one, which gives back the variation that guidance and a decoder that averages take away.
+The system is the published one (mean-only encoder, LayerNorm on tokens, standard deviation 0.5, one objective,
+nothing stopped), at the size of the task: 4 x 4 tokens, a flow of three blocks, and the calibrated
+reconstruction, since pixels alone at the paper's 1:1 let the latents collapse (:mod:`simflow.objective`).
+Samples are drawn at a temperature a little above one, which gives back the variation that guidance and a decoder
+that averages take away.
 """
 
 from dataclasses import replace
