@@ -13,20 +13,14 @@ Published decoders expect the mean as the encoder gives it: for frozen use, buil
 """
 
 import json
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from simflow.autoencoder.kl import KLAutoencoder
-
-WRAPPERS = ("model_ema", "state_dict", "model")
-"""Entries of a training checkpoint that hold the weights; averaged ones come first."""
+from simflow.tensors import read_tensors
 
 FOREIGN = ("loss.", "model_ema.", "foundation_model.", "linear_proj.")
 """Prefixes of what was trained beside the autoencoder: LDM's losses and averages, VA-VAE's alignment."""
@@ -111,24 +105,7 @@ def ldm_names(diffusers_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """All named tensors of a file, or of a diffusers folder."""
-    if path.is_dir():
-        path = _weights_of_folder(path)
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is truncated or damaged: {error}") from error
-    if path.suffix not in (".pt", ".pth", ".ckpt"):
-        raise ValueError(f"{path} is not a .safetensors, .pt, .pth or .ckpt file")
-    content = _unpickled(path)
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds a {type(content).__name__}, not tensors by name")
-    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    return read_tensors(_weights_of_folder(path) if path.is_dir() else path)
 
 
 def _weights_of_folder(folder: Path) -> Path:
@@ -146,24 +123,6 @@ def _weights_of_folder(folder: Path) -> Path:
             f"{folder} normalises in {config['norm_num_groups']} groups, this autoencoder in 32."
         )
     return folder / DIFFUSERS_WEIGHTS
-
-
-def _unpickled(path: Path) -> object:
-    """The content of a ``torch.save`` file, read without running anything in it."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        needed = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if needed is None:
-            raise ValueError(f"{path} is truncated or damaged, or was not written by torch.save") from error
-        raise ValueError(
-            f"{path} needs the pickled class {needed[1]}, which is not loaded because it could run code: "
-            "save its state dict alone, best as .safetensors"
-        ) from error
-    except (
-        Exception
-    ) as error:  # torch's parser of a damaged file raises a dozen kinds, from EOFError to KeyError
-        raise ValueError(f"{path} is truncated or damaged, or was not written by torch.save") from error
 
 
 def _autoencoder_part(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

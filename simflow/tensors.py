@@ -1,0 +1,64 @@
+"""Named tensors in a file that somebody else wrote, read as data only, so that no code of the file runs.
+
+``.safetensors`` and what ``torch.save`` wrote (``.pt``, ``.pth``, ``.ckpt``) are understood. Whoever reads knows
+which names it wants; this file knows none, except those under which training programs wrap the weights.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+WRAPPERS = ("model_ema", "state_dict", "model")
+"""Entries of a training checkpoint that hold the weights; averaged ones come first."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All named tensors of a file, on the CPU, in the dtype of the file.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, needs pickled classes, or holds no tensors by name.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(f"{path} is truncated or damaged: {error}") from error
+    if path.suffix not in (".pt", ".pth", ".ckpt"):
+        raise ValueError(f"{path} is not a .safetensors, .pt, .pth or .ckpt file")
+    content = unpickled(path)
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not tensors by name")
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def unpickled(path: Path) -> object:
+    """The content of a ``torch.save`` file, read without running anything in it.
+
+    Raises:
+        ValueError: it is damaged, or needs classes other than tensors and plain containers.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        needed = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if needed is None:
+            raise ValueError(f"{path} is truncated or damaged, or was not written by torch.save") from error
+        raise ValueError(
+            f"{path} needs the pickled class {needed[1]}, which is not loaded because it could run code: "
+            "save its state dict alone, best as .safetensors"
+        ) from error
+    except (
+        Exception
+    ) as error:  # torch's parser of a damaged file raises a dozen kinds, from EOFError to KeyError
+        raise ValueError(f"{path} is truncated or damaged, or was not written by torch.save") from error
