@@ -1,0 +1,48 @@
+"""A real process that is told to stop saves first, and the same command goes on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from simflow.cli import main
+from simflow.train import checkpoint
+from tests.whole.tiny import words
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_before_the_end(tmp_path, number):
+    run = tmp_path / "run"
+    common = [*words(tmp_path), "--out", str(run)]
+    command = [sys.executable, "-m", "simflow", *common, "--steps", "1Mi"]
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+            assert process.poll() is None, process.stderr
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        printed, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "stopped and saved at step" in printed
+    assert "the run is saved first" in said
+    assert "Traceback" not in said
+    saved = checkpoint.latest(run / "checkpoints")
+    assert saved is not None
+    step = checkpoint.step_of(saved)
+    assert main([*common, "--steps", str(step + 2)]) == 0
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, step + 3))
