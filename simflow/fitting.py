@@ -90,6 +90,7 @@ def fit(
                     "%s %s", "there is nothing left to train in" if over else "going on from", resumed
                 )
         note_images(state, images)
+        told = tell_skipped(images, set())
         seconds_before = float(state.extra.get("seconds", 0.0))
         finished = train(
             objective,
@@ -106,6 +107,7 @@ def fit(
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
         )
+        tell_skipped(images, told)
     return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
 
 
@@ -192,3 +194,15 @@ def note_images(state: TrainState, images: ImageSet) -> None:
         state.extra["images"] = images.fingerprint
         if distributed.is_main():
             logger.warning("the images are not those that the run began with; it goes on with the new ones")
+
+
+def tell_skipped(images: ImageSet, told: set[str]) -> set[str]:
+    """Counts and names the images that were left out as unreadable and not told of before; gives all of them."""
+    new = [name for name in images.skipped if name not in told]
+    if new and distributed.is_main():
+        named = ", ".join(new[:10]) + (f" and {len(new) - 10} more" if len(new) > 10 else "")
+        count = (
+            "1 image cannot be read and is" if len(new) == 1 else f"{len(new)} images cannot be read and are"
+        )
+        logger.warning("%s left out: %s", count, named)
+    return told | set(new)

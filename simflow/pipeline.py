@@ -1,7 +1,7 @@
 """A trained model in hand: from a folder or the hub to images, latents, densities and scores.
 
     pipe = Pipeline.from_pretrained("runs/demo")
-    pipe(class_labels=["sandal", "bag"], guidance_scale=0.5, num_images=4).images   # 8 PIL images
+    pipe(class_labels=["sandal", "bag"], guidance_scale=0.5, num_images=8).images   # 4 PIL images of each
     pipe.log_prob(pipe.encode(images), class_labels=["bag"])                        # nats
 
 Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images of any
@@ -28,7 +28,7 @@ from simflow.flow import score as flow_score
 from simflow.flow.guidance import GaussianProduct
 from simflow.model import Model
 from simflow.pixels import require_signed, to_float
-from simflow.sample import balanced_labels, sample
+from simflow.sample import sample
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 from simflow.train import checkpoint
 
@@ -95,25 +95,29 @@ class Pipeline:
         guidance_scale: float | None = None,
         generator: Generator | None = None,
         seeds: Sequence[int] | None = None,
-        num_images: int = 1,
+        num_images: int | None = None,
         temperature: float | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
     ) -> Sampled:
-        """Samples ``num_images`` images of each class label, or that many of all classes in turn.
+        """Samples images of the class labels in turn.
 
         Args:
-            class_labels: names or numbers; -1 is "no class"; None takes the classes in turn.
+            class_labels: names or numbers; -1 is "no class"; None means all classes.
             guidance_scale: strength of guidance; None is the run's own, 0 is none.
             generator: where the seeds come from; torch's global generator if None.
             seeds: one for each image, instead of drawn ones.
-            num_images: images of each label; of all together without labels.
+            num_images: how many; one for each seed or each label given, or one, if None.
             temperature: standard deviation of the noise; None is the run's own.
             output_type: see :class:`Sampled`.
 
         Raises:
             ValueError: an unknown class, guidance without classes, or seeds that are too many or too few.
         """
-        labels = self._labels_for(class_labels, num_images)
+        classes = range(len(self.model.facts.class_names)) or [NULL]
+        chosen = self._numbers(classes if class_labels is None else class_labels)
+        given = seeds if class_labels is None or seeds is not None else chosen
+        count = num_images if num_images is not None else 1 if given is None else len(given)
+        labels = [chosen[number % len(chosen)] for number in range(count)]
         if seeds is None:
             drawn = torch.randint(2**62, (len(labels),), generator=generator, device=_device_of(generator))
             seeds = drawn.tolist()
@@ -182,11 +186,6 @@ class Pipeline:
             address = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder)
         return str(address)
-
-    def _labels_for(self, class_labels: Sequence[str | int] | None, num_images: int) -> list[int]:
-        if class_labels is None:
-            return balanced_labels(num_images, len(self.model.facts.class_names))
-        return [label for label in self._numbers(class_labels) for _ in range(num_images)]
 
     def _labels_of(self, class_labels: Sequence[str | int] | None, count: int) -> Labels:
         numbers = [NULL] * count if class_labels is None else self._numbers(class_labels)

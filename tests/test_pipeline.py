@@ -71,16 +71,20 @@ def test_what_is_not_there_is_a_sentence(tmp_path, pipe):
 
 
 def test_labels_seeds_and_counts(pipe):
-    sampled = pipe(class_labels=["coat", 0, -1], num_images=2, seeds=range(6), output_type="pt")
-    assert sampled.labels == [2, 2, 0, 0, -1, -1]
+    sampled = pipe(class_labels=["coat", 0, -1], num_images=6, seeds=range(6), output_type="pt")
+    assert sampled.labels == [2, 0, -1, 2, 0, -1]
     assert sampled.seeds == list(range(6))
     assert sampled.images.shape == (6, 1, 16, 16)
     assert sampled.images.dtype == torch.uint8
     assert pipe(num_images=4).labels == [0, 1, 2, 0]
+    assert pipe(seeds=[5, 6]).labels == [0, 1]
+    assert pipe(class_labels=["coat", "bag"]).labels == [2, 0]
+    assert pipe(class_labels=["coat"], seeds=[5, 6]).labels == [2, 2]
+    assert pipe().labels == [0]
     with pytest.raises(ValueError, match="there is no class 'cot'"):
         pipe(class_labels=["cot"])
-    with pytest.raises(ValueError, match="3 seeds and 1 labels"):
-        pipe(class_labels=[0], seeds=[1, 2, 3])
+    with pytest.raises(ValueError, match="3 seeds and 4 labels"):
+        pipe(class_labels=[0], seeds=[1, 2, 3], num_images=4)
     with pytest.raises(ValueError, match="labels must lie in"):
         pipe(class_labels=[3])
 

@@ -19,10 +19,10 @@ from simflow.cli.describe import millions, parameters
 from simflow.cli.held_out import held_out
 from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
 from simflow.cli.resolve import resolve
-from simflow.cli.talk import talking
+from simflow.cli.talk import load_showing, talking
 from simflow.cli.train import listeners
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet, load
+from simflow.data.images import ImageSet
 from simflow.evaluate.plots import plot_losses
 from simflow.evaluate.quality import evaluate, reconstruct
 from simflow.export import pairs_grid, replacing, save_picture
@@ -58,7 +58,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     began = time.monotonic()
     config = resolve(recipes.get("demo"), settings, steps=arguments.steps)
     with distributed.launch(arguments.device) as device, talking() as console:
-        images = load(config.data)
+        images = load_showing(config.data, console)
         fitted = fit(
             config,
             arguments.out,

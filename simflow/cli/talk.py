@@ -1,11 +1,14 @@
-"""Showing what the library says: its logger on standard error, beside the progress bar and not through it."""
+"""Showing what the library says and does: its logger above the progress bar, and a bar while images are read."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import progress
 from rich.console import Console
 
+from simflow.data.config import DataConfig
+from simflow.data.images import ImageSet, load
 from simflow.distributed import is_main
 
 
@@ -38,3 +41,16 @@ def talking() -> Iterator[Console]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def load_showing(config: DataConfig, console: Console) -> ImageSet:
+    """Loads an image set with a bar that vanishes when it is full; without one where there is no terminal.
+
+    Raises:
+        ValueError: as :func:`simflow.data.images.load`.
+    """
+    if not (console.is_terminal and is_main()):
+        return load(config)
+    with progress.Progress(console=console, transient=True) as bar:
+        task = bar.add_task("reading images")
+        return load(config, on_progress=lambda done, total: bar.update(task, completed=done, total=total))

@@ -14,10 +14,9 @@ from simflow.cli import STOPPED
 from simflow.cli.describe import lines_of, on_meta
 from simflow.cli.pictures import sampled_sheet
 from simflow.cli.resolve import resolve, start_of
-from simflow.cli.talk import talking
+from simflow.cli.talk import load_showing, talking
 from simflow.config import RunConfig
 from simflow.data.find import PREFIX, find
-from simflow.data.images import load
 from simflow.export import save_picture
 from simflow.fitting import facts_of, fit
 from simflow.model import Model
@@ -87,7 +86,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         return 0
     check_data(config)
     with distributed.launch(arguments.device) as device, talking() as console:
-        images = load(config.data)
+        images = load_showing(config.data, console)
         on_meta(config, facts_of(images))  # a model that does not fit is refused before a folder is made
         folder = arguments.out or arguments.resume or new_run(Path("runs"), config.name).path
         fitted = fit(

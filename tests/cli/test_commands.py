@@ -133,6 +133,30 @@ def test_without_out_runs_are_numbered_and_resume_goes_on(tmp_path, monkeypatch,
     assert steps == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_folder_of_colour_photographs_without_classes(tmp_path, capsys):
+    """Any size, one of them broken: the model is unconditional, and the broken one is named and counted."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number, size in enumerate([(20, 31), (16, 16), (50, 17), (40, 40)]):
+        Image.new("RGB", size, (60 * number, 10, 200)).save(photos / f"{number}.png")
+    (photos / "broken.png").write_bytes((photos / "3.png").read_bytes()[:60])
+    given = words(tmp_path)
+    given[given.index("--data") + 1] = str(photos)
+    out = tmp_path / "run"
+    assert main([*given, "--out", str(out), "--data.channels", "3", "--train.sample_every", "2"]) == 0
+    assert "1 image cannot be read and is left out: broken.png" in capsys.readouterr().err
+    assert "broken.png" in (out / "log.txt").read_text()
+    assert pixels(out / "samples" / "step-0000004.png").shape[2] == 3
+    sample = ["sample", str(out), "--num", "3", "--out", str(tmp_path / "s")]
+    assert main(sample) == 0
+    assert sampled(tmp_path / "s")["000000.png"].shape == (16, 16, 3)
+    assert [row[2:] for row in table(tmp_path / "s")[1:]] == [["-1", ""]] * 3
+    assert main([*sample, "--guidance", "1"]) == 2
+    assert "guidance needs classes" in capsys.readouterr().err
+    assert main([*given, "--out", str(tmp_path / "strict"), "--data.corrupt", "stop"]) == 2
+    assert "broken.png cannot be read" in capsys.readouterr().err
+
+
 def test_samples_are_balanced_and_all_written(tmp_path, tiny_run):
     out, archive = tmp_path / "samples", tmp_path / "all.npz"
     assert main(["sample", str(tiny_run), "--num", "8", "--out", str(out), "--npz", str(archive)]) == 0
