@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich import progress
 from rich.console import Console
+from rich.table import Column
 
 from simflow.distributed import is_main
 from simflow.train.metrics import StepMetrics
@@ -91,8 +92,8 @@ def summary(metrics: StepMetrics, stages: Sequence[StageConfig], floor: float | 
 def _bar(console: Console) -> progress.Progress:
     columns = (
         progress.TextColumn("{task.description}"),
-        progress.BarColumn(bar_width=20),
+        progress.BarColumn(bar_width=12),
         progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[text]}"),
+        progress.TextColumn("{task.fields[text]}", table_column=Column(ratio=1)),
     )
-    return progress.Progress(*columns, console=console)
+    return progress.Progress(*columns, console=console, expand=True)
