@@ -10,7 +10,9 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_file_tree_is_that_of_the_package():
     """After adding a file: ``python tools/tree.py``."""
-    assert subprocess.run([sys.executable, ROOT / "tools" / "tree.py", "--check"], check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, ROOT / "tools" / "tree.py", "--check"], check=False).returncode == 0
+    )
 
 
 def test_what_the_documents_link_to_exists():

@@ -33,7 +33,7 @@ class Arguments:
     pairs: tuple[str, ...] = ()
     """Pairs of image numbers, such as 3,17 5,9."""
     num: int = 8
-    """Without --pairs: how many pairs, of neighbouring images."""
+    """Without --pairs: how many pairs, of images spread evenly over the set."""
     steps: int = 8
     """Images from one latent to the other, both ends among them."""
     data: str | None = None
@@ -59,7 +59,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with launch(arguments.device) as device:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
-        pairs = pairs or [(2 * number, 2 * number + 1) for number in range(arguments.num)]
+        ends = images.spread(2 * arguments.num).tolist()
+        pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
         rows = [
             between(pipe, signed(images, [first]), signed(images, [second]), arguments.steps)
             for first, second in pairs

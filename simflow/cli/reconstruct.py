@@ -34,7 +34,7 @@ class Arguments:
     split: str | None = None
     """Which split; test, or else validation, or else all images."""
     num: int = 40
-    """How many images, the first ones."""
+    """How many images, spread evenly over the set."""
     out: Path
     """The picture, a PNG file: each original with its reconstruction below it."""
     seed: int = 0
@@ -55,7 +55,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with launch(arguments.device) as device:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
-        originals = signed(images, list(range(min(arguments.num, len(images)))))
+        originals = signed(images, images.spread(arguments.num).tolist())
         noise = generator("reconstruct", arguments.seed, device=device)
         parts = [
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()

@@ -53,6 +53,11 @@ class ImageSet:
         """Images of these indices (``0 .. len - 1``), uint8 ``(b, channels, image_size, image_size)``."""
         return self._store.images(self._rows[torch.as_tensor(indices, dtype=torch.int64)])
 
+    def spread(self, count: int) -> Int[Tensor, " b"]:
+        """Indices of up to ``count`` images spread evenly, so that sets sorted by class keep their balance."""
+        count = min(len(self), count)
+        return torch.arange(count) * len(self) // max(count, 1)
+
 
 def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet:
     """Lists the images of ``config.path`` and, if they fit in ``config.cache_gib``, decodes them all.

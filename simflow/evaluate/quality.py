@@ -145,7 +145,6 @@ def reconstruct(model: Model, images: Bytes, *, seed: int, batch: int = 256) -> 
 
 
 def _some(images: ImageSet, limit: int) -> tuple[Bytes, Int[Tensor, " b"]]:
-    """Up to ``limit`` images and labels, evenly spread, so that sets sorted by class keep their balance."""
-    count = min(len(images), limit)
-    chosen = torch.arange(count) * len(images) // count
+    """Up to ``limit`` images and labels, spread evenly."""
+    chosen = images.spread(limit)
     return images.images(chosen), images.labels[chosen]

@@ -43,7 +43,7 @@ def demo() -> RunConfig:
             ema=EmaConfig(rate=0.99),
             save_every=None,
         ),
-        sample=SampleConfig(guidance=GaussianProduct(weight=0.4), temperature=1.1),
+        sample=SampleConfig(guidance=GaussianProduct(weight=0.4), temperature=1.12),
     )
 
 

@@ -176,3 +176,9 @@ def test_an_unknown_word_is_named(choice):
     """A ValueError; under pytest the type checker is quicker to object."""
     with pytest.raises((ValueError, TypeError), match=next(iter(choice))):
         DataConfig(**{"path": "", "image_size": 4} | choice)
+
+
+def test_spread_keeps_the_balance_of_a_sorted_set():
+    images = load(DataConfig(path="embedded:fashion-mnist-heldout", image_size=32, channels=1, fit="pad"))
+    assert torch.bincount(images.labels[images.spread(40)]).tolist() == [4] * 10
+    assert len(images.spread(5000)) == len(images)
