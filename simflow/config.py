@@ -12,6 +12,7 @@ from simflow.data.config import DataConfig
 from simflow.model import Facts, Model, ModelConfig
 from simflow.objective import ObjectiveConfig
 from simflow.sample import SampleConfig
+from simflow.start import StartFrom
 from simflow.train.loop import TrainConfig
 
 
@@ -27,6 +28,8 @@ class RunConfig:
     """Number of classes where it is known before the data are (parameter counts, dry runs); the data decide."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Autoencoder, posterior and prior."""
+    start_from: StartFrom | None = None
+    """Weights to begin with, or null: all from the seed."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """The loss and who learns from what."""
     train: TrainConfig = field(default_factory=TrainConfig)
@@ -34,12 +37,16 @@ class RunConfig:
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sampling unless told otherwise."""
 
+    def classes_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The classes among those of the images that the model is told of: none where every label is dropped."""
+        return names if self.objective.label_drop < 1 else ()
+
     def expected_facts(self) -> Facts:
         """The facts of the data as far as the configuration knows them."""
         return Facts(
             image_size=self.data.image_size,
             channels=self.data.channels,
-            class_names=tuple(str(label) for label in range(self.classes or 0)),
+            class_names=self.classes_of(tuple(str(label) for label in range(self.classes or 0))),
         )
 
 

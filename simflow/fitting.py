@@ -1,8 +1,9 @@
 """From a configuration and images to a trained run folder: where data, model, objective and loop meet.
 
 :func:`fit` is what ``simflow train`` and ``simflow demo`` call, and what a program calls that trains. It makes the
-weights from the seed, opens or resumes the run folder, and hands everything to :func:`simflow.train.loop.train`.
-What listens (a progress bar, a picture maker, a tracker) is given by the caller, so nothing here prints.
+weights, from the seed or from where ``start_from`` says, opens or resumes the run folder, and hands everything to
+:func:`simflow.train.loop.train`. What listens (a progress bar, a picture maker, a tracker) is given by the caller, so
+nothing here prints.
 
 A run goes on where its newest checkpoint stands, if the settings are the same in all that matters. Lengths and
 how often things are written may change (:func:`free_to_change`); of other settings the differences are named.
@@ -22,7 +23,8 @@ from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.seeding import fold
-from simflow.settings import differences
+from simflow.settings import differences, value_at
+from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
 from simflow.train.loop import begin, train
@@ -71,14 +73,17 @@ def fit(
         on_sample: called with the model, its average in it, and the step, every ``train.sample_every`` steps.
 
     Raises:
-        ValueError: no images, a batch that the processes cannot share, or a folder that holds something else.
+        ValueError: no images, a batch that the processes cannot share, weights to start from that are not there
+            or do not fit, or a folder that holds something else.
     """
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
-    facts = facts_of(images)
+    facts = facts_of(config, images)
     record = to_record(config, facts)
     refuse_changes(folder, record)
     objective = initial(config, facts, device or torch.device("cpu"))
+    if config.start_from is not None and checkpoint.latest(RunFolder(folder).checkpoints) is None:
+        start(objective.model, config.start_from)
     state = begin(objective, config.train)
     run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record))
     with logging_to(run.log):
@@ -89,6 +94,8 @@ def fit(
                 logger.info(
                     "%s %s", "there is nothing left to train in" if over else "going on from", resumed
                 )
+        elif config.start_from is not None and distributed.is_main():
+            logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
         note_images(state, images)
         told = tell_skipped(images, set())
         seconds_before = float(state.extra.get("seconds", 0.0))
@@ -111,9 +118,10 @@ def fit(
     return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
 
 
-def facts_of(images: ImageSet) -> Facts:
-    """What a model must know of these images."""
-    return Facts(image_size=images.image_size, channels=images.channels, class_names=images.class_names)
+def facts_of(config: RunConfig, images: ImageSet) -> Facts:
+    """What the run's model must know of these images."""
+    names = config.classes_of(images.class_names)
+    return Facts(image_size=images.image_size, channels=images.channels, class_names=names)
 
 
 def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
@@ -169,22 +177,6 @@ def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
     ]
     if changed:
         raise ValueError(f"the run in '{folder}' was made with other settings: {'; '.join(changed)}")
-
-
-def value_at(record: Any, path: str) -> str:
-    """The value at a dotted path of a record, shortly; ``nothing`` where there is none.
-
-    >>> value_at({"a": [{"b": 1}]}, "a.0.b"), value_at({"a": 1}, "b")
-    ('1', 'nothing')
-    """
-    for name in path.split("."):
-        record = dict(enumerate(record)) if isinstance(record, list) else record
-        key = int(name) if name.isdigit() else name
-        if key not in record:
-            return "nothing"
-        record = record[key]
-    text = str(record)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def note_images(state: TrainState, images: ImageSet) -> None:

@@ -112,11 +112,29 @@ def dump_yaml(config: Any) -> str:
 def differences(a: Any, b: Any) -> list[str]:
     """Dotted paths where two configs, or two dicts of :func:`to_dict`, differ; of a swapped slot, its type.
 
+    A setting that one of them lacks is as if it were null there: a run made before there was such a setting.
+
     >>> differences({"lr": 1, "net": {"type": "A", "x": 1}}, {"lr": 1, "net": {"type": "B"}})
     ['net.type']
     """
     first, second = (x if isinstance(x, dict) else to_dict(x) for x in (a, b))
     return list(_differences(first, second, ""))
+
+
+def value_at(record: Any, path: str) -> str:
+    """The value at a dotted path of a record, shortly; ``nothing`` where there is none.
+
+    >>> value_at({"a": [{"b": 1}]}, "a.0.b"), value_at({"a": 1}, "b")
+    ('1', 'nothing')
+    """
+    for name in path.split("."):
+        record = dict(enumerate(record)) if isinstance(record, list) else record
+        key = int(name) if name.isdigit() else name
+        if key not in record:
+            return "nothing"
+        record = record[key]
+    text = str(record)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def describe(cls: type) -> dict[str, str]:
@@ -344,7 +362,7 @@ def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
         for name in dict.fromkeys([*a, *b]):
             if name in a and name in b:
                 yield from _differences(a[name], b[name], _join(path, name))
-            else:
+            elif a.get(name) != b.get(name):
                 yield _join(path, name)
     elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         for i, (x, y) in enumerate(zip(a, b, strict=True)):

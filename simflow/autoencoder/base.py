@@ -23,7 +23,8 @@ class Autoencoder(nn.Module, ABC):
     - ``encode``: images ``(b, channels, height, width)`` in [-1, 1] -> code ``(b, m, h, w)``;
     - ``decode``: latents ``(b, c, h, w)`` -> images, unclamped;
     - ``latent_shape``: ``(c, h, w)`` of one image of a given side;
-    - ``encoder_parts`` and ``decoder_parts``: the modules that learn as one and freeze as one.
+    - ``encoder_parts`` and ``decoder_parts``: the modules that learn as one and freeze as one;
+    - ``ends``, if it has layers of that kind.
     """
 
     @abstractmethod
@@ -49,6 +50,11 @@ class Autoencoder(nn.Module, ABC):
     @abstractmethod
     def decoder_parts(self) -> tuple[nn.Module, ...]:
         """The modules between latents and image."""
+
+    def ends(self) -> tuple[nn.Conv2d, nn.Conv2d] | None:
+        """The last layer of the encoder, whose rows are the channels of the code, and the first of the decoder,
+        so that weights of an encoder with two moments can serve one with one, and latents can be rescaled."""
+        return None
 
 
 def normalize_tokens(code: Code, channels: int) -> Code:

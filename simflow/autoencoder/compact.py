@@ -98,3 +98,9 @@ class CompactAutoencoder(Autoencoder):
 
     def decoder_parts(self) -> tuple[nn.Module, ...]:
         return (self.decoder,)
+
+    def ends(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        last, first = self.encoder[-1], self.decoder[0]
+        assert isinstance(last, nn.Conv2d)
+        assert isinstance(first, nn.Conv2d)
+        return last, first

@@ -138,6 +138,9 @@ class KLAutoencoder(Autoencoder):
     def decoder_parts(self) -> tuple[nn.Module, ...]:
         return self.decoder, self.post_quant_conv
 
+    def ends(self) -> tuple[nn.Conv2d, nn.Conv2d]:
+        return self.quant_conv, self.post_quant_conv
+
     def _check_sides(self, height: int, width: int) -> None:
         if height % self.factor or width % self.factor or min(height, width) < 1:
             raise ValueError(

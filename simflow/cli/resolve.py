@@ -1,6 +1,7 @@
 """From a recipe's name, a settings file and flags to one configuration; later words win.
 
-The order is: recipe, ``--config`` file, dotted flags, then the shortcuts ``--data``, ``--name`` and ``--steps``.
+The order is: recipe, ``--config`` file, dotted flags, then the shortcuts ``--data``, ``--name``, ``--steps`` and
+``--start_from``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from simflow import recipes
 from simflow.config import RunConfig, from_record
 from simflow.settings import load_yaml, override, parse_count
+from simflow.start import StartFrom
 from simflow.train import checkpoint
 from simflow.train.optim import StageConfig, total_steps
 
@@ -23,6 +25,7 @@ def resolve(
     data: str | None = None,
     name: str | None = None,
     steps: str | None = None,
+    start_from: str | None = None,
 ) -> RunConfig:
     """The configuration that a command means.
 
@@ -38,6 +41,8 @@ def resolve(
     if steps is not None:
         stages = stretched(config.train.stages, parse_count(steps))
         config = replace(config, train=replace(config.train, stages=stages))
+    if start_from is not None:
+        config = replace(config, start_from=replace(config.start_from or StartFrom(), path=start_from))
     return config
 
 

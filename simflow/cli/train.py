@@ -22,7 +22,9 @@ from simflow.fitting import facts_of, fit
 from simflow.model import Model
 from simflow.objective import Objective
 from simflow.settings import dump_yaml, to_dict
+from simflow.start import place
 from simflow.train.callbacks import Callback
+from simflow.train.checkpoint import latest
 from simflow.train.optim import total_steps
 from simflow.train.progress import Progress
 from simflow.train.runs import RunFolder, new_run
@@ -50,6 +52,8 @@ class Arguments:
     """Name of a recipe; see: simflow recipes."""
     data: str | None = None
     """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
+    start_from: str | None = None
+    """Weights to begin with: a run, a checkpoint, or an autoencoder's published weights."""
     out: Path | None = None
     """The run folder; resumed if it holds a checkpoint."""
     resume: Path | None = None
@@ -80,15 +84,21 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         data=arguments.data,
         name=arguments.name,
         steps=arguments.steps,
+        start_from=arguments.start_from,
     )
     if arguments.dry_run:
         print("\n".join(plan(config)))
         return 0
     check_data(config)
+    known = arguments.out or arguments.resume
+    if config.start_from is not None and (known is None or latest(RunFolder(known).checkpoints) is None):
+        place(config.start_from)
     with distributed.launch(arguments.device) as device, talking() as console:
         images = load_showing(config.data, console)
-        on_meta(config, facts_of(images))  # a model that does not fit is refused before a folder is made
-        folder = arguments.out or arguments.resume or new_run(Path("runs"), config.name).path
+        on_meta(
+            config, facts_of(config, images)
+        )  # a model that does not fit is refused before a folder is made
+        folder = known or new_run(Path("runs"), config.name).path
         fitted = fit(
             config,
             folder,
@@ -162,7 +172,7 @@ def plan(config: RunConfig) -> list[str]:
     path = config.data.path
     if path.startswith(PREFIX) or Path(path).expanduser().exists():
         source = find(path, split=config.data.split)
-        facts = replace(facts, class_names=source.class_names)
+        facts = replace(facts, class_names=config.classes_of(source.class_names))
         found = f"{len(source.names)} in {path}"
     stages = config.train.stages
     length = " + ".join(str(stage.steps) for stage in stages)

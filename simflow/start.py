@@ -1,0 +1,205 @@
+"""Where the weights of a new run come from, if not from the seed: another run, or published weights.
+
+Two kinds of place are understood:
+
+- a run folder, a checkpoint or a saved model of SimFlow: its autoencoder, its prior, or both. Settings that change
+  what the weights mean (a normalisation, an order of blocks) must be the same there and here;
+- weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
+  (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
+
+An encoder that was trained with a predicted variance gives its mean to a run whose posterior wants the mean only.
+``scale`` multiplies the latents: the last layer of the encoder is multiplied by it and the first of the decoder
+divided, so that every picture is decoded as before while the prior sees latents of another size (Stable Diffusion's
+0.18215 makes their variance about one).
+
+It happens once, before the first step: a resumed run has its own weights and does not look here.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from simflow.autoencoder.kl import KLAutoencoder
+from simflow.autoencoder.pretrained import load_weights
+from simflow.model import Model, ModelConfig
+from simflow.settings import differences, from_dict, to_dict, value_at
+from simflow.train import checkpoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartFrom:
+    """Weights to begin with; what is not taken from there begins from the seed."""
+
+    path: str | None = None
+    """A run folder, checkpoint or saved model of SimFlow; or an autoencoder's weights: a .safetensors, .pt, .pth or
+    .ckpt file, or a diffusers folder. Null in recipes that cannot do without one: say where it is."""
+    parts: Literal["all", "autoencoder", "prior"] = "all"
+    """What is taken: autoencoder and prior, or one of them."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights, where the place has both."""
+    scale: float = 1.0
+    """Factor on the latents of the autoencoder taken, put into its weights."""
+
+    def __post_init__(self) -> None:
+        if self.scale <= 0:
+            raise ValueError(f"start_from.scale must be positive, not {self.scale}")
+        if self.scale != 1 and self.parts != "autoencoder":
+            raise ValueError(
+                "start_from.scale is for an autoencoder taken alone: a prior knows one scale only"
+            )
+
+
+def place(config: StartFrom) -> Path:
+    """The place to start from.
+
+    Raises:
+        ValueError: none is given, or there is nothing.
+    """
+    if config.path is None:
+        what = "model" if config.parts == "all" else config.parts
+        raise ValueError(f"this recipe starts from a trained {what}: say where it is with --start_from PATH")
+    path = Path(config.path).expanduser()
+    if not path.exists():
+        raise ValueError(f"there is nothing at '{path}' to start from")
+    return path
+
+
+def start(model: Model, config: StartFrom) -> None:
+    """Overwrites the parts of a fresh model that ``config`` names.
+
+    Raises:
+        ValueError: there is nothing of the kind at that place, it is damaged, or it does not fit this model in
+            names, shapes or settings.
+    """
+    path = place(config)
+    if path.is_file() or is_diffusers(path):
+        if config.parts != "autoencoder":
+            raise ValueError(f"'{path}' holds an autoencoder only: set start_from.parts to autoencoder")
+        if not isinstance(model.autoencoder, KLAutoencoder):
+            kind = type(model.config.autoencoder).__name__
+            raise ValueError(
+                f"published weights fit the autoencoder of KLConfig, and this model's is of {kind}"
+            )
+        load_weights(model.autoencoder, path)
+    else:
+        take(model, path, config)
+    if config.scale != 1:
+        rescale(model, config.scale)
+
+
+def is_diffusers(folder: Path) -> bool:
+    """Whether a folder is one of diffusers, by its ``config.json``."""
+    file = folder / "config.json"
+    return file.is_file() and "_class_name" in json.loads(file.read_text(encoding="utf-8"))
+
+
+def take(model: Model, path: Path, config: StartFrom) -> None:
+    """Copies parts of a run or saved model of ours.
+
+    Raises:
+        ValueError: there is none, or it does not fit.
+    """
+    saved = (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+    folder = path if saved else checkpoint.find(path)
+    weights = checkpoint.load_weights(folder, config.which if (folder / "state.json").is_file() else "model")
+    record = checkpoint.load_config(folder)
+    if "config" not in record:
+        raise ValueError(f"'{folder}' was not written by simflow: its config.json lacks 'config'")
+    there = to_dict(from_dict(ModelConfig, record["config"]["model"]))
+    parts = {"autoencoder": model.autoencoder, "prior": model.prior}
+    wanted = parts if config.parts == "all" else {config.parts: parts[config.parts]}
+    chosen: dict[str, dict[str, Tensor]] = {}
+    for part, module in wanted.items():
+        compare_settings(part, folder, there[part], to_dict(model.config)[part])
+        given = {
+            name.removeprefix(f"{part}."): tensor
+            for name, tensor in weights.items()
+            if name.startswith(f"{part}.")
+        }
+        if part == "autoencoder":
+            given = means_only(model, given)
+        compare_shapes(part, folder, given, module.state_dict())
+        chosen[part] = given
+    for part, given in chosen.items():
+        wanted[part].load_state_dict(given)
+
+
+def compare_settings(part: str, folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Refuses a part whose settings are others; how memory is saved may differ.
+
+    Raises:
+        ValueError: they differ; each is named with both values.
+    """
+    changed = [
+        f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
+        for path in differences(dict(there), dict(here))
+        if path.rpartition(".")[2] != "checkpointing"
+    ]
+    if changed:
+        raise ValueError(f"the {part} in '{folder}' has other settings: {'; '.join(changed)}")
+
+
+def means_only(model: Model, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an autoencoder without the rows that write a log-variance, where the model wants none."""
+    ends = model.autoencoder.ends()
+    if ends is None:
+        return given
+    last, _ = ends
+    names = {name for name, p in model.autoencoder.named_parameters() if p is last.weight or p is last.bias}
+    rows = last.out_channels
+    return {
+        name: tensor[:rows] if name in names and len(tensor) == 2 * rows else tensor
+        for name, tensor in given.items()
+    }
+
+
+def compare_shapes(part: str, folder: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:
+    """Refuses a part whose tensors are others in name or shape.
+
+    Raises:
+        ValueError: the first one that does not fit is named.
+    """
+    for name in there:
+        if name not in here:
+            raise ValueError(f"the {part} in '{folder}' does not fit this model, which has no '{name}'")
+    for name, tensor in here.items():
+        if name not in there:
+            raise ValueError(f"the {part} in '{folder}' does not fit this model: it has no '{name}'")
+        if tensor.shape != there[name].shape:
+            shapes = f"{tuple(there[name].shape)} there and {tuple(tensor.shape)} here"
+            raise ValueError(f"the {part} in '{folder}' does not fit this model: '{name}' is {shapes}")
+
+
+@torch.no_grad()
+def rescale(model: Model, scale: float) -> None:
+    """Multiplies the latents of the model's autoencoder by ``scale``, leaving what they decode to.
+
+    Raises:
+        ValueError: the code is normalised, or there is no layer that could be multiplied.
+    """
+    ends = model.autoencoder.ends()
+    if ends is None:
+        raise ValueError("start_from.scale is for latents, and this model works on pixels")
+    if to_dict(model.config.autoencoder).get("normalize"):
+        raise ValueError(
+            "start_from.scale has no effect on normalised latents: set model.autoencoder.normalize to false"
+        )
+    last, first = ends
+    channels = first.in_channels
+    for parameter in parameters_of(last):
+        parameter[:channels] *= scale
+    if last.out_channels > channels:
+        parameters_of(last)[1][channels:] += 2 * math.log(scale)
+    parameters_of(first)[0].div_(scale)
+
+
+def parameters_of(layer: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer that has both."""
+    assert layer.bias is not None
+    return layer.weight, layer.bias

@@ -1,0 +1,261 @@
+"""Weights to begin with: from runs of ours and published files, once, and refused where they do not fit."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from simflow.autoencoder.compact import CompactConfig
+from simflow.autoencoder.kl import KLConfig
+from simflow.autoencoder.pixels import PixelsConfig
+from simflow.cli import main
+from simflow.config import RunConfig
+from simflow.data.config import DataConfig
+from simflow.flow.block import BlockConfig
+from simflow.flow.stack import FlowConfig
+from simflow.model import Facts, Model, ModelConfig
+from simflow.pipeline import Pipeline
+from simflow.posterior import FixedVariance, LearnedVariance
+from simflow.start import StartFrom, start
+from tests.whole.tiny import trained, words
+
+FACTS = Facts(image_size=16, channels=1, class_names=("bag", "boot"))
+SMALL = ModelConfig(
+    autoencoder=CompactConfig(latent_channels=4, patch=4, widths=(8, 8), normalize=False),
+    posterior=LearnedVariance(),
+    prior=FlowConfig(depths=(1, 1), block=BlockConfig(width=16, heads=2)),
+)
+KL = KLConfig(latent_channels=3, width=32, multipliers=(1, 1), encoder_blocks=1, normalize=False)
+
+
+def build(config: ModelConfig = SMALL, *, seed: int, facts: Facts = FACTS) -> Model:
+    torch.manual_seed(seed)
+    model = config.build(facts)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+    return model
+
+
+def saved(model: Model, folder):
+    config = RunConfig(name="x", data=DataConfig(path="x", image_size=16, channels=1), model=model.config)
+    Pipeline(model, config).save_pretrained(folder)
+    return str(folder)
+
+
+def images(channels: int = 1):
+    return torch.rand(2, channels, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def equal(one, other) -> bool:
+    first, second = one.state_dict(), other.state_dict()
+    return all(torch.equal(first[name], second[name]) for name in second)
+
+
+@pytest.mark.parametrize("parts", ["all", "autoencoder", "prior"])
+def test_the_parts_named_are_taken_and_no_others(tmp_path, parts):
+    source, target, before = build(seed=1), build(seed=2), build(seed=2)
+    start(target, StartFrom(path=saved(source, tmp_path), parts=parts))
+    for part in ("autoencoder", "prior"):
+        wanted = source if parts in ("all", part) else before
+        assert equal(getattr(target, part), getattr(wanted, part))
+    assert not equal(source, before)
+
+
+@pytest.mark.parametrize("autoencoder", [SMALL.autoencoder, KL], ids=["compact", "kl"])
+def test_an_encoder_of_two_moments_gives_its_mean_to_one(tmp_path, autoencoder):
+    config = replace(SMALL, autoencoder=autoencoder)
+    source = build(config, seed=1)
+    target = build(replace(config, posterior=FixedVariance(std=0.3)), seed=2)
+    start(target, StartFrom(path=saved(source, tmp_path), parts="autoencoder"))
+    channels = autoencoder.latent_channels
+    mean = target.autoencoder.encode(images())
+    torch.testing.assert_close(mean, source.autoencoder.encode(images())[:, :channels])
+    torch.testing.assert_close(target.decode(mean), source.decode(mean))
+
+
+@pytest.mark.parametrize("posterior", [FixedVariance(), LearnedVariance()])
+@pytest.mark.parametrize("autoencoder", [SMALL.autoencoder, KL], ids=["compact", "kl"])
+def test_a_scale_is_of_the_latents_and_not_of_the_pictures(tmp_path, autoencoder, posterior):
+    config = replace(SMALL, autoencoder=autoencoder, posterior=posterior)
+    source, target = build(config, seed=1), build(config, seed=2)
+    start(target, StartFrom(path=saved(source, tmp_path), parts="autoencoder", scale=0.18215))
+    channels = autoencoder.latent_channels
+    code, scaled = source.autoencoder.encode(images()), target.autoencoder.encode(images())
+    torch.testing.assert_close(scaled[:, :channels], 0.18215 * code[:, :channels])
+    deviation, scaled_deviation = (torch.exp(0.5 * c[:, channels:]) for c in (code, scaled))
+    torch.testing.assert_close(scaled_deviation, 0.18215 * deviation)
+    latents = code[:, :channels]
+    torch.testing.assert_close(target.decode(0.18215 * latents), source.decode(latents), atol=1e-5, rtol=1e-5)
+
+
+def test_published_weights_with_their_scale(tmp_path):
+    torch.manual_seed(1)
+    published = KL.build(image_channels=1, moments=2)
+    torch.save({"state_dict": published.state_dict()}, tmp_path / "ldm.ckpt")
+    model = build(replace(SMALL, autoencoder=KL, posterior=FixedVariance()), seed=2)
+    prior = {name: tensor.clone() for name, tensor in model.prior.state_dict().items()}
+    start(model, StartFrom(path=str(tmp_path / "ldm.ckpt"), parts="autoencoder", scale=0.5))
+    mean = published.encode(images())[:, :3]
+    torch.testing.assert_close(model.autoencoder.encode(images()), 0.5 * mean)
+    torch.testing.assert_close(model.decode(0.5 * mean), published.decode(mean))
+    assert all(torch.equal(tensor, prior[name]) for name, tensor in model.prior.state_dict().items())
+
+
+def test_a_diffusers_folder_is_known_by_its_config(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"_class_name": "VQModel"}))
+    model = build(replace(SMALL, autoencoder=KL), seed=2)
+    with pytest.raises(ValueError, match="not the folder of an AutoencoderKL"):
+        start(model, StartFrom(path=str(tmp_path), parts="autoencoder"))
+
+
+def other(**changes) -> ModelConfig:
+    return replace(SMALL, **changes)
+
+
+@pytest.mark.parametrize(
+    ("config", "parts", "sentence"),
+    [
+        (
+            other(autoencoder=replace(SMALL.autoencoder, normalize=True)),
+            "autoencoder",
+            "normalize is False there and True here",
+        ),
+        (
+            other(autoencoder=replace(SMALL.autoencoder, widths=(8, 16))),
+            "all",
+            "widths.1 is 8 there and 16 here",
+        ),
+        (other(autoencoder=KL), "all", "type is CompactConfig there and KLConfig here"),
+        (other(prior=replace(SMALL.prior, first="reversed")), "prior", "first is raster there and reversed"),
+        (other(prior=replace(SMALL.prior, depths=(1, 1, 1))), "all", r"the prior in .* has other settings"),
+    ],
+    ids=lambda part: part if isinstance(part, str) else "",
+)
+def test_other_settings_are_refused_and_nothing_is_changed(tmp_path, config, parts, sentence):
+    path = saved(build(seed=1), tmp_path)
+    target, before = build(config, seed=2), build(config, seed=2)
+    with pytest.raises(ValueError, match=sentence):
+        start(target, StartFrom(path=path, parts=parts))
+    assert equal(target, before)
+
+
+def test_how_memory_is_saved_may_differ(tmp_path):
+    block = replace(SMALL.prior.block, checkpointing=True)
+    target = build(other(prior=replace(SMALL.prior, block=block)), seed=2)
+    start(target, StartFrom(path=saved(build(seed=1), tmp_path)))
+    assert equal(target, build(seed=1))
+
+
+def test_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
+    """An autoencoder for all sizes, a prior with a table of classes for one number of them."""
+    path = saved(build(seed=1), tmp_path)
+    facts = replace(FACTS, class_names=("a", "b", "c"))
+    target, before = build(seed=2, facts=facts), build(seed=2, facts=facts)
+    sentence = r"'blocks.0.classes.table' is \(3, 16\) there and \(4, 16\) here"
+    with pytest.raises(ValueError, match=sentence):
+        start(target, StartFrom(path=path))
+    assert equal(target, before)
+    start(target, StartFrom(path=path, parts="autoencoder"))
+    two = build(replace(SMALL, posterior=FixedVariance()), seed=3)
+    path = saved(two, tmp_path / "one moment")
+    with pytest.raises(
+        ValueError, match=r"'encoder.\d.weight' is \(4, 8, 1, 1\) there and \(8, 8, 1, 1\) here"
+    ):
+        start(build(seed=2), StartFrom(path=path))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            StartFrom(parts="autoencoder"),
+            "starts from a trained autoencoder: say where it is with --start_from",
+        ),
+        (StartFrom(), "starts from a trained model: say where"),
+        (StartFrom(path="nowhere"), "there is nothing at 'nowhere' to start from"),
+        (StartFrom(path="FOLDER"), "there is no checkpoint in"),
+        (StartFrom(path="FOLDER/w.pt"), "holds an autoencoder only: set start_from.parts to autoencoder"),
+        (StartFrom(path="FOLDER/w.pt", parts="autoencoder"), "fit the autoencoder of KLConfig"),
+    ],
+    ids=str,
+)
+def test_what_is_not_there(tmp_path, config, sentence):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    if config.path is not None:
+        config = replace(config, path=config.path.replace("FOLDER", str(tmp_path)))
+    with pytest.raises(ValueError, match=sentence):
+        start(build(seed=1), config)
+
+
+def test_what_was_not_written_by_simflow(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="was not written by simflow"):
+        start(build(seed=1), StartFrom(path=str(tmp_path)))
+
+
+def test_scales_that_make_no_sense(tmp_path):
+    with pytest.raises(ValueError, match="must be positive, not 0"):
+        StartFrom(scale=0.0, parts="autoencoder")
+    with pytest.raises(ValueError, match="a prior knows one scale only"):
+        StartFrom(scale=0.5)
+    normalised = other(autoencoder=replace(SMALL.autoencoder, normalize=True))
+    path = saved(build(normalised, seed=1), tmp_path / "n")
+    with pytest.raises(ValueError, match="no effect on normalised latents"):
+        start(build(normalised, seed=2), StartFrom(path=path, parts="autoencoder", scale=0.5))
+    pixels = other(autoencoder=PixelsConfig(), posterior=FixedVariance(), prior=replace(SMALL.prior, patch=4))
+    path = saved(build(pixels, seed=1), tmp_path / "p")
+    with pytest.raises(ValueError, match="works on pixels"):
+        start(build(pixels, seed=2), StartFrom(path=path, parts="autoencoder", scale=0.5))
+
+
+FROZEN = ["--objective.routing.encoder", "frozen", "--objective.routing.decoder", "frozen"]
+
+
+def test_a_run_begins_there_and_a_resumed_one_does_not_look(tmp_path, capsys):
+    first, out = trained(tmp_path), tmp_path / "second"
+    given = [*words(tmp_path), "--out", str(out), "--start_from.parts", "autoencoder", *FROZEN]
+    assert main(given) == 2
+    assert "say where it is with --start_from" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*given, "--start_from", str(first)]) == 0
+    assert f"weights from {first} (autoencoder)" in (out / "log.txt").read_text()
+    there = load_file(next(first.glob("checkpoints/*/ema.safetensors")))
+    for file in ("model", "ema"):
+        here = load_file(next(out.glob(f"checkpoints/*/{file}.safetensors")))
+        for name, tensor in here.items():
+            assert torch.equal(tensor, there[name]) == name.startswith("autoencoder."), name
+    config = json.loads((out / "config.json").read_text())["config"]
+    assert config["start_from"] == {
+        "type": "StartFrom",
+        "path": str(first),
+        "parts": "autoencoder",
+        "which": "ema",
+        "scale": 1.0,
+    }
+    first.rename(tmp_path / "moved")
+    assert main([*given, "--start_from", str(first), "--steps", "6"]) == 0
+    assert "finished at step 6 of 6" in capsys.readouterr().out
+    assert main([*given, "--start_from", "elsewhere", "--steps", "7"]) == 2
+    assert "there and elsewhere here" in capsys.readouterr().err
+
+
+def test_a_run_of_before_there_was_such_a_setting_goes_on(tmp_path):
+    run = trained(tmp_path)
+    for file in run.rglob("config.json"):
+        record = json.loads(file.read_text())
+        del record["config"]["start_from"]
+        file.write_text(json.dumps(record))
+    assert main([*words(tmp_path), "--out", str(run), "--steps", "5"]) == 0
+
+
+def test_dropping_every_label_makes_a_model_without_classes(tmp_path, capsys):
+    given = [*words(tmp_path), "--out", str(tmp_path / "run"), "--objective.label_drop", "1"]
+    assert main(given) == 0
+    pipe = Pipeline.from_pretrained(tmp_path / "run")
+    assert pipe.model.facts.class_names == ()
+    assert main(["info", str(tmp_path / "run")]) == 0
+    assert "classes      none" in capsys.readouterr().out
