@@ -1,7 +1,7 @@
 """Writes the file tree of the package into README.md, a line a module: the first sentence of its docstring.
 
-    python tools/tree.py          rewrites the block between the markers
-    python tools/tree.py --check  exits 1 if the block is not what it would write
+python tools/tree.py          rewrites the block between the markers
+python tools/tree.py --check  exits 1 if the block is not what it would write
 """
 
 import ast
