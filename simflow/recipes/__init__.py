@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def recipes() -> "dict[str, Recipe]":
     """All recipes by name, small ones first; the files are imported when this is called."""
-    from simflow.recipes import demo, simflow, tarflow
+    from simflow.recipes import demo, simflow, starflow, tarflow
 
     return {
         "demo": demo.demo,
@@ -25,6 +25,9 @@ def recipes() -> "dict[str, Recipe]":
         "tarflow-fashion": tarflow.tarflow_fashion,
         "tarflow-fashion-likelihood": tarflow.tarflow_fashion_likelihood,
         "tarflow-mnist": tarflow.tarflow_mnist,
+        "autoencoder-fashion": starflow.autoencoder_fashion,
+        "starflow-fashion": starflow.starflow_fashion,
+        "starflow-fashion-decoder": starflow.starflow_fashion_decoder,
         "simflow-s": simflow.simflow_s,
         "simflow-b": simflow.simflow_b,
         "simflow-l": simflow.simflow_l,
@@ -38,6 +41,8 @@ def recipes() -> "dict[str, Recipe]":
         "tarflow-imagenet64-likelihood": tarflow.tarflow_imagenet64_likelihood,
         "tarflow-imagenet128": tarflow.tarflow_imagenet128,
         "tarflow-afhq": tarflow.tarflow_afhq,
+        "starflow-256": starflow.starflow_256,
+        "starflow-512": starflow.starflow_512,
     }
 
 

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from simflow import settings
+from simflow.cli import main
 from simflow.config import RunConfig
+from simflow.objective import Objective
 from simflow.posterior import Dequantised
 from simflow.recipes import starflow, tarflow
 
@@ -23,6 +26,7 @@ TARFLOWS = {
 STARFLOWS = [
     starflow.starflow_256,
     starflow.starflow_512,
+    starflow.autoencoder_fashion,
     starflow.starflow_fashion,
     starflow.starflow_fashion_decoder,
 ]
@@ -79,3 +83,44 @@ def test_starflow_has_1_4_billion_parameters(recipe, side):
     assert (deep.order, deep.prefix) == ("raster", 1)
     assert [block.prefix for block in model.prior.chain()[:-1]] == [0] * 5
     assert round(parameters(model.autoencoder) / 1e6, 1) == 83.7
+
+
+def test_an_untrained_prior_is_the_standard_normal():
+    """So ``autoencoder-fashion`` is the usual VAE: prior and entropy add up to its divergence from N(0, 1)."""
+    run = starflow.autoencoder_fashion()
+    objective = Objective(run.objective, run.model.build(run.expected_facts()))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(16, 1, 32, 32, generator=generator) * 2 - 1
+    losses = objective(images, torch.arange(16) % 10, generator)
+    mean, log_variance = objective.model.autoencoder.encode(images).chunk(2, dim=1)
+    divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+    torch.testing.assert_close(losses.prior + losses.entropy, divergence - HALF_LOG_TWO_PI, atol=0.02, rtol=0)
+
+
+HALF_LOG_TWO_PI = 0.9189385332046727
+
+
+def weights(folder):
+    (file,) = folder.glob("checkpoints/*/model.safetensors")
+    return load_file(file)
+
+
+def test_starflow_in_three_runs_each_moving_its_own_part(tmp_path):
+    ae, flow, decoder = (tmp_path / name for name in ("ae", "flow", "decoder"))
+    tiny = ["--train.batch", "4", "--train.stages.0.steps", "2", "--train.stages.0.schedule.warmup", "0"]
+    tiny += ["--train.ema.rate", "0", "--device", "cpu"]
+    assert main(["train", "starflow-fashion", *tiny, "--out", str(flow)]) == 2
+    assert main(["train", "autoencoder-fashion", *tiny, "--out", str(ae)]) == 0
+    assert main(["train", "starflow-fashion", *tiny, "--start_from", str(ae), "--out", str(flow)]) == 0
+    assert (
+        main(["train", "starflow-fashion-decoder", *tiny, "--start_from", str(flow), "--out", str(decoder)])
+        == 0
+    )
+    first, second, third = weights(ae), weights(flow), weights(decoder)
+    for name, tensor in second.items():
+        if name.startswith("autoencoder."):
+            assert torch.equal(tensor, first[name][: len(tensor)]), name
+    moved = {name for name, tensor in third.items() if not torch.equal(tensor, second[name])}
+    assert moved == {name for name in third if name.startswith("autoencoder.decoder.")}
+    for run in (ae, flow, decoder):
+        assert main(["sample", str(run), "--num", "3", "--out", str(tmp_path / "s" / run.name)]) == 0
