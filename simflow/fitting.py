@@ -132,8 +132,7 @@ def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fold(config.train.seed, "weights"))
-        model = config.model.build(facts)
-    return Objective(config.objective, model).to(device)
+        return Objective(config.objective, config.model.build(facts)).to(device)
 
 
 def check_share(batch: int) -> None:

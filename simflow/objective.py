@@ -10,8 +10,11 @@ added 1:1. Two reconstructions:
   itself (sigma-VAE; Rybkin et al. 2021): ``-log p(image|x) = P/2 log(MSE) + const`` for ``P`` pixel values,
   divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
 
-Gradients of losses are routed here and nowhere else. :class:`Routing` says which losses
-move which part, and a test holds it as a table.
+Three further terms, each of them off unless asked for: a perceptual distance and an adversarial term on the images,
+and the alignment of the prior's hidden tokens with a trained network (:mod:`simflow.losses`).
+
+Gradients of losses are routed here and nowhere else. :class:`Routing` says which losses move which part, and a test
+holds it as a table.
 """
 
 import math
@@ -20,8 +23,13 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
+from simflow.losses.adversarial import AdversarialConfig, Discriminator
+from simflow.losses.alignment import AlignmentConfig
+from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
+from simflow.prior import Hidden
 from simflow.shapes import NULL, Images, Labels, PerImage
 
 
@@ -57,13 +65,14 @@ class Calibrated:
 class Routing:
     """Which losses move which part of the model."""
 
-    encoder: Literal["all", "reconstruction", "frozen"] = "all"
+    encoder: Literal["all", "reconstruction", "alignment", "frozen"] = "all"
     """All losses (SimFlow: nothing is stopped), those on images only (the prior's gradient stops at the
-    latents, the entropy's at the code), or none."""
+    latents, the entropy's at the code), those on images and the alignment (REPA-E, which walks through the prior
+    a second time for it), or none."""
     decoder: Literal["reconstruction", "frozen"] = "reconstruction"
     """The losses on images, or none."""
     prior: Literal["prior", "frozen"] = "prior"
-    """The losses on latents, or none."""
+    """The losses on latents and the alignment, or none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +81,12 @@ class ObjectiveConfig:
 
     reconstruction: PixelMean | Calibrated = field(default_factory=PixelMean)
     """The pixel term."""
+    perceptual: SqueezeNetDistance | VGG16Distance | None = None
+    """A distance as a trained network sees it, or none."""
+    adversarial: AdversarialConfig | None = None
+    """A discriminator to please, or none."""
+    alignment: AlignmentConfig | None = None
+    """A trained network that the prior's hidden tokens are aligned with, or none."""
     prior_weight: float = 1.0
     """Weight of the prior's term, a mean over latent numbers."""
     label_drop: float = 0.1
@@ -88,16 +103,25 @@ class Losses(NamedTuple):
     prior: Tensor
     entropy: Tensor | None
     mse: Tensor
+    perceptual: Tensor | None = None
+    adversarial: Tensor | None = None
+    alignment: Tensor | None = None
+    decoded: Images | None = None
+    """The reconstructions, for a discriminator to learn from; without gradient, and only if there is one."""
 
     def named(self) -> dict[str, Tensor]:
-        """The terms there are, by name."""
-        return {name: value for name, value in self._asdict().items() if value is not None}
+        """The scalars there are, by name."""
+        scalars = self._replace(decoded=None)._asdict()
+        return {name: value for name, value in scalars.items() if value is not None}
 
 
 class Objective(nn.Module):
     """The model and its loss as one module, so that whoever parallelises wraps one thing.
 
     Making it applies the routing: parts that are frozen stop requiring gradients.
+
+    Raises:
+        ValueError: the weights of a judging network are not to be had, or there is no such layer to align.
     """
 
     def __init__(self, config: ObjectiveConfig, model: Model) -> None:
@@ -111,39 +135,106 @@ class Objective(nn.Module):
         )
         for part in frozen:
             part.requires_grad_(requires_grad=False)
+        self.perceptual = None if config.perceptual is None else config.perceptual.build()
+        self.alignment = None
+        if config.alignment is not None:
+            check_layer(config.alignment, model.prior.depths)
+            self.alignment = config.alignment.build(width=model.prior.hidden_width, grid=model.prior.grid)
+        elif routing.encoder == "alignment":
+            raise ValueError("the encoder is to learn from the alignment, but objective.alignment is not set")
 
     @property
     def floor(self) -> float | None:
         """The least possible value of the prior's term: what a collapse approaches."""
         floor = self.model.posterior.floor
-        return None if floor is None else floor * self.config.prior_weight
+        return None if floor is None else self.model.prior.least_energy(floor) * self.config.prior_weight
 
-    def forward(self, images: Images, labels: Labels, generator: Generator) -> Losses:
+    def companions(self) -> dict[str, nn.Module]:
+        """What learns beside the model and is saved with it, by name, but never sampled from."""
+        return {} if self.alignment is None else {"projector": self.alignment.projector}
+
+    def forward(
+        self, images: Images, labels: Labels, generator: Generator, judge: Discriminator | None = None
+    ) -> Losses:
         """Images in [-1, 1] and labels -> losses.
 
-        Draws, in this order, from ``generator``: posterior noise, label drops, and what the prior needs.
+        Draws, in this order, from ``generator``: posterior noise, label drops, and what the prior needs. The
+        ``judge`` is a discriminator to please, which learns nothing here; without one that term is left out.
         """
         model, config = self.model, self.config
         code = model.autoencoder.encode(images)
         latents = model.posterior.sample(code, generator)
         numbers = latents[0].numel()
+        labels = drop_labels(labels, config.label_drop, generator)
 
         decoded = model.decode(latents)
         reconstruction = config.reconstruction.loss(images, decoded, latent_numbers=numbers)
+        perceptual = self.perceptual_term(images, decoded)
+        adversarial = self.adversarial_term(decoded, judge)
 
-        labels = drop_labels(labels, config.label_drop, generator)
+        align = None if config.alignment is None else config.alignment.where
         seen = latents if config.routing.encoder == "all" else latents.detach()
-        energy = model.prior.energy(seen, labels, generator)
+        energy = model.prior.energy(seen, labels, generator, align)
         prior = config.prior_weight * energy.value.mean() / numbers
+        if config.routing.encoder == "alignment":
+            energy = model.prior.energy(latents, labels, generator, align)
+        alignment = self.alignment_term(images, energy.hidden)
 
         entropy = None
-        total = reconstruction + prior
         if model.posterior.moments == 2:
             spread = code if config.routing.encoder == "all" else code.detach()
             entropy = -config.prior_weight * model.posterior.entropy(spread).mean() / numbers
-            total = total + entropy
-        mse = (decoded.detach().float() - images).square().mean()
-        return Losses(total, reconstruction, prior, entropy, mse)
+
+        total = reconstruction + prior
+        for term in (entropy, perceptual, adversarial, alignment):
+            total = total if term is None else total + term
+        return Losses(
+            total=total,
+            reconstruction=reconstruction,
+            prior=prior,
+            entropy=entropy,
+            mse=(decoded.detach().float() - images).square().mean(),
+            perceptual=perceptual,
+            adversarial=adversarial,
+            alignment=alignment,
+            decoded=None if config.adversarial is None else decoded.detach(),
+        )
+
+    def perceptual_term(self, images: Images, decoded: Images) -> Tensor | None:
+        """The weighted distance of images and reconstructions, if asked for."""
+        if self.perceptual is None or self.config.perceptual is None:
+            return None
+        return self.config.perceptual.weight * self.perceptual(images, decoded).mean()
+
+    def adversarial_term(self, decoded: Images, judge: Discriminator | None) -> Tensor | None:
+        """The weighted negative logit of the reconstructions, if there is a judge; no gradient reaches the judge."""
+        if judge is None or self.config.adversarial is None:
+            return None
+        standing = {name: parameter.detach() for name, parameter in judge.patches.named_parameters()}
+        return (
+            -self.config.adversarial.weight * functional_call(judge.patches, standing, decoded).float().mean()
+        )
+
+    def alignment_term(self, images: Images, hidden: Hidden | None) -> Tensor | None:
+        """The weighted distance of hidden tokens and features, if asked for."""
+        if self.alignment is None or self.config.alignment is None:
+            return None
+        assert hidden is not None, "the prior gave no hidden tokens"
+        return self.config.alignment.weight * self.alignment(images, hidden).mean()
+
+
+def check_layer(alignment: AlignmentConfig, depths: tuple[int, ...]) -> None:
+    """Refuses a block or a layer that the prior has not.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    block, layer = alignment.where
+    if not (1 <= block <= len(depths) and 1 <= layer <= depths[block - 1]):
+        raise ValueError(
+            f"there is no layer {layer} in block {block} to align: the blocks have {', '.join(map(str, depths))} "
+            "layers, and both are counted from 1"
+        )
 
 
 def drop_labels(labels: Labels, probability: float, generator: Generator) -> Labels:

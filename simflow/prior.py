@@ -6,14 +6,14 @@ becomes of those it samples. Flows (:mod:`simflow.flow`) are exact and offer a d
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
-from simflow.shapes import Labels, Latents, PerImage
+from simflow.shapes import Labels, Latents, PerImage, Tokens
 
-Hidden = Float[Tensor, "b n width"]
+Hidden = Float[Tensor, "b n hidden"]
 """Hidden tokens of a network: as many as the noise has, of another width."""
 
 
@@ -40,15 +40,45 @@ class Prior(nn.Module, ABC):
     """Latent <-> noise.
 
     To write one: a frozen keyword-only config with ``build(*, latent_shape, classes)``, and a class with
-    ``energy`` (training), ``noise_shape`` (what noise of one image looks like) and ``inverse`` (noise to
-    latents, with the prior's own guidance type).
+    ``energy`` (training), ``inverse`` (noise to latents, with the prior's own guidance type), ``least_energy`` and
+    the four facts below. One that has a density overrides ``log_prob``.
     """
 
     noise_shape: tuple[int, ...]
+    """What noise of one image looks like: tokens and numbers of each."""
     hidden_width: int
+    """Numbers in a hidden token."""
+    grid: tuple[int, int]
+    """Rows and columns of the tokens."""
+    depths: tuple[int, ...]
+    """Layers of each block, for those who ask for hidden tokens."""
 
     @abstractmethod
     def energy(
         self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
     ) -> Energy:
         """Training energy of latents under labels (NULL where dropped), and hidden tokens if asked."""
+
+    @abstractmethod
+    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None) -> Latents:
+        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, guided where a rule of the prior's own is given.
+
+        Raises:
+            ValueError: the rule is another prior's.
+        """
+
+    @abstractmethod
+    def least_energy(self, floor: float) -> float:
+        """The least mean energy a number that latents with noise in them can have.
+
+        Args:
+            floor: entropy of the noise a number, in nats, less ``log(2 pi) / 2``.
+        """
+
+    def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
+        """``log p(latents | labels)`` in nats ``(b,)``, all constants included; flows have it.
+
+        Raises:
+            ValueError: the prior has no density that can be computed.
+        """
+        raise ValueError(f"{type(self).__name__} has no density: likelihoods and score steps need a flow")

@@ -62,7 +62,7 @@ class Flow(Prior):
         self.patch, self.latent_shape, self.classes = config.patch, latent_shape, classes
         grid, channels = (h // config.patch, w // config.patch), c * config.patch**2
         self.noise_shape = (grid[0] * grid[1], channels)
-        self.hidden_width = config.block.width
+        self.hidden_width, self.grid, self.depths = config.block.width, grid, config.depths
         number = len(config.depths)
         seen = [classes if config.labelled == "all" or i == number - 1 else 0 for i in range(number)]
         self.blocks = nn.ModuleList(
@@ -107,6 +107,10 @@ class Flow(Prior):
         if self.training:
             self.base.observe(u)
         return Energy(0.5 * u.square().sum(dim=(1, 2)) - log_det, hidden)
+
+    def least_energy(self, floor: float) -> float:
+        """The entropy of the noise: no density predicts it better."""
+        return floor
 
     def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
         """``log p(latents | labels)`` in nats ``(b,)``, all constants included."""

@@ -7,26 +7,28 @@ are: metrics go to callbacks, pictures are made by one, evaluation is one. Every
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from simflow import distributed
 from simflow.data.images import ImageSet
 from simflow.data.loader import batches
+from simflow.losses.adversarial import Discriminator
 from simflow.objective import Objective
-from simflow.seeding import generator
+from simflow.seeding import fold, generator
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, Stopper
 from simflow.train.ema import EmaConfig
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set_learning_rate, total_steps
 from simflow.train.state import TrainState
-from simflow.train.step import Stepped, autocast_for, train_step
+from simflow.train.step import Adversary, Stepped, autocast_for, train_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +70,24 @@ class TrainConfig:
 
 
 def begin(objective: Objective, config: TrainConfig) -> TrainState:
-    """The state of a run before its first step."""
-    return TrainState(
-        modules={"model": objective.model},
-        optimizers={"model": config.optimizer.build(objective)},
-        ema=config.ema.build(objective.model),
-    )
+    """The state of a run before its first step.
+
+    The discriminator, if there is one, is made from the seed here.
+
+    Raises:
+        ValueError: the images are too small for the discriminator.
+    """
+    modules: dict[str, nn.Module] = {"model": objective.model} | objective.companions()
+    optimizers: dict[str, Optimizer] = {"model": config.optimizer.build(objective)}
+    adversarial, facts = objective.config.adversarial, objective.model.facts
+    if adversarial is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(fold(config.seed, "discriminator"))
+            made = adversarial.build(image_channels=facts.channels, image_size=facts.image_size)
+        modules["discriminator"] = made.to(objective.model.device)
+        second = replace(config.optimizer, lr=adversarial.lr, betas=adversarial.betas)
+        optimizers["discriminator"] = second.build(made)
+    return TrainState(modules=modules, optimizers=optimizers, ema=config.ema.build(objective.model))
 
 
 def train(
@@ -107,6 +121,7 @@ def train(
     rank, world = distributed.rank(), distributed.world()
     device, steps = objective.model.device, total_steps(config.stages)
     wrapped = wrap(objective, config, world)
+    adversary = adversary_of(objective, state, world)
     autocast = autocast_for(config.dtype, device)
     clock = Clock(state)
     stream = batches(
@@ -126,8 +141,10 @@ def train(
             stop = False
             while state.step < steps and not stop:
                 batch = next(stream)
+                for optimizer in state.optimizers.values():
+                    base = optimizer.defaults["lr"]
+                    set_learning_rate(optimizer, learning_rate(config.stages, base, state.step))
                 rate = learning_rate(config.stages, config.optimizer.lr, state.step)
-                set_learning_rate(state.optimizers["model"], rate)
                 stepped = train_step(
                     state,
                     wrapped,
@@ -137,6 +154,7 @@ def train(
                     clip=config.optimizer.clip,
                     generator=generator(config.seed, "train", rank, state.step, device=device),
                     autocast=autocast,
+                    adversary=adversary,
                 )
                 state.images_seen += config.batch
                 skipped += stepped.skipped
@@ -168,6 +186,16 @@ def wrap(objective: Objective, config: TrainConfig, world: int) -> Any:
     """The objective inside the shells that compile it and average its gradients over processes."""
     shell: Any = torch.compile(objective) if config.compile else objective
     return DistributedDataParallel(shell) if world > 1 else shell
+
+
+def adversary_of(objective: Objective, state: TrainState, world: int) -> Adversary | None:
+    """The discriminator of the run as a player, its gradients averaged over processes; None if there is none."""
+    discriminator = state.modules.get("discriminator")
+    if objective.config.adversarial is None:
+        return None
+    assert isinstance(discriminator, Discriminator)
+    shell = DistributedDataParallel(discriminator) if world > 1 else discriminator
+    return Adversary(objective.config.adversarial, discriminator, shell)
 
 
 def due(step: int, every: int | None, last: int | None) -> bool:

@@ -1,0 +1,219 @@
+"""Two players: each moves its own parameters and no other, in parts as in one piece, and resumed as uninterrupted."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from simflow.autoencoder.compact import CompactConfig
+from simflow.cli import main
+from simflow.losses.adversarial import AdversarialConfig
+from simflow.model import Facts, ModelConfig
+from simflow.objective import Objective, ObjectiveConfig
+from simflow.posterior import FixedVariance, NoNoise
+from simflow.seeding import generator
+from simflow.train import checkpoint
+from simflow.train.loop import TrainConfig, adversary_of, begin
+from simflow.train.optim import OptimizerConfig, StageConfig
+from simflow.train.step import autocast_for, train_step
+from tests.laws.cases import flow, normal
+from tests.whole.test_processes import two_processes
+from tests.whole.tiny import words
+
+IMAGES = normal(6, 1, 16, 16).clamp(-1, 1).float()
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
+ADVERSARIAL = AdversarialConfig(weight=0.5, filters=8, layers=1, lr=1e-2, lecam=0.1)
+CONFIG = TrainConfig(
+    batch=6, stages=(StageConfig(steps=9),), optimizer=OptimizerConfig(lr=1e-2, eps=1e-4, clip=1.0)
+)
+
+
+def game(adversarial=ADVERSARIAL, *, posterior=FixedVariance(), seed=0):  # noqa: B008
+    torch.manual_seed(seed)
+    model = ModelConfig(
+        autoencoder=CompactConfig(latent_channels=2, patch=4, widths=(8, 8)),
+        posterior=posterior,
+        prior=flow(),
+    ).build(Facts(image_size=16, channels=1, class_names=("a", "b", "c")))
+    objective = Objective(ObjectiveConfig(adversarial=adversarial, label_drop=0.0), model)
+    return objective, begin(objective, CONFIG)
+
+
+def play(objective, state, steps=1, *, microbatch=6, dtype="fp32", clip=1.0):
+    """Steps as the loop takes them; what the last one said."""
+    adversary = adversary_of(objective, state, world=1)
+    said = None
+    for _ in range(steps):
+        said = train_step(
+            state,
+            objective,
+            IMAGES,
+            LABELS,
+            microbatch=microbatch,
+            clip=clip,
+            generator=generator(0, "train", 0, state.step),
+            autocast=autocast_for(dtype, torch.device("cpu")),
+            adversary=adversary,
+        )
+    return said
+
+
+def snapshot(module):
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+
+def moved(before, module):
+    return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("microbatch", [6, 4])
+def test_both_players_move(dtype, microbatch):
+    objective, state = game()
+    before = {name: snapshot(module) for name, module in state.modules.items()}
+    said = play(objective, state, 2, dtype=dtype, microbatch=microbatch)
+    for name, module in state.modules.items():
+        learned = {key for key, _ in module.named_parameters()}
+        assert learned <= moved(before[name], module) or name == "model", name
+    assert {"adversarial", "discriminator", "logit_real", "logit_fake"} <= said.losses.keys()
+    assert all(value.isfinite() for value in said.losses.values())
+    assert said.skipped.item() == 0
+
+
+def test_each_optimiser_holds_its_own_parameters():
+    objective, state = game()
+    held = {
+        name: {id(p) for group in optimizer.param_groups for p in group["params"]}
+        for name, optimizer in state.optimizers.items()
+    }
+    assert held["model"] == {id(p) for p in objective.model.parameters()}
+    assert held["discriminator"] == {id(p) for p in state.modules["discriminator"].parameters()}
+
+
+def test_the_model_moves_by_its_own_loss_alone_and_the_discriminator_by_its_own():
+    """Each player's step is the one that it would take if the other stood still."""
+    objective, state = game()
+    discriminator = state.modules["discriminator"]
+    losses = objective(IMAGES, LABELS, generator(0, "train", 0, 0), discriminator)
+    losses.total.backward()
+    assert all(p.grad is None for p in discriminator.parameters())
+    expected = [p.grad.clone() for p in objective.model.parameters()]
+    verdict = discriminator(IMAGES, losses.decoded)
+    verdict.loss.backward()
+    assert all(torch.equal(p.grad, e) for p, e in zip(objective.model.parameters(), expected, strict=True))
+    expected_second = [p.grad.clone() for p in discriminator.parameters()]
+
+    again, state = game()
+    play(again, state, clip=None)
+    for parameters, gradients in (
+        (again.model.parameters(), expected),
+        (state.modules["discriminator"].parameters(), expected_second),
+    ):
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_the_adversarial_term_pulls_the_decoder_to_where_logits_are_higher():
+    objective, state = game()
+    discriminator = state.modules["discriminator"]
+    draws = generator(0, "train", 0, 0)
+    losses = objective(IMAGES, LABELS, draws, discriminator)
+    assert losses.adversarial.item() == pytest.approx(
+        -0.5 * discriminator.patches(losses.decoded).mean().item()
+    )
+    gradient = torch.autograd.grad(losses.adversarial, objective.model.autoencoder.decoder[-2].weight)[0]
+    assert gradient.abs().sum() > 0
+
+
+def test_in_parts_as_in_one_piece():
+    """Without noise, accumulation changes nothing but the order of sums, LeCam's memory included."""
+    ends = []
+    for microbatch in (6, 2, 1):
+        objective, state = game(posterior=NoNoise())
+        play(objective, state, 3, microbatch=microbatch)
+        ends.append({name: snapshot(module) for name, module in state.modules.items()})
+    for other in ends[1:]:
+        for name, tensors in ends[0].items():
+            for key, tensor in tensors.items():
+                torch.testing.assert_close(other[name][key], tensor, rtol=1e-3, atol=2e-4)
+    assert ends[0]["discriminator"]["mean_real"].item() != 0
+
+
+def test_it_starts_when_told_and_learns_a_little_earlier():
+    objective, state = game(replace(ADVERSARIAL, start_step=3, head_start=1))
+    discriminator = state.modules["discriminator"]
+    before = snapshot(discriminator)
+    said = play(objective, state, 2)
+    assert moved(before, discriminator) == set()
+    assert not {"adversarial", "discriminator"} & said.losses.keys()
+    said = play(objective, state)
+    assert moved(before, discriminator)
+    assert "discriminator" in said.losses
+    assert "adversarial" not in said.losses
+    assert "adversarial" in play(objective, state).losses
+
+
+def test_before_its_start_the_run_is_as_without_it():
+    with_it, without = game(replace(ADVERSARIAL, start_step=5)), game(None)
+    play(*with_it, steps=3)
+    play(*without, steps=3)
+    assert moved(snapshot(with_it[0].model), without[0].model) == set()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_interrupted_and_resumed_is_uninterrupted(tmp_path, dtype):
+    config = replace(ADVERSARIAL, start_step=2, head_start=1)
+    objective, state = game(config)
+    play(objective, state, 4, dtype=dtype)
+    path = checkpoint.save(tmp_path, state, {})
+    other, resumed = game(config, seed=7)
+    checkpoint.load(path, resumed)
+    for game_of, of in ((objective, state), (other, resumed)):
+        play(game_of, of, 3, dtype=dtype)
+    for name, module in state.modules.items():
+        assert moved(snapshot(module), resumed.modules[name]) == set(), name
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(state.ema.weights.values(), resumed.ema.weights.values(), strict=True)
+    )
+
+
+def test_a_broken_step_moves_neither():
+    objective, state = game()
+    with torch.no_grad():
+        objective.model.autoencoder.decoder[-2].bias.fill_(float("nan"))
+    before = {name: snapshot(module) for name, module in state.modules.items()}
+    assert play(objective, state).skipped.item() == 1
+    assert moved(before["discriminator"], state.modules["discriminator"]) == set()
+
+
+def test_the_seed_makes_the_discriminator():
+    first, second = (game(seed=seed)[1].modules["discriminator"] for seed in (0, 1))
+    assert moved(snapshot(first), second) == set()
+
+
+def test_two_processes_play_as_one(tmp_path):
+    """Without noise both players end where one process puts them, but for the order of sums."""
+    adversarial = "{weight: 0.5, filters: 8, layers: 1, lecam: 0.1, lr: 0.01, start_step: 1, head_start: 1}"
+    flags = [
+        "--model.posterior",
+        "NoNoise",
+        "--objective.label_drop",
+        "0",
+        "--objective.adversarial",
+        adversarial,
+    ]
+    flags += ["--objective.reconstruction", "PixelMean", "--train.optimizer.eps", "1e-4"]
+    flags += ["--train.microbatch", "1"]
+    common = [*words(tmp_path), *flags]
+    done = two_processes([*common, "--out", str(tmp_path / "two")])
+    assert done.returncode == 0, done.stderr
+    assert main([*common, "--out", str(tmp_path / "one")]) == 0
+    for file in ("model", "discriminator"):
+        one, two = (
+            load_file(tmp_path / name / "checkpoints" / "step-0000004" / f"{file}.safetensors")
+            for name in ("one", "two")
+        )
+        for name, tensor in one.items():
+            torch.testing.assert_close(two[name], tensor, rtol=2e-3, atol=1e-4, msg=name)
