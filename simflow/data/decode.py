@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from simflow.data.config import DataConfig
 from simflow.data.source import Raw, Source
@@ -45,6 +45,10 @@ def decode(source: Source, index: int, config: DataConfig) -> NDArray[np.uint8]:
     """
     try:
         image = to_eight_bits(source.read(index), config)
+    except UnidentifiedImageError as error:
+        raise Unreadable(
+            f"{source.names[index]} cannot be read: it is not a picture of any known format."
+        ) from error
     except FAULTS as error:
         raise Unreadable(f"{source.names[index]} cannot be read: {error}.") from error
     if config.fit == "crop":

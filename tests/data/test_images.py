@@ -182,3 +182,10 @@ def test_spread_keeps_the_balance_of_a_sorted_set():
     images = load(DataConfig(path="embedded:fashion-mnist-heldout", image_size=32, channels=1, fit="pad"))
     assert torch.bincount(images.labels[images.spread(40)]).tolist() == [4] * 10
     assert len(images.spread(5000)) == len(images)
+
+
+def test_a_file_that_is_no_picture_is_said_plainly(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jpg").write_text("junk")
+    with pytest.raises(ValueError, match=r"x\.jpg cannot be read: it is not a picture of any known format"):
+        load(DataConfig(path=str(tmp_path), image_size=8, corrupt="stop"))
