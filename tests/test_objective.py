@@ -30,11 +30,14 @@ LABELS = torch.tensor([0, 1, 2, 1])
 IMAGES = normal(4, 3, 8, 8).clamp(-1, 1)
 
 
-def objective_of(config=ObjectiveConfig(label_drop=0.0), *, posterior=FixedVariance()) -> Objective:  # noqa: B008
+PAPER = ObjectiveConfig(label_drop=0.0)
+
+
+def objective_of(config: ObjectiveConfig = PAPER, **choices) -> Objective:
     torch.manual_seed(0)
     autoencoder = CompactConfig(latent_channels=2, patch=2, widths=(8, 8))
     facts = Facts(image_size=8, channels=3, class_names=("a", "b", "c"))
-    model = ModelConfig(autoencoder=autoencoder, posterior=posterior, prior=flow()).build(facts)
+    model = ModelConfig(autoencoder=autoencoder, prior=flow(), **choices).build(facts)
     randomise(model)
     return Objective(config, model.double())
 
@@ -211,12 +214,9 @@ def test_the_default_stops_nothing():
 def test_frozen_parts_ask_for_no_gradient():
     objective = objective_of(ObjectiveConfig(routing=Routing(encoder="frozen")))
     model = objective.model
-    for part, learns in (
-        (model.autoencoder.encoder, False),
-        (model.autoencoder.decoder, True),
-        (model.prior, True),
-    ):
-        assert all(parameter.requires_grad == learns for parameter in part.parameters())
+    encoder, decoder = model.autoencoder.encoder_parts(), model.autoencoder.decoder_parts()
+    for parts, learns in ((encoder, False), (decoder, True), ((model.prior,), True)):
+        assert all(p.requires_grad == learns for part in parts for p in part.parameters())
 
 
 # Dropped labels.
@@ -277,7 +277,7 @@ def linear_gaussian(*, gain, std) -> Model:
     facts = Facts(image_size=2, channels=1, class_names=())
     config = ModelConfig(autoencoder=PixelsConfig(), posterior=FixedVariance(std=std), prior=flow())
     model = config.build(facts).double()
-    model.autoencoder = Linear(weight=WEIGHT, gain=gain)
+    model.register_module("autoencoder", Linear(weight=WEIGHT, gain=gain))
     return model
 
 

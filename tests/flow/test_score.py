@@ -65,8 +65,8 @@ def test_denoising_is_the_posterior_mean(spread, noise):
 def test_denoising_with_a_flow_that_knows_the_density():
     flow, (spread, noise) = build(FLOWS["one learned block"], latent_shape=(2, 2, 2)), (1.2, 0.5)
     with torch.no_grad():
-        flow.blocks[0].head.weight.zero_()
-        flow.blocks[0].head.bias.copy_(torch.tensor([math.log(math.hypot(spread, noise))] * 2 + [0.0] * 2))
+        flow.chain()[0].head.weight.zero_()
+        flow.chain()[0].head.bias.copy_(torch.tensor([math.log(math.hypot(spread, noise))] * 2 + [0.0] * 2))
     x = latents_for(flow)
     denoised = ScoreDenoise(std=noise).refine(flow.log_prob, x, labels_for())
     torch.testing.assert_close(denoised, x * spread**2 / (spread**2 + noise**2))

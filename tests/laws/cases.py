@@ -145,11 +145,11 @@ def dull_inverse(
     unconditional, j, deep)`` mixes the two affine maps ``(shift, log_scale)`` of token ``j`` of the block's order;
     the unconditional one is computed at an attention temperature.
     """
-    count = len(built.blocks)
+    count = len(built.chain())
     nothing = torch.full_like(labels, NULL)
     z = built.base.inverse(z)
     for index in range(count - 1, -1, -1):
-        block = built.blocks[index]
+        block = built.chain()[index]
         order = list(range(z.shape[1]))
         if block.order == "reversed":
             order.reverse()

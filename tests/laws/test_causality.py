@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from simflow.nn.embed import PositionTable
 from simflow.prior import Align
 from tests.laws.cases import FLOWS, build, jacobian, labels_for, latents_for, noise_for
 
@@ -26,7 +27,7 @@ def sensitivity(function, x):
 @pytest.mark.parametrize(("name", "index"), EVERY_BLOCK)
 def test_a_block_sees_the_tokens_before_in_its_order(name, index):
     flow = build(FLOWS[name])
-    block, label = flow.blocks[index], torch.tensor([1])
+    block, label = flow.chain()[index], torch.tensor([1])
     x = noise_for(flow, 1)
     seen = sensitivity(lambda v: block.forward(v, block.condition(label))[0], x)
     assert block.order == orders(name)[index]
@@ -42,7 +43,7 @@ def test_a_block_sees_the_tokens_before_in_its_order(name, index):
 @pytest.mark.parametrize(("name", "index"), EVERY_BLOCK)
 def test_the_affine_map_of_a_token_does_not_see_the_token(name, index):
     flow = build(FLOWS[name])
-    block, label = flow.blocks[index], torch.tensor([1])
+    block, label = flow.chain()[index], torch.tensor([1])
     x = noise_for(flow, 1)
     for part in (0,) if FLOWS[name].block.scale == "none" else (0, 1):
         seen = sensitivity(lambda v, part=part: block.affine_of(v, block.condition(label))[0][part], x)
@@ -54,7 +55,7 @@ def test_the_affine_map_of_a_token_does_not_see_the_token(name, index):
 def test_the_first_token_passes_unchanged(name):
     flow = build(FLOWS[name])
     x, labels = noise_for(flow), labels_for()
-    first, second = (block.forward(x, block.condition(labels))[0] for block in flow.blocks[:2])
+    first, second = (block.forward(x, block.condition(labels))[0] for block in flow.chain()[:2])
     if FLOWS[name].first == "reversed":
         first, second = second, first
     assert torch.equal(first[:, 0], x[:, 0])
@@ -63,11 +64,26 @@ def test_the_first_token_passes_unchanged(name):
     assert not torch.equal(second[:, 0], x[:, 0])
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in UNCHANGED if FLOWS[name].block.positions == PositionTable()]
+)
+def test_position_tables_are_in_raster_order(name):
+    """The last token in order is not heard, nor is its position: row n - 1 where the walk is raster, else row 0."""
+    flow = build(FLOWS[name])
+    x = noise_for(flow)
+    for block in flow.chain():
+        assert block.positions is not None
+        z, _, _ = block.forward(x, block.condition(labels_for()))
+        (gradient,) = torch.autograd.grad(z.square().sum(), block.positions)
+        unheard = len(gradient) - 1 if block.order == "raster" else 0
+        assert [row for row in range(len(gradient)) if not gradient[row].any()] == [unheard]
+
+
 @pytest.mark.parametrize("name", LEARNED)
 def test_a_learned_start_changes_every_token(name):
     flow = build(FLOWS[name])
     x = noise_for(flow)
-    for block in flow.blocks:
+    for block in flow.chain():
         z, _, _ = block.forward(x, block.condition(labels_for()))
         assert ((z - x).abs().amax(dim=2) > 1e-3).all()
 
@@ -85,7 +101,7 @@ def test_hidden_tokens_are_in_raster_order_and_cost_nothing(name):
             assert hidden is not None
             assert hidden.shape == (4, flow.noise_shape[0], flow.hidden_width)
             torch.testing.assert_close(value, plain.value, atol=1e-10, rtol=1e-10)
-        block, label = flow.blocks[index], torch.tensor([1])
+        block, label = flow.chain()[index], torch.tensor([1])
         seen = sensitivity(
             lambda v, block=block, label=label: block.forward(v, block.condition(label), keep=1)[2],
             noise_for(flow, 1),

@@ -59,7 +59,7 @@ def test_guidance_by_the_gaussian_product(name):
         expected = dull_inverse(flow, z, labels, product_rule(1.5, only_deep=only_deep))
         torch.testing.assert_close(result, expected, atol=1e-10, rtol=1e-10)
     if FLOWS[name].labelled == "all":
-        assert torch.equal(deep, everywhere) == (len(flow.blocks) == 1)
+        assert torch.equal(deep, everywhere) == (len(flow.chain()) == 1)
     dropped = labels == NULL
     torch.testing.assert_close(everywhere[dropped], flow.inverse(z, labels)[dropped], atol=1e-10, rtol=1e-10)
     assert (everywhere - flow.inverse(z, labels))[~dropped].abs().amax(dim=(1, 2, 3)).min() > 1e-3
@@ -94,16 +94,16 @@ def test_guidance_away_from_another_attention_temperature(name, classes):
     assert torch.equal(flow.inverse(z, labels, LogScale(weight=0.0, temperature=0.5)), plain)
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", ["reversed first", "tarflow", "starflow", "volume-preserving"])
 def test_the_trajectory_ends_at_the_latents(name):
     flow, labels = build(FLOWS[name]), labels_for()
     z = noise_for(flow)
     states = flow.trajectory(z, labels)
-    assert len(states) == len(flow.blocks) + 1
+    assert len(states) == len(flow.chain()) + 1
     assert torch.equal(states[-1], flow.inverse(z, labels))
     assert torch.equal(to_tokens(states[0], flow.patch), z)
     x = to_tokens(states[-1], flow.patch)
-    for block, state in zip(flow.blocks, states[-2::-1], strict=True):
+    for block, state in zip(flow.chain(), states[-2::-1], strict=True):
         x, _, _ = block.forward(x, block.condition(labels))
         if state is not states[0]:
             torch.testing.assert_close(x, to_tokens(state, flow.patch), atol=1e-9, rtol=1e-9)
@@ -118,7 +118,7 @@ def test_guidance_of_one_parameter(what):
     torch.testing.assert_close(guided, dull_inverse(flow, z, labels, combine), atol=1e-10, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", GUIDED)
+@pytest.mark.parametrize("name", ["adaln-unchanged-exp", "tarflow", "starflow"])
 def test_guidance_of_weight_zero_is_none(name):
     flow, labels = build(FLOWS[name]), labels_for()
     z = noise_for(flow)

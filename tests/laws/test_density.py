@@ -26,7 +26,7 @@ def test_the_density_of_two_numbers_integrates_to_one(name):
     label = (NULL, 0, 1, 2)[ONE_NUMBER_TOKENS.index(name) % 4]
     with torch.no_grad():
         density = flow.log_prob(points, torch.full((len(points),), label)).exp()
-    torch.testing.assert_close(density.sum() * cell, torch.tensor(1.0).double(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(density.sum() * cell, torch.tensor(1.0).double(), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", [name for name, config in FLOWS.items() if config.base == StandardNormal()])
@@ -45,16 +45,23 @@ def constant(name, *, log_scales, shifts):
     """A flow whose every block has one constant affine map: heads of zero weight and a given bias."""
     flow = build(FLOWS[name], latent_shape=(1, 2, 2))
     with torch.no_grad():
-        for block, log_scale, shift in zip(flow.blocks, log_scales, shifts, strict=True):
+        for block, log_scale, shift in zip(flow.chain(), log_scales, shifts, strict=True):
             block.head.weight.zero_()
             block.head.bias.copy_(torch.tensor([log_scale, shift]))
     return flow
 
 
+def law_of(*maps):
+    """The law of a number that comes from noise by maps of the given log-scales and shifts, one after the other."""
+    transforms: list[distributions.Transform] = [
+        distributions.AffineTransform(shift, math.exp(log_scale)) for log_scale, shift in maps
+    ]
+    return distributions.TransformedDistribution(distributions.Normal(0.0, 1.0), transforms)
+
+
 def test_a_constant_affine_flow_is_a_transformed_normal():
     flow = constant("adaln-learned-exp", log_scales=(0.3, -0.7), shifts=(0.5, 2.0))
-    first, second = (distributions.AffineTransform(loc, math.exp(s)) for loc, s in ((0.5, 0.3), (2.0, -0.7)))
-    law = distributions.TransformedDistribution(distributions.Normal(0.0, 1.0), [second, first])
+    law = law_of((-0.7, 2.0), (0.3, 0.5))
     x, labels = latents_for(flow), labels_for()
     torch.testing.assert_close(flow.log_prob(x, labels), law.log_prob(x).sum(dim=(1, 2, 3)))
 
@@ -62,11 +69,9 @@ def test_a_constant_affine_flow_is_a_transformed_normal():
 def test_the_first_token_in_order_keeps_the_law_of_the_noise():
     flow = constant("adaln-unchanged-exp", log_scales=(0.3, -0.7), shifts=(0.5, 2.0))
     x, labels = latents_for(flow), labels_for()
-    standard = distributions.Normal(0.0, 1.0)
-    one, two = (distributions.AffineTransform(loc, math.exp(s)) for loc, s in ((0.5, 0.3), (2.0, -0.7)))
+    one, two = (0.3, 0.5), (-0.7, 2.0)
     expected = torch.zeros(4).double()
-    for token, transforms in enumerate(([two], [two, one], [two, one], [one])):
-        law = distributions.TransformedDistribution(standard, transforms)
+    for token, law in enumerate((law_of(two), law_of(two, one), law_of(two, one), law_of(one))):
         expected += law.log_prob(x.flatten(1)[:, token])
     torch.testing.assert_close(flow.log_prob(x, labels), expected)
 

@@ -64,6 +64,7 @@ def test_gradients_are_those_of_finite_differences(name):
     energy().backward()
     for key, parameter in flow.named_parameters():
         direction = normal(*parameter.shape, seed=3)
+        assert parameter.grad is not None
         slope = (parameter.grad * direction).sum()
         with torch.no_grad():
             parameter += 1e-6 * direction

@@ -30,7 +30,7 @@ def test_bfloat16_is_near_float32(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_affine_map_is_exact_under_autocast(name):
     flow, labels = build(FLOWS[name], dtype=torch.float32), labels_for()
-    block = flow.blocks[0]
+    block = flow.chain()[0]
     x = noise_for(flow, dtype=torch.float32)
     with autocast():
         condition = block.condition(labels)
@@ -61,14 +61,14 @@ def test_huge_outputs_overflow_nowhere_and_still_invert(scale, first, log_scale,
     flow = build(FLOWS[f"adaln-{first}-{scale}"])
     x, labels = latents_for(flow), labels_for()
     with torch.no_grad():
-        flow.blocks[0].head.bias.copy_(torch.tensor([log_scale] * 2 + [shift] * 2))
+        flow.chain()[0].head.bias.copy_(torch.tensor([log_scale] * 2 + [shift] * 2))
     z, log_det = flow.forward(x, labels)
     torch.testing.assert_close(flow.inverse(z.detach(), labels), x, atol=1e-5, rtol=1e-5)
     inside = torch.autograd.functional.jacobian(
-        lambda v: flow.blocks[0](v, flow.blocks[0].condition(labels))[0], z
+        lambda v: flow.chain()[0](v, flow.chain()[0].condition(labels))[0], z
     )
     square = inside[0, :, :, 0].reshape(z[0].numel(), z[0].numel())
-    _, volume, _ = flow.blocks[0](z, flow.blocks[0].condition(labels))
+    _, volume, _ = flow.chain()[0](z, flow.chain()[0].condition(labels))
     torch.testing.assert_close(torch.linalg.slogdet(square).logabsdet, volume[0], atol=1e-8, rtol=1e-8)
     narrow = flow.float()
     z, log_det = narrow.forward(x.float(), labels)

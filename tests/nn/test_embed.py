@@ -52,4 +52,4 @@ def test_tokens_are_channel_major_patches_in_raster_order(patch):
         for column in range(columns):
             square = latents[:, :, row * patch : (row + 1) * patch, column * patch : (column + 1) * patch]
             assert torch.equal(tokens[:, row * columns + column], square.flatten(1))
-    assert torch.equal(to_latents(tokens, patch, tuple(latents.shape[1:])), latents)
+    assert torch.equal(to_latents(tokens, patch, (c, rows * patch, columns * patch)), latents)
