@@ -27,7 +27,7 @@ from simflow.autoencoder.pixels import PixelsConfig
 from simflow.flow.guidance import Guidance, needs_classes
 from simflow.flow.score import Refinement
 from simflow.flow.stack import Flow, FlowConfig
-from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, NoNoise
+from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
 from simflow.shapes import NULL, Images, Labels, Latents
 
 
@@ -63,7 +63,9 @@ class ModelConfig:
 
     autoencoder: CompactConfig | KLConfig | PixelsConfig = field(default_factory=KLConfig)
     """Image <-> code."""
-    posterior: FixedVariance | LearnedVariance | Dequantised | NoNoise = field(default_factory=FixedVariance)
+    posterior: FixedVariance | LearnedVariance | Linear | Slerp | Dequantised | NoNoise = field(
+        default_factory=FixedVariance
+    )
     """Code -> a distribution over latents."""
     prior: FlowConfig = field(default_factory=FlowConfig)
     """Latents <-> noise."""

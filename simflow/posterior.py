@@ -83,14 +83,29 @@ class FixedVariance(Posterior):
 
 @dataclass(frozen=True, kw_only=True)
 class LearnedVariance(Posterior):
-    """``x = mean + exp(log_variance / 2) * noise``, both from the encoder: the usual VAE (SimFlow, Eq. 5)."""
+    """``x = mean + exp(log_variance / 2) * noise``, both from the encoder: the usual VAE (SimFlow, Eq. 5).
+
+    With ``added`` noise the draw is augmented as STARFlow augments it: variances add, so it is again a Gaussian.
+    """
+
+    added: float = 0.0
+    """Standard deviation of noise added to the draw (STARFlow: 0.3), or 0 for none."""
 
     moments: ClassVar[int] = 2
 
+    def __post_init__(self) -> None:
+        if self.added < 0:
+            raise ValueError(f"the added noise cannot have a standard deviation of {self.added}")
+
     def split(self, code: Code) -> tuple[Tensor, Tensor]:
-        """Mean and log-variance, the latter held in [-30, 20]."""
+        """Mean and log-variance of the draw; what the encoder says of the latter is held in [-30, 20]."""
         mean, log_variance = wide(code).chunk(2, dim=1)
-        return mean, log_variance.clamp(-30.0, 20.0)
+        log_variance = log_variance.clamp(-30.0, 20.0)
+        if self.added:
+            log_variance = torch.logaddexp(
+                log_variance, torch.full_like(log_variance, 2 * math.log(self.added))
+            )
+        return mean, log_variance
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean, log_variance = self.split(code)
@@ -102,8 +117,111 @@ class LearnedVariance(Posterior):
         return (0.5 * log_variance + HALF_LOG_TWO_PI_E).sum(dim=(1, 2, 3))
 
     @property
-    def floor(self) -> None:
-        return None
+    def floor(self) -> float | None:
+        """That of the added noise; without any, the encoder may shrink its variance as it likes."""
+        return math.log(self.added) + 0.5 if self.added else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixed(Posterior):
+    """A draw that mixes mean and noise by an amount ``t``, drawn for each image from [``low``, ``high``].
+
+    Given ``t`` the draw is Gaussian with some standard deviation ``s(t)``. ``entropy`` and ``floor`` take the mean
+    of ``log s(t)`` over ``t``. It is exact where ``t`` is fixed (``low == high``). Where it is drawn it is a lower
+    bound, hence so is the ELBO, and a tight one: a latent of many numbers shows its own ``t``.
+    """
+
+    low: float
+    """Least ``t``; 0 is noise alone."""
+    high: float
+    """Greatest ``t``; 1 is the mean alone."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1 or self.low == 1:
+            raise ValueError(
+                f"t runs from low to high within [0, 1] and is not always 1, so not from {self.low} to {self.high}"
+            )
+
+    @abstractmethod
+    def spread(self, t: Tensor) -> Tensor:
+        """Standard deviation of the noise at ``t``."""
+
+    @property
+    @abstractmethod
+    def mean_log_spread(self) -> float:
+        """``log`` of :meth:`spread`, averaged over ``t``."""
+
+    def sample(self, code: Code, generator: Generator) -> Latents:
+        mean = wide(code)
+        uniform = torch.rand((len(mean), 1, 1, 1), generator=generator, dtype=mean.dtype, device=mean.device)
+        t = self.low + (self.high - self.low) * uniform
+        return t * mean + self.spread(t) * noise_like(mean, generator)
+
+    def entropy(self, code: Code) -> PerImage:
+        """A constant; see the class."""
+        return torch.full(
+            (code.shape[0],), code[0].numel() * (self.mean_log_spread + HALF_LOG_TWO_PI_E), device=code.device
+        )
+
+    @property
+    def floor(self) -> float:
+        return self.mean_log_spread + 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Mixed):
+    """``x = t mean + (1 - t) noise`` (SimFlow, Table 6).
+
+    The paper does not say what ``t`` is. The work that it cites draws it for every image, uniformly from [0, 1]
+    (l-DeTok, Yang et al. 2025, there with noise of its own strength), and so do we.
+    """
+
+    low: float = 0.0
+    """Least ``t``; 0 is noise alone."""
+    high: float = 1.0
+    """Greatest ``t``; 1 is the mean alone."""
+
+    def spread(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    @property
+    def mean_log_spread(self) -> float:
+        """The mean of ``log u`` over an interval is the difference of ``u log u`` over its length, less 1."""
+        if self.low == self.high:
+            return math.log(1 - self.low)
+        least, most = 1 - self.high, 1 - self.low
+        return (x_log_x(most) - x_log_x(least)) / (most - least) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slerp(Mixed):
+    """``x = t mean + sqrt(1 - t^2) noise``, which keeps the variance of unit latents (SimFlow, Table 6).
+
+    The paper does not say what ``t`` is; a fixed 0.7 keeps about half of the variance for the image (as
+    Meshchaninov et al. 2025, who are cited, do for text).
+    """
+
+    low: float = 0.7
+    """Least ``t``; 0 is noise alone."""
+    high: float = 0.7
+    """Greatest ``t``; 1 is the mean alone."""
+
+    def spread(self, t: Tensor) -> Tensor:
+        return torch.sqrt(1 - t * t)
+
+    @property
+    def mean_log_spread(self) -> float:
+        """``log sqrt(1 - t^2) = (log(1 - t) + log(1 + t)) / 2``, integrated over ``t``."""
+        if self.low == self.high:
+            return 0.5 * math.log(1 - self.low**2)
+        below = x_log_x(1 - self.low) - x_log_x(1 - self.high)
+        above = x_log_x(1 + self.high) - x_log_x(1 + self.low)
+        return 0.5 * (below + above) / (self.high - self.low) - 1
+
+
+def x_log_x(x: float) -> float:
+    """``x log x``, which is 0 at 0."""
+    return x * math.log(x) if x else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
