@@ -25,7 +25,7 @@ from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import decode as decode_picture
 from simflow.data.source import Source
 from simflow.flow import score as flow_score
-from simflow.flow.guidance import GaussianProduct
+from simflow.flow.guidance import GaussianProduct, needs_classes
 from simflow.model import Model
 from simflow.pixels import require_signed, to_float
 from simflow.sample import sample
@@ -93,6 +93,7 @@ class Pipeline:
         class_labels: Sequence[str | int] | None = None,
         *,
         guidance_scale: float | None = None,
+        attention_temperature: float | None = None,
         generator: Generator | None = None,
         seeds: Sequence[int] | None = None,
         num_images: int | None = None,
@@ -104,6 +105,8 @@ class Pipeline:
         Args:
             class_labels: names or numbers; -1 is "no class"; None means all classes.
             guidance_scale: strength of guidance; None is the run's own, 0 is none.
+            attention_temperature: of the pass that guidance leads away from; None is the run's own. Other than 1,
+                it guides models without classes too.
             generator: where the seeds come from; torch's global generator if None.
             seeds: one for each image, instead of drawn ones.
             num_images: how many; one for each seed or each label given, or one, if None.
@@ -124,8 +127,8 @@ class Pipeline:
         config = self.config.sample
         if temperature is not None:
             config = replace(config, temperature=temperature)
-        if guidance_scale is not None:
-            config = replace(config, guidance=guided(self, guidance_scale))
+        if guidance_scale is not None or attention_temperature is not None:
+            config = replace(config, guidance=guided(self, guidance_scale, attention_temperature))
         parts = list(sample(self.model, seeds=seeds, labels=labels, config=config))
         size, channels = self.model.facts.image_size, self.model.facts.channels
         empty = torch.zeros(0, channels, size, size, dtype=torch.uint8)
@@ -237,15 +240,21 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
     raise ValueError(f"there is no run, checkpoint or saved model at '{source}'")
 
 
-def guided(pipeline: Pipeline, weight: float) -> Any:
-    """The run's own rule of guidance with another strength; STARFlow's where it has none.
+def guided(pipeline: Pipeline, weight: float | None, attention_temperature: float | None) -> Any:
+    """The run's own rule of guidance, STARFlow's where it has none, with another strength or temperature.
 
     Raises:
-        ValueError: the model has no classes.
+        ValueError: it would guide by classes, and the model has none.
     """
-    if weight and not pipeline.model.facts.class_names:
-        raise ValueError("guidance needs classes, and this model was trained without any")
-    return replace(pipeline.config.sample.guidance or GaussianProduct(), weight=weight)
+    rule = pipeline.config.sample.guidance or GaussianProduct()
+    rule = rule if weight is None else replace(rule, weight=weight)
+    rule = rule if attention_temperature is None else replace(rule, temperature=attention_temperature)
+    if rule.weight and needs_classes(rule) and not pipeline.model.facts.class_names:
+        raise ValueError(
+            "guidance needs classes, and this model was trained without any; "
+            "an attention_temperature other than 1 guides it away from itself"
+        )
+    return rule
 
 
 def _download(repository: str, revision: str | None) -> Path:

@@ -10,9 +10,11 @@ from itertools import islice
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from simflow.flow.guidance import GaussianProduct, LogScale
+from simflow.flow.guidance import GaussianProduct, Guidance, LogScale, needs_classes
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
@@ -77,11 +79,42 @@ def sample(
     while chunk := list(islice(pairs, config.batch)):
         own = [seed for seed, _ in chunk]
         wanted = torch.tensor([label for _, label in chunk])
-        noise = config.temperature * noise_for_seeds(own, model.prior.noise_shape)
         images = model.generate(
-            noise.to(model.device),
+            noise_of(model, own, config),
             wanted.to(model.device),
-            guidance=config.guidance if model.facts.class_names else None,
+            guidance=applicable(config.guidance, model),
             refinement=config.refinement,
         )
         yield Samples(own, wanted, to_uint8(images.float()).cpu())
+
+
+@torch.no_grad()
+def trajectory(
+    model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+) -> list[Bytes]:
+    """How the samples of these seeds come about: the noise, what each undone block makes of it, and the refined
+    latents if there is a refinement, all decoded. The last are the images that :func:`sample` gives.
+
+    Raises:
+        ValueError: the prior is no flow, or a label is out of range.
+    """
+    if not isinstance(model.prior, Flow):
+        raise ValueError("only a flow makes its samples block by block")
+    wanted = torch.tensor(labels, device=model.device)
+    model.check_labels(wanted)
+    noise = noise_of(model, seeds, config)
+    states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model))
+    if config.refinement is not None:
+        states.append(config.refinement.refine(model.prior.log_prob, states[-1], wanted))
+    return [to_uint8(model.decode(state).float()).cpu() for state in states]
+
+
+def noise_of(model: Model, seeds: Sequence[int], config: SampleConfig) -> Tensor:
+    """The noise of these seeds at the temperature of ``config``, on the model's device."""
+    return (config.temperature * noise_for_seeds(seeds, model.prior.noise_shape)).to(model.device)
+
+
+def applicable(guidance: Guidance | None, model: Model) -> Guidance | None:
+    """The rule, or None where it needs classes and the model has none: a recipe serves both kinds of data."""
+    useless = guidance is not None and needs_classes(guidance) and not model.facts.class_names
+    return None if useless else guidance

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from simflow import Pipeline
+from simflow.cli import main
 from simflow.pixels import to_float
 from simflow.train import checkpoint
-from tests.whole.tiny import trained
+from tests.whole.tiny import trained, words
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +217,17 @@ def test_pushing_uploads_what_saving_writes(pipe, monkeypatch):
     monkeypatch.setattr("huggingface_hub.HfApi", Api)
     assert pipe.push_to_hub("owner/name", private=True) == "https://hub/owner/name"
     assert uploaded == {"private": True, "files": ["config.json", "model.safetensors"]}
+
+
+def test_a_model_without_classes_is_guided_by_attention_temperature(tmp_path):
+    run = tmp_path / "run"
+    assert main([*words(tmp_path), "--out", str(run), "--objective.label_drop", "1"]) == 0
+    free = Pipeline.from_pretrained(run)
+
+    def made(**how: float) -> torch.Tensor:
+        return free(seeds=range(4), output_type="pt", **how).images
+
+    assert torch.equal(made(), made(guidance_scale=0.0))
+    assert not torch.equal(made(), made(guidance_scale=3.0, attention_temperature=0.3))
+    with pytest.raises(ValueError, match="an attention_temperature other than 1"):
+        made(guidance_scale=3.0)

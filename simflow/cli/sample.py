@@ -1,19 +1,20 @@
 """``simflow sample RUN``: images of seeds and classes as PNG files, a sheet and, if asked, an npz archive."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from tyro.conf import Positional
+from PIL.Image import Image
+from tyro.conf import OmitArgPrefixes, Positional
 
 from simflow import distributed
 from simflow.cli.pictures import chosen, sheet
-from simflow.cli.words import parse_seeds, refuse_settings
+from simflow.cli.sampling import Flags, changed, check_classes
+from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
+from simflow.cli.words import parse_numbers, parse_seeds, refuse_settings
 from simflow.export import save_npz, save_picture, save_png_folder
-from simflow.flow.guidance import GaussianProduct, LogScale
-from simflow.flow.score import GuidedScoreStep
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -27,7 +28,7 @@ class Arguments:
 
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
-    that a range of seeds is balanced. What is not said is as the run's recipe says.
+    that a range of seeds is balanced.
     """
 
     run: Positional[str]
@@ -38,18 +39,14 @@ class Arguments:
     """How many images; 100, or one for each seed."""
     seeds: str | None = None
     """Seeds such as 0-999 or 3,7,20-29; from 0 on if not given."""
-    guidance: float | None = None
-    """Strength of guidance; 0 is none."""
-    rule: Literal["gaussian-product", "log-scale"] | None = None
-    """Guidance of STARFlow (the deep block) or of TarFlow (all blocks)."""
-    gamma: float | None = None
-    """Step size of SimFlow's guided score step after sampling (Eq. 6); 0 is none."""
-    temperature: float | None = None
-    """Standard deviation of the noise."""
-    batch: int | None = None
-    """Images at once, on each process."""
+    how: OmitArgPrefixes[Flags]
+    """The way of sampling."""
     out: Path
     """Folder for grid.png, the PNG files and labels.csv."""
+    trajectory: bool = False
+    """Also draw trajectory.png: the first ten samples through the blocks of the flow."""
+    sweep: str | None = None
+    """Also draw sweep.png: the first ten samples at strengths of guidance such as 0,0.5,1,2."""
     npz: Path | None = None
     """Also write an archive as guided-diffusion's evaluator reads it."""
     which: Literal["ema", "model"] = "ema"
@@ -61,13 +58,16 @@ class Arguments:
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Samples and writes."""
     refuse_settings(settings, "sample")
-    seeds = seeds_of(arguments)
+    seeds, weights = seeds_of(arguments), parse_numbers(arguments.sweep or "0")
     if arguments.npz is not None and arguments.npz.suffix != ".npz":
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
     with distributed.launch(arguments.device) as device:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         facts = pipe.model.facts
-        config = changed(pipe.config.sample, arguments, classes=len(facts.class_names))
+        classes = len(facts.class_names)
+        config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=pipe.model.posterior)
+        if arguments.sweep is not None:
+            check_classes(config, classes=classes)
         labels = labels_for(arguments.labels, facts, seeds)
         shown = chosen(labels)
         kept: list[Bytes] = []
@@ -80,6 +80,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 save_npz(arguments.npz, images, torch.tensor(labels))
                 images = images[shown]
             save_picture(sheet(images, [labels[i] for i in shown], facts), arguments.out / "grid.png")
+            for name, picture in pictures(arguments, pipe.model, seeds, labels, config, weights):
+                save_picture(picture, arguments.out / name)
             print(f"{len(seeds)} images in {arguments.out}, a sheet of them in {arguments.out / 'grid.png'}")
             if arguments.npz is not None:
                 print(f"archive {arguments.npz}")
@@ -88,6 +90,23 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 pass
         distributed.barrier()
     return 0
+
+
+def pictures(
+    arguments: Arguments,
+    model: Model,
+    seeds: Sequence[int],
+    labels: Sequence[int],
+    config: SampleConfig,
+    weights: Sequence[float],
+) -> Iterator[tuple[str, Image]]:
+    """The further pictures that were asked for, with their names."""
+    if arguments.trajectory:
+        yield "trajectory.png", through_the_blocks(model, seeds, labels, config)
+    if arguments.how.denoise is not None and config.refinement is not None:
+        yield "denoise.png", before_and_after(model, seeds, labels, config)
+    if arguments.sweep is not None:
+        yield "sweep.png", guidance_sweep(model, seeds, labels, config, weights)
 
 
 def seeds_of(arguments: Arguments) -> list[int]:
@@ -133,29 +152,6 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
     else:
         chosen = facts.labels_of([name.strip() for name in text.split(",")])
     return [chosen[seed % len(chosen)] for seed in seeds]
-
-
-def changed(config: SampleConfig, arguments: Arguments, *, classes: int) -> SampleConfig:
-    """The run's own way of sampling with what the flags change.
-
-    Raises:
-        ValueError: guidance of a model without classes.
-    """
-    if arguments.guidance and not classes:
-        raise ValueError("guidance needs classes, and this model was trained without any")
-    rule = config.guidance
-    wanted = {"gaussian-product": GaussianProduct, "log-scale": LogScale, None: type(rule)}[arguments.rule]
-    if not isinstance(rule, wanted):
-        rule = wanted() if rule is None else wanted(weight=rule.weight)
-    if arguments.guidance is not None:
-        rule = replace(rule or GaussianProduct(), weight=arguments.guidance)
-    config = replace(config, guidance=rule)
-    if arguments.gamma is not None:
-        step = GuidedScoreStep(gamma=arguments.gamma) if arguments.gamma else None
-        config = replace(config, refinement=step)
-    if arguments.temperature is not None:
-        config = replace(config, temperature=arguments.temperature)
-    return config if arguments.batch is None else replace(config, batch=arguments.batch)
 
 
 def shared_out(

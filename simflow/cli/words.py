@@ -71,6 +71,21 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
+def parse_numbers(text: str) -> list[float]:
+    """Numbers with commas.
+
+    >>> parse_numbers("0,0.5, 2")
+    [0.0, 0.5, 2.0]
+
+    Raises:
+        ValueError: not of this form.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"numbers are written with commas, such as 0,0.5,1, not '{text}'") from error
+
+
 def parse_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
     """Pairs of image numbers.
 

@@ -1,0 +1,65 @@
+"""Pictures of how samples come about: through the blocks, before and after the score step, under more guidance.
+
+Each shows the same few seeds again and again, so that what is seen is the change.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from PIL import Image
+
+from simflow.cli.pictures import COLUMNS, scale_for
+from simflow.export import labelled_grid, pairs_grid
+from simflow.flow.guidance import GaussianProduct
+from simflow.model import Model
+from simflow.pixels import Bytes
+from simflow.sample import SampleConfig, sample, trajectory
+
+PAIRS = 4 * COLUMNS
+"""Most images that are shown before and after the score step."""
+
+
+def through_the_blocks(
+    model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+) -> Image.Image:
+    """Noise in the first row, then what each undone block makes of it; the last row is the sample, refined if asked.
+
+    Raises:
+        ValueError: the prior is no flow.
+    """
+    states = trajectory(model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=config)
+    blocks = len(states) - 1 - (config.refinement is not None)
+    captions = ["noise", *(f"block {number} undone" for number in range(blocks, 0, -1)), "score step"]
+    rows = dict(zip(captions, states, strict=False))
+    return labelled_grid(rows, scale=scale_for(model.facts.image_size))
+
+
+def before_and_after(
+    model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+) -> Image.Image:
+    """Each sample above itself after the score step."""
+    plain = replace(config, refinement=None)
+    before, after = (images_of(model, seeds[:PAIRS], labels[:PAIRS], c) for c in (plain, config))
+    return pairs_grid(before, after, columns=COLUMNS, scale=scale_for(model.facts.image_size))
+
+
+def guidance_sweep(
+    model: Model,
+    seeds: Sequence[int],
+    labels: Sequence[int],
+    config: SampleConfig,
+    weights: Sequence[float],
+) -> Image.Image:
+    """A row for each strength of guidance."""
+    rows = {}
+    for weight in weights:
+        rule = replace(config.guidance or GaussianProduct(), weight=weight)
+        guided = replace(config, guidance=rule)
+        rows[f"guidance {weight:g}"] = images_of(model, seeds[:COLUMNS], labels[:COLUMNS], guided)
+    return labelled_grid(rows, scale=scale_for(model.facts.image_size))
+
+
+def images_of(model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Bytes:
+    """The samples of these seeds."""
+    return torch.cat([part.images for part in sample(model, seeds=seeds, labels=labels, config=config)])

@@ -1,0 +1,152 @@
+"""Flags of ``simflow sample`` into a way of sampling, and the further pictures."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from simflow.cli import main
+from simflow.cli.sampling import Flags, changed
+from simflow.flow.guidance import GaussianProduct, LogScale
+from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.posterior import Dequantised, FixedVariance
+from simflow.sample import SampleConfig
+from tests.whole.tiny import words
+
+TARFLOW = SampleConfig(guidance=LogScale(weight=2.0, annealed=True), refinement=ScoreDenoise(std=0.1))
+
+
+def with_flags(config=TARFLOW, *, classes=3, posterior=None, **flags):
+    posterior = posterior or FixedVariance(std=0.3)
+    return changed(config, Flags(**flags), classes=classes, posterior=posterior)
+
+
+def test_without_flags_the_run_s_own_way():
+    assert with_flags() == TARFLOW
+    assert with_flags(classes=0) == TARFLOW
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        ({"guidance": 0.5}, LogScale(weight=0.5, annealed=True)),
+        ({"annealed": "no"}, LogScale(weight=2.0)),
+        ({"what": "shift"}, LogScale(weight=2.0, annealed=True, what="shift")),
+        ({"attention_temperature": 1.5}, LogScale(weight=2.0, annealed=True, temperature=1.5)),
+        ({"rule": "gaussian-product"}, GaussianProduct(weight=2.0)),
+        ({"rule": "gaussian-product", "guidance": 0.1}, GaussianProduct(weight=0.1)),
+        ({"rule": "log-scale"}, LogScale(weight=2.0, annealed=True)),
+    ],
+    ids=str,
+)
+def test_rules(flags, rule):
+    assert with_flags(**flags).guidance == rule
+
+
+def test_rules_of_runs_without_one():
+    none = SampleConfig(guidance=None)
+    assert with_flags(none).guidance is None
+    assert with_flags(none, guidance=0.5).guidance == GaussianProduct(weight=0.5)
+    assert with_flags(none, rule="log-scale", what="scale").guidance == LogScale(what="scale")
+    assert with_flags(none, attention_temperature=0.5).guidance == GaussianProduct(temperature=0.5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "step"),
+    [
+        ({"denoise": ()}, ScoreDenoise(std=0.1)),
+        ({"denoise": (1.2,)}, ScoreDenoise(std=0.1, multiplier=1.2)),
+        ({"denoise": (0.0,)}, None),
+        ({"gamma": 0.2}, GuidedScoreStep(gamma=0.2)),
+        ({"gamma": 0.0}, None),
+    ],
+    ids=str,
+)
+def test_score_steps(flags, step):
+    assert with_flags(**flags).refinement == step
+
+
+def test_the_noise_of_a_run_without_a_step_is_its_posterior_s():
+    config = SampleConfig(refinement=GuidedScoreStep())
+    assert with_flags(config, denoise=(1.1,)).refinement == ScoreDenoise(std=0.3, multiplier=1.1)
+    with pytest.raises(ValueError, match=r"this one's has not \(Dequantised\)"):
+        with_flags(config, denoise=(), posterior=Dequantised())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"what": "shift", "rule": "gaussian-product"}, "add --rule log-scale"),
+        ({"annealed": "yes", "rule": "gaussian-product"}, "add --rule log-scale"),
+        ({"denoise": (), "gamma": 0.1}, "either --denoise or --gamma"),
+        ({"denoise": (1.0, 2.0)}, "takes one multiplier"),
+        ({"guidance": 1.0, "classes": 0}, "guidance needs classes"),
+        ({"attention_temperature": 0.0}, "temperature of guidance must be positive"),
+    ],
+    ids=str,
+)
+def test_contradictions(flags, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        with_flags(**flags)
+
+
+def picture(path) -> np.ndarray:
+    with Image.open(path) as opened:
+        return np.asarray(opened)
+
+
+def rows_of(pixels: np.ndarray, rows: int, images: int) -> list[list[np.ndarray]]:
+    """The images of 64 px in each row of a labelled sheet."""
+    right = [pixels[:, pixels.shape[1] - 65 * (images - i) + 1 :][:, :64] for i in range(images)]
+    return [[column[65 * row : 65 * row + 64 : 4, ::4] for column in right] for row in range(rows)]
+
+
+def test_further_pictures(tmp_path, tiny_run):
+    common = ["sample", str(tiny_run), "--num", "5", "--device", "cpu"]
+    assert main([*common, "--out", str(tmp_path / "plain"), "--guidance", "2"]) == 0
+    out = tmp_path / "more"
+    flags = ["--guidance", "2", "--denoise", "1.5", "--trajectory", "--sweep", "0,2"]
+    assert main([*common, "--out", str(out), *flags]) == 0
+    plain, denoised = (
+        [picture(folder / f"{i:06d}.png") for i in range(5)] for folder in (tmp_path / "plain", out)
+    )
+    assert any((one != other).any() for one, other in zip(plain, denoised, strict=True))
+
+    noise, *_, undone, last = rows_of(picture(out / "trajectory.png"), 4, 5)
+    for row, expected in ((undone, plain), (last, denoised)):
+        assert all((image == wanted).all() for image, wanted in zip(row, expected, strict=True))
+    assert any((one != other).any() for one, other in zip(noise, undone, strict=True))
+
+    pairs = picture(out / "denoise.png")
+    for i in range(5):
+        assert (pairs[:64:4, 66 * i : 66 * i + 64 : 4] == plain[i]).all()
+        assert (pairs[64:128:4, 66 * i : 66 * i + 64 : 4] == denoised[i]).all()
+
+    unguided, guided = rows_of(picture(out / "sweep.png"), 2, 5)
+    assert all((image == wanted).all() for image, wanted in zip(guided, denoised, strict=True))
+    assert any((image != wanted).any() for image, wanted in zip(unguided, denoised, strict=True))
+
+
+def test_a_model_without_classes_is_guided_by_temperature(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main([*words(tmp_path), "--out", str(run), "--objective.label_drop", "1"]) == 0
+
+    def made(name: str, *flags: str) -> list[np.ndarray]:
+        out = tmp_path / name
+        assert main(["sample", str(run), "--num", "4", "--out", str(out), "--device", "cpu", *flags]) == 0
+        return [picture(out / f"{i:06d}.png") for i in range(4)]
+
+    plain = made("plain")
+    guided = made("guided", "--guidance", "3", "--attention-temperature", "0.3")
+    assert any((one != other).any() for one, other in zip(plain, guided, strict=True))
+    same = made("none", "--guidance", "0", "--attention-temperature", "0.3")
+    assert all((one == other).all() for one, other in zip(plain, same, strict=True))
+    for flags in (["--guidance", "3"], ["--sweep", "0,1"]):
+        assert main(["sample", str(run), "--out", str(tmp_path / "no"), *flags]) == 2
+        assert "--attention-temperature 0.5 or 1.5" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("sweep", ["0;1", "", "a"])
+def test_a_sweep_that_is_no_list_of_numbers(tmp_path, tiny_run, capsys, sweep):
+    code = main(["sample", str(tiny_run), "--out", str(tmp_path / "s"), f"--sweep={sweep}"])
+    assert code == (0 if sweep == "" else 2)
