@@ -66,6 +66,10 @@ class FixedVariance(Posterior):
     std: float = 0.5
     """Standard deviation; the paper's variance is ``0.5**2``. TarFlow has 0.05 to 0.15 on pixels, STARFlow 0.3."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.std < math.inf:
+            raise ValueError(f"the standard deviation of the posterior must be positive, not {self.std}")
+
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean = wide(code)
         return mean + self.std * noise_like(mean, generator)

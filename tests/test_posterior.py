@@ -142,3 +142,9 @@ def test_the_floor_is_the_entropy_without_its_constant():
     numbers = code[0].numel()
     entropy = posterior.entropy(code)[0].item() / numbers
     assert posterior.floor == pytest.approx(entropy - 0.5 * math.log(2 * math.pi), abs=1e-5)
+
+
+@pytest.mark.parametrize("std", [0.0, -1.0, float("nan")])
+def test_a_standard_deviation_that_is_none_is_refused(std):
+    with pytest.raises(ValueError, match="standard deviation of the posterior must be positive"):
+        FixedVariance(std=std)

@@ -14,12 +14,13 @@ What is steered away from is the model without its class. A model without classe
 itself with attention logits divided by a temperature other than one (TarFlow).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from simflow.flow.affine import Affine
+from simflow.flow.affine import LARGEST, Affine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class GaussianProduct:
     """Attention temperature of the unconditional pass; other than 1, it guides models without classes too."""
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check(self.weight, self.temperature)
 
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
@@ -60,7 +61,7 @@ class LogScale:
     models without classes too."""
 
     def __post_init__(self) -> None:
-        check_temperature(self.temperature)
+        check(self.weight, self.temperature)
 
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
@@ -68,7 +69,7 @@ class LogScale:
 
     def combine(self, conditional: Affine, unconditional: Affine, *, position: int, tokens: int) -> Affine:
         """``position`` is that of the token being transformed, ``1 .. tokens - 1``, in the block's order."""
-        weight = self.weight * position / (tokens - 1) if self.annealed else self.weight
+        weight = self.weight * position / max(tokens - 1, 1) if self.annealed else self.weight
         return log_scale(conditional, unconditional, weight, self.what)
 
 
@@ -80,8 +81,10 @@ def needs_classes(guidance: Guidance) -> bool:
     return guidance.temperature == 1
 
 
-def check_temperature(temperature: float) -> None:
-    """Refuses a temperature that cannot divide."""
+def check(weight: float, temperature: float) -> None:
+    """Refuses a strength that would push towards "no class", and a temperature that cannot divide."""
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"the strength of guidance must be 0 or more, not {weight}")
     if temperature <= 0:
         raise ValueError(f"the attention temperature of guidance must be positive, not {temperature}")
 
@@ -101,10 +104,10 @@ def gaussian_product(conditional: Affine, unconditional: Affine, weight: float) 
 def log_scale(
     conditional: Affine, unconditional: Affine, weight: float, what: Literal["both", "scale", "shift"]
 ) -> Affine:
-    """``v_c + w (v_c - v_u)`` on log-scale, shift or both (TarFlow)."""
+    """``v_c + w (v_c - v_u)`` on log-scale, shift or both (TarFlow); the log-scale is held in its range."""
     shift, scale = conditional
     if what != "scale":
         shift = shift + weight * (shift - unconditional.shift)
     if what != "shift":
-        scale = scale + weight * (scale - unconditional.log_scale)
+        scale = (scale + weight * (scale - unconditional.log_scale)).clamp(-LARGEST, LARGEST)
     return Affine(shift=shift, log_scale=scale)

@@ -74,7 +74,8 @@ def test_the_product_never_widens_and_never_overflows(weight, shifts, scales):
 def test_log_scale_guidance_is_linear(weight, numbers):
     a, b, c, d = numbers
     conditional, unconditional = affine([a], [b]), affine([c], [d])
-    guided_shift, guided_scale = affine([a + weight * (a - c)], [b + weight * (b - d)])
+    held = min(max(b + weight * (b - d), -15.0), 15.0)
+    guided_shift, guided_scale = affine([a + weight * (a - c)], [held])
     both = log_scale(conditional, unconditional, weight, "both")
     torch.testing.assert_close(both, Affine(guided_shift, guided_scale))
     shift = log_scale(conditional, unconditional, weight, "shift")
@@ -115,3 +116,16 @@ def test_which_blocks_are_guided():
     ):
         assert not rule.guides(deep=True)
         assert not rule.guides(deep=False)
+
+
+@pytest.mark.parametrize("rule", [GaussianProduct, LogScale])
+@pytest.mark.parametrize("weight", [-0.5, -2.0, float("nan"), float("inf")])
+def test_a_strength_below_zero_is_refused(rule, weight):
+    with pytest.raises(ValueError, match="strength of guidance must be 0 or more"):
+        rule(weight=weight)
+
+
+def test_a_guided_log_scale_stays_in_its_range():
+    strong = Affine(shift=torch.zeros(1, 1, 1), log_scale=torch.full((1, 1, 1), 10.0))
+    weak = Affine(shift=torch.zeros(1, 1, 1), log_scale=torch.full((1, 1, 1), -10.0))
+    assert log_scale(strong, weak, 100.0, "both").log_scale.item() == 15.0
