@@ -6,7 +6,7 @@ the Hugging Face hub when first used; ``transformers`` is imported only then. Th
 part of the identity, so that the sizes of DINOv2 cannot be confused.
 """
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet, for pixels in [0, 1]."""
 
 
+@runtime_checkable
 class Output(Protocol):
     """What a vision transformer of transformers returns."""
 

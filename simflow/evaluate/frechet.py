@@ -107,14 +107,23 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> Frechet:
         raise ValueError(
             f"features of {len(one.mean)} and {len(other.mean)} numbers have no Fréchet distance"
         )
-    values, vectors = torch.linalg.eigh(one.covariance.double())
-    root = (vectors * _roots(values)) @ vectors.T
-    product = root @ other.covariance.double() @ root
-    overlap = _roots(torch.linalg.eigvalsh((product + product.T) / 2)).sum()
+    covered = overlap(square_root(one.covariance), other.covariance)
     traces = one.covariance.double().trace() + other.covariance.double().trace()
     means = (one.mean.double() - other.mean.double()).square().sum().item()
-    covariances = max((traces - 2 * overlap).item(), 0.0)
+    covariances = max((traces - 2 * covered).item(), 0.0)
     return Frechet(means + covariances, means, covariances, one.rank_deficient or other.rank_deficient)
+
+
+def square_root(covariance: Float[Tensor, "d d"]) -> Float[Tensor, "d d"]:
+    """The symmetric square root of a covariance, float64."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    return (vectors * _roots(values)) @ vectors.T
+
+
+def overlap(root: Float[Tensor, "d d"], covariance: Float[Tensor, "d d"]) -> Float[Tensor, ""]:
+    """``tr((S1 S2)^(1/2))`` from the square root of the one and the other itself."""
+    product = root @ covariance.double() @ root
+    return _roots(torch.linalg.eigvalsh((product + product.T) / 2)).sum()
 
 
 def _roots(values: Tensor) -> Tensor:

@@ -85,16 +85,16 @@ def ssim(originals: Bytes, reconstructions: Bytes) -> PerImage:
     if min(height, width) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {height} x {width}")
     x, y = originals.double(), reconstructions.double()
-    mean_x, mean_y = _blur(x), _blur(y)
-    variances = _blur(x * x) - mean_x**2 + _blur(y * y) - mean_y**2
-    covariance = _blur(x * y) - mean_x * mean_y
+    mean_x, mean_y = blur(x), blur(y)
+    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * LEVELS) ** 2, (0.03 * LEVELS) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
     structure = (2 * covariance + c2) / (variances + c2)
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
-def _blur(images: Tensor) -> Tensor:
+def blur(images: Tensor) -> Tensor:
     """Means under the window at all positions wholly inside: rows, then columns."""
     offset = torch.arange(WINDOW, dtype=images.dtype, device=images.device) - WINDOW // 2
     weights = torch.exp(-0.5 * (offset / SIGMA) ** 2)

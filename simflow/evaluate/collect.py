@@ -1,0 +1,162 @@
+"""Images -> what the measures need of their features, over batches and processes.
+
+Each process looks at a contiguous share of the images; counts, means and scatters are kept in float64 and merged
+(:class:`~simflow.evaluate.frechet.Moments`), so that neither the batch size nor the number of processes moves a figure
+by more than rounding. Features themselves are kept, in the order of the images, for the measures that compare image
+with image (all of them, or evenly spread ones). Spatial features are too large to keep; their moments are taken apart
+for even and odd images, which gives them a floor.
+
+All functions here are collective.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from simflow.distributed import gather_tensors, rank, world
+from simflow.evaluate.extractors import Extractor
+from simflow.evaluate.frechet import Moments
+from simflow.pixels import Bytes
+
+OnProgress = Callable[[int], None]
+"""Called with the number of images that this process has seen since the last call."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Any source of byte images: an :class:`~simflow.data.images.ImageSet`, an archive, sampled shards."""
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """The class of each image; ``NULL`` for none."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes ``0, 1, ...``."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def images(self, indices: Int[Tensor, " b"] | Sequence[int]) -> Bytes:
+        """Images of these indices."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Images in memory, as :class:`Pictures`."""
+
+    pixels: Bytes
+    labels: Int[Tensor, " n"]
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self, indices: Int[Tensor, " b"] | Sequence[int]) -> Bytes:
+        """Images of these indices."""
+        return self.pixels[torch.as_tensor(indices, dtype=torch.int64)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collected:
+    """What one extractor saw in one set of images; the same on every process."""
+
+    count: int
+    moments: Moments
+    features: Float[Tensor, "kept d"]
+    """Of all images, or of evenly spread ones, in their order; float32 on the CPU."""
+    spatial: tuple[Moments, Moments] | None
+    """Of the spatial features of even and of odd images."""
+    probabilities: Float[Tensor, "n classes"] | None
+    """Of all images, in their order; None unless asked for."""
+
+
+def collect(
+    extractor: Extractor,
+    pictures: Pictures,
+    *,
+    device: torch.device | str = "cpu",
+    batch: int = 64,
+    keep: int | None = None,
+    probabilities: bool = False,
+    on_progress: OnProgress = lambda seen: None,
+) -> Collected:
+    """Looks at all images once.
+
+    Args:
+        extractor: on ``device``.
+        pictures: the images.
+        device: where to look.
+        batch: images at once, on each process.
+        keep: how many images' features are kept, evenly spread; None keeps all.
+        probabilities: whether to keep class probabilities, if the extractor has any.
+        on_progress: see :data:`OnProgress`.
+    """
+    total, dimension = len(pictures), extractor.identity.dimension
+    kept = torch.zeros(total, dtype=torch.bool)
+    kept[spread(total, keep)] = True
+    moments, halves = Moments(dimension), None
+    features: list[Tensor] = [torch.zeros(0, dimension)]
+    shares: list[Tensor] = []
+    for numbers in share_of(total).split(batch):
+        seen = extractor(pictures.images(numbers).to(device))
+        own = seen.features.float().cpu()
+        moments.add(own)
+        features.append(own[kept[numbers]])
+        if seen.spatial is not None:
+            spatial = seen.spatial.float().cpu()
+            if halves is None:
+                halves = Moments(spatial.shape[1]), Moments(spatial.shape[1])
+            for parity, half in enumerate(halves):
+                half.add(spatial[numbers % 2 == parity])
+        if probabilities and seen.probabilities is not None:
+            shares.append(seen.probabilities.float().cpu())
+        on_progress(len(numbers))
+    return Collected(
+        count=total,
+        moments=merged(moments, device),
+        features=together(torch.cat(features), device),
+        spatial=None if halves is None else (merged(halves[0], device), merged(halves[1], device)),
+        probabilities=together(torch.cat(shares), device) if shares else None,
+    )
+
+
+def spread(total: int, limit: int | None) -> Int[Tensor, " k"]:
+    """Up to ``limit`` of the numbers ``0 .. total - 1``, evenly spread; all if None.
+
+    >>> spread(10, 4).tolist()
+    [0, 2, 5, 7]
+    """
+    count = total if limit is None else min(total, limit)
+    return torch.arange(count) * total // max(count, 1)
+
+
+def share_of(total: int) -> Int[Tensor, " own"]:
+    """The numbers of ``0 .. total - 1`` that this process sees to: contiguous, ascending with the rank."""
+    first, last = (total * (rank() + place) // world() for place in (0, 1))
+    return torch.arange(first, last)
+
+
+def together(x: Tensor, device: torch.device | str) -> Tensor:
+    """The processes' rows in the order of their ranks, on the CPU; ``device`` is where processes can talk."""
+    return x if world() == 1 else gather_tensors(x.to(device)).cpu()
+
+
+def merged(moments: Moments, device: torch.device | str) -> Moments:
+    """What all processes have seen."""
+    if world() == 1:
+        return moments
+    counts = together(torch.tensor([moments.count]), device).tolist()
+    means, scatters = together(moments.mean[None], device), together(moments.scatter[None], device)
+    whole = Moments(len(moments.mean))
+    for count, mean, scatter in zip(counts, means, scatters, strict=True):
+        part = Moments(len(mean))
+        part.count, part.mean, part.scatter = count, mean, scatter
+        whole.merge(part)
+    return whole
