@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, Protocol, cast, runtime_checkable
 
 from simflow.cli.words import split_settings
@@ -25,9 +26,10 @@ COMMANDS = {
     "interpolate": "decode the way between the latents of two images",
     "info": "parameter counts and geometry of a recipe or a run",
     "recipes": "list the recipes",
+    "import": "turn a published TarFlow checkpoint into a model that samples",
     "demo": "train SimFlow from scratch on the embedded images in minutes, then sample",
 }
-"""Each command is a module of this package; the text is its line in the help."""
+"""Each command is a module of this package (:func:`module_of`); the text is its line in the help."""
 
 STOPPED = 130
 """Exit code of a run that was stopped before its end."""
@@ -87,7 +89,7 @@ def dispatch(words: Sequence[str]) -> int:
         raise ValueError(f"there is no command '{name}'; {hint}")
     import tyro
 
-    command = cast(Command, import_module(f"simflow.cli.{name}"))
+    command = cast(Command, import_module(f"simflow.cli.{module_of(name)}"))
     plain, settings = split_settings(rest)
     marks = (tyro.conf.FlagCreatePairsOff,)
     try:
@@ -95,6 +97,15 @@ def dispatch(words: Sequence[str]) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return command.run(arguments, settings)
+
+
+def module_of(command: str) -> str:
+    """The module of a command; one that is a word of Python has an underscore.
+
+    >>> module_of("sample"), module_of("import")
+    ('sample', 'import_')
+    """
+    return f"{command}_" if iskeyword(command) else command
 
 
 def overview() -> str:
