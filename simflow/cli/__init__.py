@@ -24,6 +24,7 @@ COMMANDS = {
     "sample": "make images with a trained run",
     "reconstruct": "encode and decode images with a trained run",
     "interpolate": "decode the way between the latents of two images",
+    "classify": "tell the class of images by the flow's densities, and how often that is right",
     "info": "parameter counts and geometry of a recipe or a run",
     "recipes": "list the recipes",
     "import": "turn a published TarFlow checkpoint into a model that samples",

@@ -1,0 +1,128 @@
+"""``simflow classify RUN``: which class makes an image likeliest? A flow as a classifier, by Bayes' rule."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tyro.conf import Positional
+
+from simflow.cli.held_out import held_out
+from simflow.cli.words import refuse_settings
+from simflow.data.images import ImageSet
+from simflow.distributed import launch
+from simflow.export import replacing
+from simflow.flow.classify import log_probs_by_class
+from simflow.flow.stack import Flow
+from simflow.model import Model
+from simflow.pipeline import Pipeline
+from simflow.pixels import to_float
+from simflow.seeding import generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Classifies images by the class under which the flow finds them likeliest, and prints the accuracy.
+
+    No weight was trained for it. Each class costs one pass through the flow. Latents are drawn with the posterior's
+    noise, as in training.
+    """
+
+    run: Positional[str]
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    data: str | None = None
+    """Images with their classes; the run's own data if not given."""
+    split: str | None = None
+    """Which split; test, or else validation, or else all images."""
+    num: int = 1000
+    """How many images, spread evenly over the set."""
+    draws: int = 1
+    """Draws of the noise whose log densities are averaged."""
+    out: Path | None = None
+    """Also write the figures to this JSON file."""
+    seed: int = 0
+    """Seed of the noise."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Classifies and prints."""
+    refuse_settings(settings, "classify")
+    for name in ("num", "draws"):
+        if getattr(arguments, name) < 1:
+            raise ValueError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
+    with launch(arguments.device) as device:
+        pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        model, names = pipe.model, pipe.model.facts.class_names
+        check(model)
+        images, called = held_out(pipe.config, arguments.data, arguments.split)
+        if images.class_names != names:
+            raise ValueError(
+                f"the images have the classes {', '.join(images.class_names) or 'none'}, "
+                f"and the model knows {', '.join(names)}"
+            )
+        count = min(arguments.num, len(images))
+        rows = torch.arange(count) * len(images) // count
+        batch, draws, seed = pipe.config.sample.batch, arguments.draws, arguments.seed
+        right = classified(model, images, rows, batch=batch, draws=draws, seed=seed) == images.labels[rows]
+    figures = figures_of(right, images.labels[rows], names) | {"draws": draws, "seed": seed, "data": called}
+    accuracy, error = figures["accuracy"], figures["standard_error"]
+    print(f"{count} images of {called}: {accuracy:.2%} right (standard error {error:.2%})")
+    for name, share in figures["by_class"].items():
+        print(f"  {name:<16} {share:.1%}")
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(arguments.out) as part:
+            part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def check(model: Model) -> None:
+    """Refuses models that cannot classify.
+
+    Raises:
+        ValueError: the prior has no density, or there are no classes.
+    """
+    if not isinstance(model.prior, Flow):
+        raise ValueError("only a flow has densities to classify by")
+    if not model.facts.class_names:
+        raise ValueError("this model was trained without classes, so it cannot tell them apart")
+
+
+def classified(
+    model: Model, images: ImageSet, rows: torch.Tensor, *, batch: int, draws: int, seed: int
+) -> torch.Tensor:
+    """The likeliest class of each image of these rows, int64 on the CPU."""
+    noise = generator("classify", seed, device=model.device)
+    found = []
+    for part in rows.split(batch):
+        signed = to_float(images.images(part)).to(model.device)
+        with torch.no_grad():
+            densities = [
+                log_probs_by_class(
+                    model.prior.log_prob, model.encode(signed, noise), classes=len(model.facts.class_names)
+                )
+                for _ in range(draws)
+            ]
+        found.append(torch.stack(densities).mean(dim=0).argmax(dim=1).cpu())
+    return torch.cat(found)
+
+
+def figures_of(right: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """Accuracy, its standard error by the binomial law, and the accuracy within each class that occurs."""
+    accuracy = right.double().mean().item()
+    return {
+        "accuracy": accuracy,
+        "standard_error": (accuracy * (1 - accuracy) / len(right)) ** 0.5,
+        "by_class": {
+            name: right[labels == label].double().mean().item()
+            for label, name in enumerate(names)
+            if bool((labels == label).any())
+        },
+        "images": len(right),
+    }
