@@ -24,11 +24,14 @@ from torch import Generator, Tensor, nn
 from simflow.autoencoder.compact import CompactConfig
 from simflow.autoencoder.kl import KLConfig
 from simflow.autoencoder.pixels import PixelsConfig
-from simflow.flow.guidance import Guidance, needs_classes
+from simflow.flow.guidance import Guidance
 from simflow.flow.score import Refinement
-from simflow.flow.stack import Flow, FlowConfig
+from simflow.flow.stack import FlowConfig
 from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
+from simflow.prior import Prior
 from simflow.shapes import NULL, Images, Labels, Latents
+from simflow.sit.guidance import ClassifierFree
+from simflow.sit.prior import SiTConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class ModelConfig:
         default_factory=FixedVariance
     )
     """Code -> a distribution over latents."""
-    prior: FlowConfig = field(default_factory=FlowConfig)
+    prior: FlowConfig | SiTConfig = field(default_factory=FlowConfig)
     """Latents <-> noise."""
 
     def build(self, facts: Facts) -> "Model":
@@ -90,7 +93,7 @@ class Model(nn.Module):
             image_channels=facts.channels, moments=config.posterior.moments
         )
         self.latent_shape = self.autoencoder.latent_shape(facts.image_size)
-        self.prior: Flow = config.prior.build(latent_shape=self.latent_shape, classes=len(facts.class_names))
+        self.prior: Prior = config.prior.build(latent_shape=self.latent_shape, classes=len(facts.class_names))
 
     @property
     def device(self) -> torch.device:
@@ -110,7 +113,7 @@ class Model(nn.Module):
         noise: Tensor,
         labels: Labels,
         *,
-        guidance: Guidance | None = None,
+        guidance: Guidance | ClassifierFree | None = None,
         refinement: Refinement | None = None,
     ) -> Images:
         """Noise ``(b, n, d)`` and labels -> images, unclamped.
@@ -126,7 +129,7 @@ class Model(nn.Module):
                 without classes.
         """
         self.check_labels(labels)
-        if guidance is not None and needs_classes(guidance) and not self.facts.class_names:
+        if guidance is not None and guidance.needs_classes and not self.facts.class_names:
             raise ValueError("guidance needs classes, and this model was trained without any")
         with torch.no_grad():
             latents = self.prior.inverse(noise, labels, guidance)

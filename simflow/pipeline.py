@@ -25,7 +25,7 @@ from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import decode as decode_picture
 from simflow.data.source import Source
 from simflow.flow import score as flow_score
-from simflow.flow.guidance import GaussianProduct, needs_classes
+from simflow.flow.guidance import GaussianProduct
 from simflow.model import Model
 from simflow.pixels import require_signed, to_float
 from simflow.sample import sample
@@ -249,7 +249,7 @@ def guided(pipeline: Pipeline, weight: float | None, attention_temperature: floa
     rule = pipeline.config.sample.guidance or GaussianProduct()
     rule = rule if weight is None else replace(rule, weight=weight)
     rule = rule if attention_temperature is None else replace(rule, temperature=attention_temperature)
-    if rule.weight and needs_classes(rule) and not pipeline.model.facts.class_names:
+    if rule.weight and rule.needs_classes and not pipeline.model.facts.class_names:
         raise ValueError(
             "guidance needs classes, and this model was trained without any; "
             "an attention_temperature other than 1 guides it away from itself"

@@ -12,21 +12,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simflow.flow.guidance import GaussianProduct, Guidance, LogScale, needs_classes
+from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
 from simflow.shapes import Labels
+from simflow.sit.guidance import ClassifierFree
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
     """How a model is sampled unless a user says otherwise."""
 
-    guidance: GaussianProduct | LogScale | None = field(default_factory=GaussianProduct)
-    """How conditional and unconditional predictions mix, or none."""
+    guidance: GaussianProduct | LogScale | ClassifierFree | None = field(default_factory=GaussianProduct)
+    """How conditional and unconditional predictions mix, or none: two rules for flows, one for SiT."""
     refinement: GuidedScoreStep | ScoreDenoise | None = None
     """A score step on the sampled latents before they are decoded, or none."""
     temperature: float = 1.0
@@ -114,7 +115,7 @@ def noise_of(model: Model, seeds: Sequence[int], config: SampleConfig) -> Tensor
     return (config.temperature * noise_for_seeds(seeds, model.prior.noise_shape)).to(model.device)
 
 
-def applicable(guidance: Guidance | None, model: Model) -> Guidance | None:
+def applicable(guidance: Guidance | ClassifierFree | None, model: Model) -> Guidance | ClassifierFree | None:
     """The rule, or None where it needs classes and the model has none: a recipe serves both kinds of data."""
-    useless = guidance is not None and needs_classes(guidance) and not model.facts.class_names
+    useless = guidance is not None and guidance.needs_classes and not model.facts.class_names
     return None if useless else guidance

@@ -112,7 +112,8 @@ def dump_yaml(config: Any) -> str:
 def differences(a: Any, b: Any) -> list[str]:
     """Dotted paths where two configs, or two dicts of :func:`to_dict`, differ; of a swapped slot, its type.
 
-    A setting that one of them lacks is as if it were null there: a run made before there was such a setting.
+    A setting that one of them lacks is as if it were null there, and a part without a type as if it were of the
+    other's: a run made before there was such a setting or such a choice.
 
     >>> differences({"lr": 1, "net": {"type": "A", "x": 1}}, {"lr": 1, "net": {"type": "B"}})
     ['net.type']
@@ -356,7 +357,7 @@ def _wanted(member: Any) -> str:
 
 def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
     if isinstance(a, dict) and isinstance(b, dict):
-        if a.get("type") != b.get("type"):
+        if a.get("type", b.get("type")) != b.get("type", a.get("type")):
             yield _join(path, "type")
             return
         for name in dict.fromkeys([*a, *b]):

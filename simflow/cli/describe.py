@@ -6,6 +6,7 @@ from torch import nn
 from simflow.config import RunConfig
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, Model
+from simflow.sit.prior import SiTConfig
 
 
 def on_meta(config: RunConfig, facts: Facts) -> Model:
@@ -49,14 +50,23 @@ def lines_of(config: RunConfig, facts: Facts) -> list[str]:
             "autoencoder",
             f"{millions(parameters(model.autoencoder))} (encoder {millions(encoder)}, decoder {millions(decoder)})",
         ),
-        ("flow", f"{millions(parameters(model.prior))}{blocks_of(config.model.prior)}"),
+        (kind_of(config.model.prior), f"{millions(parameters(model.prior))}{blocks_of(config.model.prior)}"),
         ("total", millions(parameters(model))),
     ]
     return [f"{name:<12} {text}" for name, text in rows]
 
 
-def blocks_of(prior: FlowConfig) -> str:
-    """The flow's blocks, data to noise, and how deep the last one is."""
+def kind_of(prior: FlowConfig | SiTConfig) -> str:
+    """What the prior is called."""
+    return "SiT" if isinstance(prior, SiTConfig) else "flow"
+
+
+def blocks_of(prior: FlowConfig | SiTConfig) -> str:
+    """The flow's blocks, data to noise, and how deep the last one is; or the layers of a SiT."""
+    if isinstance(prior, SiTConfig):
+        return f" ({prior.depth} layers, width {prior.width})"
+    if not prior.depths:
+        return " (no blocks: latents are standard normal)"
     depths = ", ".join(map(str, prior.depths))
     return f" (blocks of {depths} layers, width {prior.block.width}; deep block {prior.depths[-1]} layers)"
 

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from simflow.flow.guidance import GaussianProduct, LogScale, needs_classes
+from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig
+from simflow.sit.guidance import ClassifierFree
 
 RULES = {"gaussian-product": GaussianProduct, "log-scale": LogScale}
 
@@ -59,7 +60,7 @@ def changed(config: SampleConfig, flags: Flags, *, classes: int, posterior: obje
     return config if flags.batch is None else replace(config, batch=flags.batch)
 
 
-def guidance_of(config: SampleConfig, flags: Flags) -> GaussianProduct | LogScale | None:
+def guidance_of(config: SampleConfig, flags: Flags) -> GaussianProduct | LogScale | ClassifierFree | None:
     """The run's rule of guidance, changed or swapped.
 
     Raises:
@@ -73,6 +74,10 @@ def guidance_of(config: SampleConfig, flags: Flags) -> GaussianProduct | LogScal
     if rule is not None and flags.guidance is not None:
         rule = replace(rule, weight=flags.guidance)
     if rule is not None and flags.attention_temperature is not None:
+        if isinstance(rule, ClassifierFree):
+            raise ValueError(
+                "--attention-temperature belongs to the guidance of flows, and this model is a SiT"
+            )
         rule = replace(rule, temperature=flags.attention_temperature)
     if flags.what is not None or flags.annealed is not None:
         if not isinstance(rule, LogScale):
@@ -88,7 +93,7 @@ def check_classes(config: SampleConfig, *, classes: int) -> None:
     Raises:
         ValueError: see above.
     """
-    if not classes and needs_classes(config.guidance or GaussianProduct()):
+    if not classes and (config.guidance or GaussianProduct()).needs_classes:
         raise ValueError(
             "guidance needs classes, and this model was trained without any: "
             "guide it away from itself with --attention-temperature 0.5 or 1.5"

@@ -37,6 +37,11 @@ class GaussianProduct:
     def __post_init__(self) -> None:
         check(self.weight, self.temperature)
 
+    @property
+    def needs_classes(self) -> bool:
+        """Whether only a model with classes can be guided so."""
+        return self.temperature == 1
+
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
         return self.weight != 0 and (deep or self.blocks == "all")
@@ -63,6 +68,11 @@ class LogScale:
     def __post_init__(self) -> None:
         check(self.weight, self.temperature)
 
+    @property
+    def needs_classes(self) -> bool:
+        """Whether only a model with classes can be guided so."""
+        return self.temperature == 1
+
     def guides(self, *, deep: bool) -> bool:
         """Whether a block is guided at all."""
         return self.weight != 0
@@ -74,11 +84,6 @@ class LogScale:
 
 
 Guidance = GaussianProduct | LogScale
-
-
-def needs_classes(guidance: Guidance) -> bool:
-    """Whether only a model with classes can be guided so."""
-    return guidance.temperature == 1
 
 
 def check(weight: float, temperature: float) -> None:

@@ -2,7 +2,8 @@
 
 TarFlow, STARFlow and SimFlow are this chain with different blocks. ``depths`` lists the layers of each block in
 the order data -> noise: equal numbers make a TarFlow, a long last entry makes the deep-shallow STARFlow, whose
-deep block is the last towards noise and so the first when sampling.
+deep block is the last towards noise and so the first when sampling. No block at all makes the standard normal prior
+of a plain VAE.
 
 ``log p(x) = log N(z; 0, 1) + sum of the blocks' log_det`` (SimFlow, Eq. 21 and 25). The last link of the chain is
 the base (:mod:`simflow.flow.base`): nothing, unless the noise has a fitted variance.
@@ -10,7 +11,7 @@ the base (:mod:`simflow.flow.base`): nothing, unless the noise has a fitted vari
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Generator, nn
@@ -118,13 +119,21 @@ class Flow(Prior):
         return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z[0].numel()
 
     @torch.no_grad()
-    def inverse(self, z: Tokens, labels: Labels, guidance: Guidance | None = None) -> Latents:
-        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, exactly; guided where a rule is given."""
+    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None) -> Latents:
+        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, exactly; guided where a rule is given.
+
+        Raises:
+            ValueError: the rule of guidance is not one of flows.
+        """
         return self.trajectory(z, labels, guidance)[-1]
 
     @torch.no_grad()
-    def trajectory(self, z: Tokens, labels: Labels, guidance: Guidance | None = None) -> list[Latents]:
+    def trajectory(self, z: Tokens, labels: Labels, guidance: Any = None) -> list[Latents]:
         """Noise laid out as latents, then what each undone block makes of it; the last are the latents."""
+        if guidance is not None and not isinstance(guidance, Guidance):
+            raise ValueError(
+                f"a flow is guided by GaussianProduct or LogScale, not by {type(guidance).__name__}"
+            )
         states, x = [z], self.base.inverse(z)
         for index, block in reversed(list(enumerate(self.chain()))):
             deep = index == len(self.blocks) - 1

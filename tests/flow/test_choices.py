@@ -5,7 +5,7 @@ import torch
 
 from simflow.flow.base import FittedNormal
 from simflow.flow.block import BlockConfig
-from simflow.flow.guidance import GaussianProduct, LogScale, needs_classes
+from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.stack import FlowConfig
 from simflow.nn.rotary import Rotary
 from simflow.shapes import NULL
@@ -70,9 +70,9 @@ def test_a_fitted_base_converges_to_the_variance_of_the_noise():
 
 
 def test_guidance_at_a_temperature_needs_no_classes():
-    assert needs_classes(LogScale())
-    assert needs_classes(GaussianProduct())
-    assert not needs_classes(LogScale(temperature=1.5))
+    assert LogScale().needs_classes
+    assert GaussianProduct().needs_classes
+    assert not LogScale(temperature=1.5).needs_classes
 
 
 def test_bad_choices_are_refused_in_one_sentence():
