@@ -39,6 +39,18 @@ def test_imported_weights_sample_the_same_image(tmp_path):
         torch.testing.assert_close(flow.inverse(noise, case.labels()), same, atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("name", TARFLOW)
+def test_noise_is_not_written_to(name):
+    """Neither by a block in raster order nor by one that is reversed, guided or not (the original's writes)."""
+    case = TARFLOW[name]
+    flow = case.read(fill(case.shapes))
+    noise = case.noise(flow)
+    before = noise.clone()
+    for rule in (None, *(ours for ours, _ in case.guided.values())):
+        flow.inverse(noise, case.labels(), rule)
+        assert torch.equal(noise, before)
+
+
 def test_a_missing_file(tmp_path):
     with pytest.raises(ValueError, match="there is no checkpoint"):
         read_tarflow(tmp_path / "none.pth")
