@@ -11,16 +11,18 @@ All functions here are collective.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simflow.distributed import gather_tensors, rank, world
+from simflow.distributed import gather_objects, gather_tensors, is_main, rank, world
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.frechet import Moments
 from simflow.pixels import Bytes
+
+Result = TypeVar("Result")
 
 OnProgress = Callable[[int], None]
 """Called with the number of images that this process has seen since the last call."""
@@ -146,6 +148,24 @@ def share_of(total: int) -> Int[Tensor, " own"]:
 def together(x: Tensor, device: torch.device | str) -> Tensor:
     """The processes' rows in the order of their ranks, on the CPU; ``device`` is where processes can talk."""
     return x if world() == 1 else gather_tensors(x.to(device)).cpu()
+
+
+def from_main(work: Callable[[], Result]) -> Result:
+    """What rank 0's work gives, on every rank; the others do nothing meanwhile. For small results.
+
+    Raises:
+        ValueError: the work raised one; every rank raises it.
+    """
+    said, result = None, None
+    if is_main():
+        try:
+            result = work()
+        except ValueError as error:
+            said = str(error)
+    said, result = gather_objects((said, result))[0]
+    if said is not None:
+        raise ValueError(said)
+    return cast(Result, result)
 
 
 def merged(moments: Moments, device: torch.device | str) -> Moments:

@@ -74,12 +74,7 @@ def judge(
     Raises:
         ValueError: there are too few images, or the reference has features of another dimension.
     """
-    few = min(samples.count, reference.count or samples.count)
-    if few < LEAST:
-        raise ValueError(
-            f"a {identity.frechet} of {identity.dimension} numbers from {few} images says nothing: it takes at least "
-            f"{LEAST} on either side, and more than {identity.dimension} for covariances of full rank"
-        )
+    require_enough(identity, samples.count, reference.count)
     own = samples.moments.gaussian()
     parts = halves(reference.features, samples.count, seed=config.seed)
     figures = [_frechet(identity, samples, own, reference, parts, config)]
@@ -91,6 +86,20 @@ def judge(
         figures.append(_kernel(identity, samples.features, reference.features, parts, config))
         figures += _manifold(samples.features, reference.features, parts, config)
     return figures
+
+
+def require_enough(identity: Identity, samples: int, real: int | None) -> None:
+    """Refuses sets so small that a distance says nothing.
+
+    Raises:
+        ValueError: there are fewer than :data:`LEAST` samples or real images.
+    """
+    few = min(samples, samples if real is None else real)
+    if few < LEAST:
+        raise ValueError(
+            f"a {identity.frechet} of {identity.dimension} numbers from {few} images says nothing: it takes at least "
+            f"{LEAST} on either side, and more than {identity.dimension} for covariances of full rank"
+        )
 
 
 def halves(features: Features | None, samples: int, *, seed: int) -> Parts | None:

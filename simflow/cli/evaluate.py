@@ -1,0 +1,99 @@
+"""``simflow evaluate``: the field's figures of a run, or of samples from anywhere, as one JSON file."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from simflow import distributed
+from simflow.cli.bars import counting
+from simflow.cli.evaluate_arguments import Arguments, place
+from simflow.cli.evaluate_run import judge_run
+from simflow.cli.figures import say
+from simflow.cli.image_files import described, is_npz, loaded, real_images
+from simflow.cli.talk import talking
+from simflow.cli.words import refuse_settings
+from simflow.evaluate.choose import choose
+from simflow.evaluate.desk import Desk
+from simflow.evaluate.figures import to_json
+from simflow.evaluate.generation import GenerationConfig
+from simflow.evaluate.protocol import generation
+from simflow.evaluate.provenance import made_by
+from simflow.evaluate.reference import read_archive
+from simflow.export import replacing
+
+__all__ = ["Arguments", "run"]
+
+FORMAT = 1
+"""Number of the layout of the JSON file; see docs/evaluation.md."""
+
+
+def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
+    """Judges, writes and sums up."""
+    refuse_settings(settings, "evaluate")
+    out = place(arguments)
+    with distributed.launch(arguments.device) as device, talking() as console:
+        config = GenerationConfig(
+            split=arguments.inception_split, bootstrap=arguments.bootstrap, seed=arguments.seed
+        )
+        desk = Desk(
+            device=device,
+            counting=partial(counting, console),
+            batch=arguments.feature_batch,
+            model_batch=arguments.how.batch or 100,
+            seed=arguments.seed,
+            resamples=arguments.bootstrap,
+        )
+        found = (
+            judge_samples(arguments, config, desk, console)
+            if arguments.run is None
+            else judge_run(arguments, arguments.run, out, config, desk, console)
+        )
+        said = {name: value for name, value in asdict(arguments).items() if value is not None}
+        record = {
+            "format": FORMAT,
+            "name": arguments.name,
+            "made_by": made_by(device),
+            **found,
+            "settings": {n: str(value) if isinstance(value, Path) else value for n, value in said.items()},
+        }
+        if distributed.is_main():
+            out.mkdir(parents=True, exist_ok=True)
+            file = out / f"{arguments.name}.json"
+            with replacing(file) as part:
+                part.write_text(to_json(record), encoding="utf-8")
+            print("\n".join([*say(record), "", f"all figures: {file}"]))
+        distributed.barrier()
+    return 0
+
+
+def judge_samples(
+    arguments: Arguments, config: GenerationConfig, desk: Desk, console: Console
+) -> dict[str, Any]:
+    """Figures of samples that somebody else made.
+
+    Raises:
+        ValueError: a file is missing or damaged, sizes differ, or there are too few images.
+    """
+    assert arguments.samples is not None
+    assert arguments.reference is not None
+    size, path, extractors = arguments.image_size, str(arguments.samples), choose(arguments.extractor)
+    samples = read_archive(arguments.samples).images if is_npz(path) else None
+    if is_npz(path) and samples is None:
+        raise ValueError(f"{path} has no images (arr_0), so there are no samples to judge")
+    size = size if samples is None else samples.images([0]).shape[-1]
+    real = real_images(arguments.reference, size=size, limit=arguments.reference_num, console=console)
+    if samples is None:
+        size = real.pictures.images([0]).shape[-1] if size is None and real.pictures is not None else size
+        samples = loaded(path, size=size, console=console)
+    figures, left_out = generation(extractors.extractors, samples, real, config, desk)
+    return {
+        "run": None,
+        "samples": {"source": path, "seeds": None, "rounding": "as in the file"} | described(samples),
+        "reference": {"source": real.source} | described(real.pictures),
+        "generation": figures,
+        "left_out": extractors.left_out + left_out,
+    }

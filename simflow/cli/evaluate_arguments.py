@@ -1,0 +1,109 @@
+"""What ``simflow evaluate`` can be told, and which words contradict each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import OmitArgPrefixes, Positional
+
+from simflow.cli.sampling import Flags
+from simflow.evaluate.lpips import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Judges a run, or samples from anywhere, and writes figures as JSON with all that they depend on.
+
+    With a run: samples --num images (what is there already is kept), compares them with the training images, and on
+    demand reconstructs and scores held-out images. Without one: compares --samples with --reference, for example two
+    npz files as ADM's evaluator reads them. Several processes under torchrun share the work and give the same figures.
+    """
+
+    run: Positional[str | None] = None
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    samples: Path | None = None
+    """Samples instead of a run: an .npz (arr_0 uint8), or a folder or archive of images of the reference's size."""
+    reference: str | None = None
+    """Real images (any data set) or an .npz of images or statistics; the run's training images if not given."""
+    num: int = 50_000
+    """How many images to sample: seeds from 0 on, classes in turn."""
+    how: OmitArgPrefixes[Flags]
+    """The way of sampling, as for simflow sample."""
+    labels: str = "all"
+    """Classes: names or numbers with commas, "all" in turn, or "none"."""
+    extractor: str = "efficientnet-lite0"
+    """Feature networks with commas: efficientnet-lite0, inception=FILE, dinov2 or dinov2=FOLDER; or none."""
+    reconstruction: bool = False
+    """Also PSNR, SSIM, MS-SSIM, LPIPS and rFID (or rFD) of held-out images."""
+    lpips: Kind = "squeezenet"
+    """squeezenet (embedded, LPIPS-style), vgg or alex (with weights), or none."""
+    lpips_weights: Path | None = None
+    """File of the network of LPIPS, or of a whole LPIPS."""
+    lpips_heads: Path | None = None
+    """File of its linear heads, if they are not in the other."""
+    likelihood: bool = False
+    """Also bits a dimension of held-out images: exact for flows on pixels, the ELBO for flows on latents."""
+    ood: str | None = None
+    """Foreign images, whose likelihoods are set against those of the held-out ones."""
+    per_image: bool = False
+    """Also write likelihoods and reconstruction figures image by image, as .npz."""
+    nearest: int = 1000
+    """Samples whose nearest training images are looked for; 0 leaves it out."""
+    nearest_by: str = "pixels"
+    """pixels, or the name of an extractor."""
+    data: str | None = None
+    """The run's data set, where it is no longer where the run had it."""
+    held_out: int = 10_000
+    """Most held-out images that are used, evenly spread."""
+    reference_num: int | None = None
+    """Most reference images that are used, evenly spread; all if not given."""
+    image_size: int | None = None
+    """Height and width of --samples and --reference that are no npz, if neither is."""
+    inception_split: int = 5000
+    """Samples in a split of the inception score."""
+    bootstrap: int = 20
+    """Resamples for standard errors; 0 takes none."""
+    feature_batch: int = 64
+    """Images that a feature network sees at once, on each process."""
+    seed: int = 0
+    """Of draws of latents, resamples and subsets."""
+    out: Path | None = None
+    """Folder for NAME.json, pictures and samples; RUN/evaluation if not given."""
+    name: str = "results"
+    """Of the JSON file: another one for other settings."""
+    which: Literal["ema", "model"] = "ema"
+    """Averaged or raw weights."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def place(arguments: Arguments) -> Path:
+    """The folder for results.
+
+    Raises:
+        ValueError: the arguments do not say what to judge, or where to write.
+    """
+    if (arguments.run is None) == (arguments.samples is None):
+        raise ValueError("say what to judge: a run, or --samples with --reference")
+    if arguments.run is None:
+        if arguments.reference is None:
+            raise ValueError("samples are judged against real images: name them with --reference")
+        for name in ("reconstruction", "likelihood", "per_image"):
+            if getattr(arguments, name):
+                raise ValueError(f"--{name.replace('_', '-')} needs a run, and only samples are given")
+        if arguments.out is None:
+            raise ValueError("say where to write with --out")
+        return arguments.out
+    for name, least in (("num", 1), ("held_out", 2), ("feature_batch", 1), ("nearest", 0), ("bootstrap", 0)):
+        if getattr(arguments, name) < least:
+            flag = name.replace("_", "-")
+            raise ValueError(f"--{flag} must be at least {least}, not {getattr(arguments, name)}")
+    if arguments.ood is not None and not arguments.likelihood:
+        raise ValueError("--ood compares likelihoods: ask for them with --likelihood")
+    if arguments.per_image and not (arguments.likelihood or arguments.reconstruction):
+        raise ValueError("--per-image keeps what --likelihood or --reconstruction find: ask for one of them")
+    if arguments.out is not None:
+        return arguments.out
+    if not Path(arguments.run).is_dir():
+        raise ValueError("say where to write with --out")
+    return Path(arguments.run) / "evaluation"

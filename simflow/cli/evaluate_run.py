@@ -1,0 +1,227 @@
+"""``simflow evaluate RUN``: samples, then every part of the evaluation that was asked for, with their files."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from simflow import distributed
+from simflow.cli.evaluate_arguments import Arguments
+from simflow.cli.held_out import held_out
+from simflow.cli.image_files import described, limited, real_images
+from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
+from simflow.cli.sample import labels_for
+from simflow.cli.sampling import changed
+from simflow.cli.talk import load_showing
+from simflow.data.images import ImageSet
+from simflow.evaluate.choose import Chosen, choose
+from simflow.evaluate.collect import Pictures, spread
+from simflow.evaluate.desk import Desk
+from simflow.evaluate.extractors import Missing, sha256_of_tensors
+from simflow.evaluate.generation import GenerationConfig
+from simflow.evaluate.lpips import judge
+from simflow.evaluate.protocol import Real, classes, generation
+from simflow.evaluate.provenance import ROUNDING
+from simflow.evaluate.remembering import Nearest, memorisation
+from simflow.evaluate.scores import Scores
+from simflow.evaluate.shards import Shards, make
+from simflow.evaluate.unseen import likelihood, reconstruction
+from simflow.export import pairs_grid, replacing, save_picture
+from simflow.flow.stack import Flow
+from simflow.pipeline import Pipeline, find
+from simflow.posterior import NoNoise
+from simflow.settings import to_dict
+
+PAIRS = 40
+"""Held-out images shown with their reconstructions."""
+
+
+def judge_run(
+    arguments: Arguments, source: str, out: Path, config: GenerationConfig, desk: Desk, console: Console
+) -> dict[str, Any]:
+    """The record of a run; pictures and samples are written into ``out``. Collective.
+
+    Raises:
+        ValueError: there is no run, a file or image set is missing, or there are too few images.
+    """
+    extractors = choose(arguments.extractor)
+    by = None
+    if arguments.nearest_by != "pixels":
+        named = {one.identity.name: one for one in extractors.extractors}
+        if arguments.nearest_by not in named:
+            raise ValueError(f"--nearest-by is pixels or one of the extractors, not {arguments.nearest_by}")
+        by = named[arguments.nearest_by]
+    pipe = Pipeline.from_pretrained(source, which=arguments.which).to(desk.device)
+    data = replace(pipe.config.data, flip=False)
+    if arguments.data is not None:
+        data = replace(data, path=arguments.data)
+    train = load_showing(data, console)
+    unseen, unseen_called = held_out(replace(pipe.config, data=data), arguments.data, None)
+    real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
+
+    samples, sampled = sampled_images(arguments, pipe, source, out, desk)
+    figures, left_out = generation(extractors.extractors, samples, real, config, desk)
+    record: dict[str, Any] = {
+        "run": run_of(source, pipe, arguments.which, sampled.pop("sha256")),
+        "samples": sampled | described(samples),
+        "reference": {"source": real.source} | described(real.pictures),
+        "held_out": {"source": unseen_called} | described(unseen),
+        "generation": figures,
+        "classes": classes(samples, train, unseen),
+        "left_out": extractors.left_out + left_out,
+        "files": {},
+    }
+    if unseen.fingerprint == train.fingerprint:
+        record["left_out"].append(
+            "there are no held-out images: what is said of unseen images is said of training images"
+        )
+    if distributed.is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        shown = chosen(samples.labels.tolist())
+        picture = sheet(samples.images(shown), samples.labels[shown].tolist(), pipe.model.facts)
+        keep(record, out, arguments.name, "samples", picture)
+    if arguments.nearest:
+        near = Nearest(samples=arguments.nearest)
+        record["neighbours"], picture = memorisation(samples, train, unseen, near, desk, by=by)
+        keep(record, out, arguments.name, "neighbours", picture)
+    numbers = spread(len(unseen), arguments.held_out)
+    table: dict[str, torch.Tensor] = {}
+    if arguments.reconstruction:
+        table |= rebuild(arguments, pipe, unseen, numbers, extractors, desk, out, record)
+    if arguments.likelihood:
+        table |= code(arguments, pipe, train, unseen, numbers, desk, record)
+    if arguments.per_image and distributed.is_main():
+        file = out / f"{arguments.name}-per-image.npz"
+        with replacing(file) as part, part.open("wb") as opened:
+            arrays = {name: values.numpy() for name, values in table.items()}
+            np.savez(opened, number=numbers.numpy(), label=unseen.labels[numbers].numpy(), **arrays)  # pyright: ignore[reportArgumentType]
+        record["files"]["per_image"] = file.name
+    return record
+
+
+def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Console) -> Real:
+    """The images that samples are compared with: the run's own training images, unless others are named."""
+    if arguments.reference is None:
+        return Real(limited(train, arguments.reference_num), None, called)
+    return real_images(
+        arguments.reference, size=train.image_size, limit=arguments.reference_num, console=console
+    )
+
+
+def sampled_images(
+    arguments: Arguments, pipe: Pipeline, source: str, out: Path, desk: Desk
+) -> tuple[Shards, dict[str, Any]]:
+    """Samples in ``out/samples/NAME``, and how they were made."""
+    facts = pipe.model.facts
+    model, classes = pipe.model, len(facts.class_names)
+    config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=model.posterior)
+    seeds = range(arguments.num)
+    labels = labels_for(arguments.labels, facts, seeds)
+    sampling = {name: value for name, value in to_dict(config).items() if name != "batch"}
+    made = {
+        "source": f"sampled by {source}",
+        "sha256": sha256_of_tensors(pipe.model.state_dict()),
+        "sampling": sampling,
+        "labels": arguments.labels,
+    }
+    with desk.counting("sampling", len(seeds)) as count:
+        samples = make(
+            pipe.model,
+            out / "samples" / arguments.name,
+            seeds=seeds,
+            labels=labels,
+            config=config,
+            record={name: value for name, value in made.items() if name != "source"},
+            on_progress=count,
+        )
+    guidance = None if config.guidance is None else config.guidance.weight
+    return samples, made | {"seeds": f"0-{arguments.num - 1}", "guidance": guidance, "rounding": ROUNDING}
+
+
+def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, Any]:
+    """Which weights of which run."""
+    state = find(source) / "state.json"
+    step = json.loads(state.read_text(encoding="utf-8"))["step"] if state.is_file() else None
+    return {
+        "path": source,
+        "recipe": pipe.config.name,
+        "step": step,
+        "weights": which,
+        "sha256": sha256,
+        "parameters": sum(parameter.numel() for parameter in pipe.model.parameters()),
+    }
+
+
+def rebuild(
+    arguments: Arguments,
+    pipe: Pipeline,
+    unseen: ImageSet,
+    numbers: torch.Tensor,
+    extractors: Chosen,
+    desk: Desk,
+    out: Path,
+    record: dict[str, Any],
+) -> dict[str, torch.Tensor]:
+    """Adds the reconstruction's figures and picture; gives the figures of each image."""
+    perceptual = None
+    try:
+        perceptual = judge(arguments.lpips, weights=arguments.lpips_weights, heads=arguments.lpips_heads)
+    except Missing as error:
+        record["left_out"].append(str(error))
+    rebuilt = reconstruction(pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
+    for name in ("SSIM", "MS-SSIM", perceptual.name if perceptual else "SSIM"):
+        sentence = f"{name} of reconstructions: images of {unseen.image_size} px are too small for it"
+        if name not in rebuilt.table and sentence not in record["left_out"]:
+            record["left_out"].append(sentence)
+    record["reconstruction"] = rebuilt.record
+    few = list(range(min(PAIRS, len(numbers))))
+    picture = pairs_grid(
+        rebuilt.originals.images(few),
+        rebuilt.images.images(few),
+        columns=2 * COLUMNS,
+        scale=scale_for(unseen.image_size),
+    )
+    keep(record, out, arguments.name, "reconstructions", picture)
+    return rebuilt.table
+
+
+def code(
+    arguments: Arguments,
+    pipe: Pipeline,
+    train: ImageSet,
+    unseen: ImageSet,
+    numbers: torch.Tensor,
+    desk: Desk,
+    record: dict[str, Any],
+) -> dict[str, torch.Tensor]:
+    """Adds the likelihood's figures; gives the scores of each held-out image, none if the model has no density."""
+    if not isinstance(pipe.model.prior, Flow):
+        record["left_out"].append("likelihood: this model's prior is no flow, so it has no density")
+        return {}
+    if isinstance(pipe.model.posterior, NoNoise):
+        record["left_out"].append("likelihood: without noise on the latents the ELBO is no bound")
+        return {}
+    foreign: dict[str, tuple[Pictures, torch.Tensor]] = {}
+    if arguments.ood is not None:
+        others, called = held_out(pipe.config, arguments.ood, None)
+        foreign[called] = others, spread(len(others), arguments.held_out)
+    record["likelihood"], found = likelihood(pipe.model, train, unseen, numbers, foreign, desk)
+    return columns(found["held out"])
+
+
+def columns(scores: Scores) -> dict[str, torch.Tensor]:
+    """Scores by name, bits a dimension."""
+    return {f"bits_{name}" if name != "bits" else name: values for name, values in vars(scores).items()}
+
+
+def keep(record: dict[str, Any], out: Path, name: str, what: str, picture: Any) -> None:
+    """Writes a picture, on rank 0, and notes its file."""
+    file = f"{name}-{what}.png"
+    record["files"][what] = file
+    if distributed.is_main():
+        out.mkdir(parents=True, exist_ok=True)
+        save_picture(picture, out / file)

@@ -1,0 +1,67 @@
+"""The figures of an evaluation, as lines for people."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def say(record: Mapping[str, Any]) -> list[str]:
+    """A line a figure, with its error and floor; then what was left out."""
+    return list(_lines(record))
+
+
+def line(figure: Mapping[str, Any]) -> str:
+    """One figure.
+
+    >>> line({"name": "FID", "value": 12.345, "standard_error": 0.21, "floor": 3.2})
+    'FID                         12.35 ± 0.21, real images 3.2'
+    """
+    text = f"{figure['name']:<26} {number(figure['value']):>6}"
+    if figure.get("standard_error") is not None:
+        text += f" ± {figure['standard_error']:.2g}"
+    if figure.get("floor") is not None:
+        text += f", real images {number(figure['floor'])}"
+    return text
+
+
+def number(value: float | None) -> str:
+    """Four figures.
+
+    >>> number(0.81234), number(123.456), number(None)
+    ('0.8123', '123.5', 'no number')
+    """
+    return "no number" if value is None else f"{value:.4g}"
+
+
+def _lines(record: Mapping[str, Any]) -> Iterator[str]:
+    samples, reference = record["samples"], record["reference"]
+    yield f"{samples['count']} samples against {reference['count'] or 'the statistics'} of {reference['source']}"
+    for part in record["generation"]:
+        yield f"by {part['extractor']['network']}"
+        for figure in part["figures"]:
+            yield f"  {line(figure)}"
+    known = record.get("classes")
+    if known is not None:
+        if known["accuracy"] is not None:
+            held = known["accuracy_of_held_out"]
+            beside = "" if held is None else f", held-out images {held:.1%}"
+            yield f"class accuracy {known['accuracy']:.1%}{beside}"
+        yield f"diversity within classes {known['diversity']:.3f} of that of real images"
+    near = record.get("neighbours")
+    if near is not None:
+        yield (
+            f"nearest training image: {near['copying_share']:.1%} of samples nearer than 99% of held-out images are"
+        )
+    rebuilt = record.get("reconstruction")
+    if rebuilt is not None:
+        yield f"reconstruction of {rebuilt['images']} held-out images"
+        for figure in rebuilt["figures"]:
+            yield f"  {line(figure)}"
+    coded = record.get("likelihood")
+    if coded is not None:
+        held = coded["held_out"]
+        bits = f"{held['bits_per_dimension']:.4f} ± {held['standard_error']:.2g}"
+        yield f"likelihood: {bits} bits a dimension on {held['images']} held-out images ({coded['bound']})"
+        for name, foreign in coded["foreign"].items():
+            yield f"  {name}: {foreign['bits_per_dimension']:.4f} bits, told apart with AUROC {foreign['auroc']:.3f}"
+    for sentence in record["left_out"]:
+        yield f"left out: {sentence}"

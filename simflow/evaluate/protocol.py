@@ -1,0 +1,129 @@
+"""Samples against real images, and against a classifier of them: images in, JSON-able records out.
+
+The parts of an evaluation are :func:`generation` and :func:`classes` here, ``reconstruction`` and ``likelihood`` in
+:mod:`simflow.evaluate.unseen`, and ``memorisation`` in :mod:`simflow.evaluate.remembering`. All are collective: every
+process calls them with the same arguments, they share the looking, and all get the same record; what only compares
+numbers is done by rank 0 and sent around. Where images come from and how progress is shown, the caller says.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from simflow.evaluate.classify import fit
+from simflow.evaluate.collect import Pictures, from_main, spread
+from simflow.evaluate.desk import Desk, looked_at
+from simflow.evaluate.diversity import diversity
+from simflow.evaluate.extractors import Extractor
+from simflow.evaluate.features import pool_for, pooled_pixels
+from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.generation import GenerationConfig, judge, require_enough
+from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
+from simflow.shapes import NULL
+
+
+class Real(NamedTuple):
+    """Real images, statistics of them, or both, and what to call them."""
+
+    pictures: Pictures | None
+    archive: Archive | None
+    source: str
+
+
+def generation(
+    extractors: Sequence[Extractor],
+    samples: Pictures,
+    real: Real,
+    config: GenerationConfig,
+    desk: Desk,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """One record an extractor, and a sentence for each that the reference does not serve.
+
+    Raises:
+        ValueError: the images differ in size, or there are too few.
+    """
+    require_same_size(samples, real)
+    records, left_out = [], []
+    for extractor in extractors:
+        identity = extractor.identity
+        if real.pictures is None and not (real.archive and real.archive.serves(extractor)):
+            left_out.append(
+                f"{identity.frechet} is left out: {real.source} holds statistics of other features than those of "
+                f"{identity.name} with these weights, and no images to take them of"
+            )
+            continue
+        require_enough(identity, len(samples), len(real.pictures) if real.pictures else None)
+        extractor.to(desk.device)
+        reference = reference_of(extractor, real, desk)
+        require_enough(identity, len(samples), reference.count)
+        seen = looked_at(extractor, samples, f"{identity.name}, samples", desk, probabilities=True)
+        figures = from_main(partial(judge, identity, seen, reference, config))
+        records.append({"extractor": describe(identity), "figures": [figure.to_dict() for figure in figures]})
+        extractor.to("cpu")
+    return records, left_out
+
+
+def reference_of(extractor: Extractor, real: Real, desk: Desk) -> Reference:
+    """What an extractor knows of the real images, by statistics if there are some of its own."""
+    seen = None
+    if real.pictures is not None:
+        seen = looked_at(extractor, real.pictures, f"{extractor.identity.name}, real images", desk)
+    if real.archive is not None and real.archive.serves(extractor):
+        return of_archive(real.archive, seen)
+    assert seen is not None
+    return of_collected(seen)
+
+
+def require_same_size(samples: Pictures, real: Real) -> None:
+    """Refuses samples and real images of different height or width, of which one would have to be resized.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if real.pictures is None:
+        return
+    own, other = (tuple(images.images([0]).shape[2:]) for images in (samples, real.pictures))
+    if own != other:
+        raise ValueError(
+            f"the samples are {own[0]} x {own[1]} pixels and the images of {real.source} {other[0]} x {other[1]}: "
+            "they are compared at one size only"
+        )
+
+
+def classes(samples: Pictures, train: Pictures, held: Pictures, *, limit: int = 10_000) -> dict[str, Any]:
+    """Accuracy of a classifier fitted to training images, and diversity within classes; by rank 0.
+
+    Of each set up to ``limit`` images are used. Without classes the accuracy is None.
+    """
+    return from_main(partial(_classes, samples, train, held, limit))
+
+
+def _classes(samples: Pictures, train: Pictures, held: Pictures, limit: int) -> dict[str, Any]:
+    (own, own_labels), (seen, seen_labels), (unseen, unseen_labels) = (
+        (pixels_of(images, numbers), images.labels[numbers])
+        for images in (samples, train, held)
+        for numbers in [spread(len(images), limit)]
+    )
+    pool = pool_for(own.shape[-1])
+    record: dict[str, Any] = {
+        "method": f"logistic regression on pixels pooled by {pool}, fitted to training images",
+        "samples": len(own),
+        "real": len(seen),
+        "held_out": len(unseen),
+        "accuracy": None,
+    }
+    if len(train.class_names) > 1 and int(own_labels.min()) != NULL:
+        classifier = fit(seen, seen_labels, pool=pool)
+        record["accuracy"] = classifier.accuracy(own, own_labels)
+        alike = held.class_names == train.class_names and int(unseen_labels.min()) != NULL
+        record["accuracy_of_held_out"] = classifier.accuracy(unseen, unseen_labels) if alike else None
+        by_class = classifier.accuracies(own, own_labels)
+        record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
+    else:
+        own_labels, seen_labels = torch.full_like(own_labels, NULL), torch.full_like(seen_labels, NULL)
+    record["diversity"] = diversity(
+        pooled_pixels(own, pool=pool), own_labels, pooled_pixels(seen, pool=pool), seen_labels
+    )
+    return record
