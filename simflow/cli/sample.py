@@ -42,7 +42,7 @@ class Arguments:
     how: OmitArgPrefixes[Flags]
     """The way of sampling."""
     out: Path
-    """Folder for grid.png, the PNG files and labels.csv."""
+    """Folder for grid.png, the PNG files and labels.csv; with --denoise also denoise.png, before and after."""
     trajectory: bool = False
     """Also draw trajectory.png: the first ten samples through the blocks of the flow."""
     sweep: str | None = None

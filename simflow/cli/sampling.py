@@ -29,8 +29,7 @@ class Flags:
     annealed: Literal["yes", "no"] | None = None
     """Whether TarFlow's guidance grows along the tokens."""
     denoise: Annotated[tuple[float, ...] | None, arg(metavar="[MULTIPLIER]")] = None
-    """Clean samples by a score step of the run's own noise, times a multiplier (1 if not said; 0 is no step), and
-    draw denoise.png: before and after."""
+    """Clean samples by a score step of the run's own noise, times a multiplier (1 if not said); 0 is none."""
     gamma: float | None = None
     """Step size of SimFlow's guided score step after sampling (Eq. 6); 0 is none."""
     temperature: float | None = None

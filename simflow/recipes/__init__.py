@@ -42,6 +42,7 @@ def recipes() -> "dict[str, Recipe]":
         "tarflow-imagenet128": tarflow.tarflow_imagenet128,
         "tarflow-afhq": tarflow.tarflow_afhq,
         "starflow-256": starflow.starflow_256,
+        "starflow-256-decoder": starflow.starflow_256_decoder,
         "starflow-512": starflow.starflow_512,
     }
 

@@ -1,5 +1,7 @@
 """The recipes of TarFlow and STARFlow: built on ``meta`` with the published sizes, written and read back."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -20,11 +22,12 @@ TARFLOWS = {
     tarflow.tarflow_imagenet128: (4, 1024, 8, 8, 3 * 128**2, 1000),
     tarflow.tarflow_afhq: (8, 768, 8, 8, 3 * 256**2, 3),
     tarflow.tarflow_mnist: (4, 128, 4, 4, 28**2, 10),
-    tarflow.tarflow_fashion: (4, 128, 4, 4, 28**2, 10),
+    tarflow.tarflow_fashion: (4, 128, 4, 3, 28**2, 10),
     tarflow.tarflow_fashion_likelihood: (2, 128, 4, 2, 28**2, 0),
 }
 STARFLOWS = [
     starflow.starflow_256,
+    starflow.starflow_256_decoder,
     starflow.starflow_512,
     starflow.autoencoder_fashion,
     starflow.starflow_fashion,
@@ -73,7 +76,10 @@ def test_uniform_noise_goes_with_float32_and_gaussian_noise_with_its_own_denoisi
         assert refinement.std == posterior.std
 
 
-@pytest.mark.parametrize(("recipe", "side"), [(starflow.starflow_256, 32), (starflow.starflow_512, 64)])
+@pytest.mark.parametrize(
+    ("recipe", "side"),
+    [(starflow.starflow_256, 32), (starflow.starflow_256_decoder, 32), (starflow.starflow_512, 64)],
+)
 def test_starflow_has_1_4_billion_parameters(recipe, side):
     model = on_meta(recipe())
     assert model.latent_shape == (4, side, side)
@@ -112,15 +118,24 @@ def test_starflow_in_three_runs_each_moving_its_own_part(tmp_path):
     assert main(["train", "starflow-fashion", *tiny, "--out", str(flow)]) == 2
     assert main(["train", "autoencoder-fashion", *tiny, "--out", str(ae)]) == 0
     assert main(["train", "starflow-fashion", *tiny, "--start_from", str(ae), "--out", str(flow)]) == 0
-    assert (
-        main(["train", "starflow-fashion-decoder", *tiny, "--start_from", str(flow), "--out", str(decoder)])
-        == 0
-    )
+    fine_tuned = [
+        "train",
+        "starflow-fashion-decoder",
+        *tiny,
+        "--start_from",
+        str(flow),
+        "--out",
+        str(decoder),
+    ]
+    at_once = ["--objective.adversarial.start_step", "0", "--objective.adversarial.head_start", "0"]
+    assert main([*fine_tuned, *at_once]) == 0
     first, second, third = weights(ae), weights(flow), weights(decoder)
     for name, tensor in second.items():
         if name.startswith("autoencoder."):
             assert torch.equal(tensor, first[name][: len(tensor)]), name
     moved = {name for name, tensor in third.items() if not torch.equal(tensor, second[name])}
     assert moved == {name for name in third if name.startswith("autoencoder.decoder.")}
+    terms = json.loads((decoder / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"loss/reconstruction", "loss/perceptual", "loss/adversarial"} <= terms.keys()
     for run in (ae, flow, decoder):
         assert main(["sample", str(run), "--num", "3", "--out", str(tmp_path / "s" / run.name)]) == 0
