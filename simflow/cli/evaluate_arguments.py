@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow.cli.sampling import Flags
 from simflow.evaluate.lpips import Kind
@@ -25,8 +25,9 @@ class Arguments:
     """Samples instead of a run: an .npz (arr_0 uint8), or a folder or archive of images of the reference's size."""
     reference: str | None = None
     """Real images (any data set) or an .npz of images or statistics; the run's training images if not given."""
-    num: int = 50_000
-    """How many images to sample: seeds from 0 on, classes in turn."""
+    num: Annotated[int, arg(aliases=["-n"])] = 50_000
+    """How many images to sample: seeds from 0 on, classes in turn.
+    Under torchrun write -n, for it takes --num for its own."""
     how: OmitArgPrefixes[Flags]
     """The way of sampling, as for simflow sample."""
     labels: str = "all"

@@ -1,0 +1,194 @@
+"""``simflow evaluate`` and ``simflow stats``: from a run or from files to figures, resumed, refused in one sentence."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simflow.cli import main
+from simflow.evaluate import choose
+from simflow.evaluate.extractors import Missing
+from simflow.evaluate.inception import Inception
+from tests.cli.test_mistakes import complaint
+from tests.evaluate.test_collect import Toy
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The extractors' place is taken by eight projections of 4 x 4 pixels; ``inception`` is not at hand."""
+
+    def make(name, place):
+        if place is not None:
+            return Inception.from_file(Path(place))
+        if name == "inception":
+            raise Missing("FID needs the weights of Inception v3")
+        return Shrunk()
+
+    monkeypatch.setattr(choose, "_make", make)
+
+
+class Shrunk(Toy):
+    def see(self, images):
+        pooled = torch.nn.functional.adaptive_avg_pool2d(images.float(), 4).expand(-1, 3, -1, -1)
+        return super().see(pooled)
+
+
+def archive(path: Path, count: int, *, high: int = 256, size: int = 6) -> str:
+    pixels = np.random.default_rng(count).integers(0, high, (count, size, size, 3), dtype=np.uint8)
+    np.savez(path, arr_0=pixels, arr_1=np.arange(count) % 4)
+    return str(path)
+
+
+def figures(record: dict) -> dict:
+    return {figure["name"]: figure for part in record["generation"] for figure in part["figures"]}
+
+
+def test_a_run(tiny_run, tmp_path, toy, capsys):
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "3"]
+    words += ["--nearest", "9", "--num", "40"]
+    data = str(tiny_run.parent / "pictures")
+    more = ["--likelihood", "--reconstruction", "--per-image", "--ood", "embedded:fashion-mnist-heldout"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simflow.evaluate.generation.LEAST", 8)
+        patch.setattr("simflow.evaluate.unseen.LEAST", 8)
+        assert main([*words, *more, "--extractor", "efficientnet-lite0,inception", "--data", data]) == 0
+        said = capsys.readouterr().out
+        record = json.loads((tmp_path / "results.json").read_text())
+        samples = tmp_path / "samples" / "results" / "0000000-0000039.npz"
+        before = samples.stat().st_mtime_ns
+        assert main([*words, "--name", "results", "--extractor", "efficientnet-lite0"]) == 0
+        assert samples.stat().st_mtime_ns == before
+    assert "40 samples against 24 of" in said
+    assert "left out: FID needs the weights of Inception v3" in said
+    assert list(figures(record)) == [
+        "FD-Toy",
+        "sFID",
+        "IS",
+        "KD-Toy",
+        "precision",
+        "recall",
+        "density",
+        "coverage",
+    ]
+    assert record["samples"]["count"] == 40
+    assert record["samples"]["by_class"] == {"bag": 14, "boot": 13, "coat": 13}
+    assert record["samples"]["seeds"] == "0-39"
+    assert record["samples"]["guidance"] == 2.0
+    assert "round half to even" in record["samples"]["rounding"]
+    assert record["reference"]["count"] == 24
+    assert record["run"]["step"] == 4
+    assert len(record["run"]["sha256"]) == 64
+    assert record["generation"][0]["extractor"]["sha256"] == "0"
+    assert {"simflow", "torch", "numpy", "revision", "date", "processes"} <= record["made_by"].keys()
+    assert record["classes"]["accuracy_of_held_out"] == 1.0
+    assert record["neighbours"]["training"] == 24
+    assert len(record["neighbours"]["nearest"]) == 9
+    names = [figure["name"] for figure in record["reconstruction"]["figures"]]
+    assert names == ["MSE", "PSNR", "SSIM", "rFD-Toy"]
+    foreign = next(iter(record["likelihood"]["foreign"].values()))
+    assert foreign["images"] == 1000
+    assert sum(sum(counts) for counts in record["likelihood"]["histograms"]["counts"].values()) == 1012
+    assert all((tmp_path / name).is_file() for name in record["files"].values())
+    with np.load(tmp_path / "results-per-image.npz") as table:
+        assert table["bits"].shape == table["PSNR"].shape == (12,)
+        assert table["bits"].mean() == pytest.approx(record["likelihood"]["held_out"]["bits_per_dimension"])
+
+
+def test_samples_of_other_settings_are_not_mixed_in(tiny_run, tmp_path, capsys):
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
+    words += ["--num", "6", "--device", "cpu"]
+    assert main(words) == 0
+    sentence = complaint(capsys, 2, [*words, "--guidance", "1"])
+    assert "were made otherwise (sampling is" in sentence
+
+
+def test_more_samples_keep_the_whole_pieces(tiny_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("simflow.evaluate.shards.PIECE", 5)
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
+    words += ["--device", "cpu"]
+    assert main([*words, "--num", "12"]) == 0
+    folder = tmp_path / "samples" / "results"
+    times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
+    assert sorted(times) == ["0000000-0000004.npz", "0000005-0000009.npz", "0000010-0000011.npz"]
+    (folder / "0000005-0000009.npz").unlink()
+    assert main([*words, "--num", "15"]) == 0
+    assert (folder / "0000000-0000004.npz").stat().st_mtime_ns == times["0000000-0000004.npz"]
+    with np.load(folder / "0000010-0000014.npz") as long, np.load(folder / "0000010-0000011.npz") as short:
+        assert np.abs(long["arr_0"][:2].astype(int) - short["arr_0"]).max() <= 1
+        assert long["seeds"].tolist() == [10, 11, 12, 13, 14]
+
+
+def test_samples_from_files_and_statistics(tmp_path, toy):
+    samples, real = archive(tmp_path / "a.npz", 70), archive(tmp_path / "b.npz", 90)
+    words = ["evaluate", "--samples", samples, "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "0"]
+    assert main([*words, "--reference", real]) == 0
+    whole = json.loads((tmp_path / "results.json").read_text())
+    assert whole["samples"]["by_class"] == {"0": 18, "1": 18, "2": 17, "3": 17}
+    stats = tmp_path / "ref.npz"
+    assert main(["stats", real, "--out", str(stats), "--device", "cpu"]) == 0
+    assert main([*words, "--reference", str(stats), "--name", "again"]) == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    for name, figure in figures(whole).items():
+        if name == "sFID":
+            assert figures(again)[name]["floor"] is None
+        assert figures(again)[name]["value"] == pytest.approx(figure["value"], rel=1e-6), name
+    assert whole["generation"][0]["figures"][0]["standard_error"] is None
+
+
+def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
+    samples = archive(tmp_path / "a.npz", 40)
+    np.savez(tmp_path / "VIRTUAL.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    words = ["evaluate", "--samples", samples, "--reference", str(tmp_path / "VIRTUAL.npz")]
+    assert main([*words, "--out", str(tmp_path), "--device", "cpu"]) == 0
+    assert "left out: FD-Toy is left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["evaluate", "--out", "OUT"], "say what to judge: a run, or --samples with --reference"),
+        (["evaluate", "x", "--samples", "A", "--out", "OUT"], "say what to judge"),
+        (["evaluate", "--samples", "A", "--out", "OUT"], "name them with --reference"),
+        (["evaluate", "--samples", "A", "--reference", "A"], "say where to write with --out"),
+        (["evaluate", "--samples", "A", "--reference", "A", "--likelihood"], "--likelihood needs a run"),
+        (["evaluate", "x", "--ood", "y", "--out", "OUT"], "ask for them with --likelihood"),
+        (["evaluate", "x", "--per-image", "--out", "OUT"], "ask for one of them"),
+        (["evaluate", "x", "--num", "0", "--out", "OUT"], "--num must be at least 1"),
+        (["evaluate", "RUN", "--nearest-by", "z", "--out", "OUT"], "--nearest-by is pixels or one of"),
+        (["evaluate", "--samples", "A", "--reference", "A", "--extractor", "fid"], "no extractor 'fid'"),
+        (["evaluate", "--samples", "A", "--reference", "no.npz"], "there is no file no.npz"),
+        (["evaluate", "--samples", "A", "--reference", "FLOAT"], "are float32 from 0 to 1.5"),
+        (
+            ["evaluate", "--samples", "A", "--reference", "LARGE"],
+            "the samples are 6 x 6 pixels and the images of",
+        ),
+        (["evaluate", "--samples", "THREE", "--reference", "A"], "of 8 numbers from 3 images says nothing"),
+        (["evaluate", "--samples", "STATS", "--reference", "A"], "has no images (arr_0)"),
+        (
+            ["evaluate", "--samples", "A", "--reference", "A", "--extractor", "inception=no.pth"],
+            "there is no file",
+        ),
+        (["stats", "A", "--out", "OUT"], "must end in .npz"),
+        (["stats", "A", "--out", "OUT.npz", "--extractor", "inception"], "FID needs the weights"),
+        (["stats", "A", "--out", "OUT.npz", "--extractor", "none"], "name exactly one"),
+        (
+            ["stats", "embedded:fashion-mnist", "--out", "OUT.npz"],
+            "with --image-size: resizing moves every figure",
+        ),
+        (["stats", "THREE", "--out", "OUT.npz"], "from 3 images says nothing"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, list) else "",
+)
+def test_mistakes(tmp_path, tiny_run, toy, capsys, given, sentence):
+    np.savez(tmp_path / "FLOAT.npz", arr_0=np.linspace(0, 1.5, 108, dtype=np.float32).reshape(1, 6, 6, 3))
+    np.savez(tmp_path / "STATS.npz", mu=np.zeros(8), sigma=np.eye(8))
+    places = {"OUT": str(tmp_path / "out"), "OUT.npz": str(tmp_path / "out.npz"), "RUN": str(tiny_run)}
+    places |= {"A": archive(tmp_path / "a.npz", 40), "THREE": archive(tmp_path / "three.npz", 3)}
+    places |= {"LARGE": archive(tmp_path / "large.npz", 40, size=8)}
+    places |= {name: str(tmp_path / f"{name}.npz") for name in ("FLOAT", "STATS")}
+    words = [places.get(word, word) for word in given]
+    if "A" in given and "--reference" in given and sentence != "say where to write with --out":
+        words += ["--out", places["OUT"]]
+    assert sentence in complaint(capsys, 2, words)
