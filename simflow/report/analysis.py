@@ -1,0 +1,110 @@
+"""The record of an analysis: what was found out about one trained model, and the folder that keeps it.
+
+::
+
+    analysis.json     the figures, and where they come from
+    pictures.npz      the images, as plain arrays with their captions (simflow.report.picture)
+    <picture>.png     a contact sheet of each
+    <chart>.png       the plots, if matplotlib is installed (simflow.report.plot)
+
+Both JSON and pictures are read again by the report. This file does not know how the figures are made; that is
+:mod:`simflow.report.analyze`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simflow import settings
+from simflow.export import replacing
+from simflow.report.gaussianity import Gaussianity
+from simflow.report.latent_space import LatentSpace
+from simflow.report.origin import Origin
+from simflow.report.picture import Picture, load_pictures, save_pictures
+from simflow.report.robustness import LEVELS, Robustness
+from simflow.report.sweep import WEIGHTS, Sweep
+
+FILE, PICTURES = "analysis.json", "pictures.npz"
+"""The files that are read again."""
+
+FORMAT = 1
+"""Number of the record below; it grows when old readers could not read new files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How much is to be done."""
+
+    images: int = 500
+    """Held-out images, evenly spread over the set."""
+    shown: int = 8
+    """Images in a row of reconstructions, and rows of interpolations."""
+    seed: int = 0
+    """Of the noise on latents."""
+    levels: tuple[float, ...] = LEVELS
+    """Noise on latents, in standard deviations of the latents."""
+    steps: int = 8
+    """Points of an interpolation."""
+    weights: tuple[float, ...] = WEIGHTS
+    """Guidance weights."""
+    samples: int = 200
+    """Samples at each weight; their seeds are 0, 1, ..."""
+    gamma: float | None = None
+    """Size of the guided score step (Eq. 6) of a second sweep; None is the run's own, 0 is none."""
+
+    def __post_init__(self) -> None:
+        if self.images < 2:
+            raise ValueError(f"an analysis needs at least 2 images, not {self.images}")
+        if self.shown < 1 or self.samples < 1:
+            raise ValueError("the numbers of images shown and of samples must be at least 1")
+        if not self.weights or len(set(self.weights)) < len(self.weights):
+            raise ValueError("a guidance sweep needs weights, each of them once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """The figures of one model; None where ``left_out`` says why."""
+
+    format: int = FORMAT
+    origin: Origin
+    plan: Plan
+    images: int
+    """Held-out images used."""
+    latents: LatentSpace | None
+    robustness: Robustness | None
+    noise: Gaussianity | None
+    sweeps: tuple[Sweep, ...]
+    """Over guidance: without the guided score step and, if asked for, with it."""
+    left_out: tuple[str, ...]
+    """What is not there and why, a sentence each."""
+
+
+def save(folder: Path, analysis: Analysis, pictures: Mapping[str, Picture]) -> None:
+    """Writes the JSON, the archive and the contact sheets into a folder, made if it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in pictures.items():
+        with replacing(folder / f"{name}.png") as part:
+            picture.sheet().save(part, format="PNG")
+    save_pictures(folder / PICTURES, pictures)
+    with replacing(folder / FILE) as part:
+        part.write_text(json.dumps(settings.to_dict(analysis), indent=2) + "\n", encoding="utf-8")
+
+
+def load(folder: Path) -> tuple[Analysis, dict[str, Picture]]:
+    """What :func:`save` wrote.
+
+    Raises:
+        ValueError: it is not there, damaged, or of another version.
+    """
+    file = folder / FILE
+    if not (file.is_file() and (folder / PICTURES).is_file()):
+        raise ValueError(f"there is no analysis in '{folder}'")
+    try:
+        analysis = settings.from_dict(Analysis, json.loads(file.read_text(encoding="utf-8")))
+        found = analysis.format
+    except (ValueError, AttributeError):
+        found = None
+    if found != FORMAT:
+        raise ValueError(f"'{file}' is damaged or of another version of simflow: run simflow analyze again")
+    return analysis, load_pictures(folder / PICTURES)

@@ -1,0 +1,158 @@
+"""What a run's folder holds, read for the report. What is not there is left out and said, with how to make it.
+
+::
+
+    RUN/config.json, checkpoints/      settings, step, versions           (simflow train)
+    RUN/metrics.jsonl                  losses
+    RUN/figures.json, *.png            figures and pictures               (simflow demo)
+    RUN/evaluation/*.json, *.png       figures and pictures               (simflow evaluate)
+    RUN/analysis/                      latents, guidance, samples         (simflow analyze)
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from simflow.config import RunConfig, from_record
+from simflow.evaluate.plots import Curve, read_curves
+from simflow.model import Facts
+from simflow.objective import Objective, ObjectiveConfig
+from simflow.report import analysis
+from simflow.report.analysis import Analysis
+from simflow.report.picture import Picture
+from simflow.train import checkpoint
+
+ANALYSIS, EVALUATION = "analysis", "evaluation"
+"""Folders in the run's, of the two commands that look at it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """All that is known of one run."""
+
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    """As in ``config.json``: nested."""
+    facts: dict[str, Any]
+    """What the model knows of its data."""
+    sizes: dict[str, int]
+    """How many numbers the whole model learns, and its parts."""
+    floor: float | None
+    """Of the flow's loss."""
+    state: dict[str, Any]
+    """Of the newest checkpoint: step, images seen, versions; empty if there is none."""
+    figures: dict[str, Any]
+    """Of the demo; empty if it is none."""
+    evaluations: dict[str, Any] = field(default_factory=dict)
+    """The JSON files of ``evaluation/``, by name."""
+    curves: dict[str, Curve] = field(default_factory=dict)
+    analysis: Analysis | None = None
+    pictures: dict[str, Picture] = field(default_factory=dict)
+    """Of the analysis."""
+    left_out: tuple[str, ...] = ()
+    """What is not there, a sentence each."""
+
+
+def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
+    """Reads a run's folder.
+
+    Args:
+        folder: of the run, or a checkpoint.
+        name: what to call it.
+        analysed: folder of its analysis; ``RUN/analysis`` if not given.
+
+    Raises:
+        ValueError: there is no run, or a file in it is damaged.
+    """
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"there is no run in '{folder}': it has no config.json")
+    left_out: list[str] = []
+    record, state = _newest(folder, left_out)
+    sizes, floor = _built(record, left_out)
+    curves: dict[str, Curve] = {}
+    if (folder / "metrics.jsonl").is_file():
+        curves = read_curves(folder / "metrics.jsonl")
+    else:
+        left_out.append("Loss curves: there is no metrics.jsonl.")
+    found: tuple[Analysis | None, dict[str, Picture]] = None, {}
+    place = analysed or folder / ANALYSIS
+    if analysed is not None or (place / analysis.FILE).is_file():
+        found = analysis.load(place)
+        left_out += found[0].left_out
+        made, newest = found[0].origin.step, state.get("step")
+        if made is not None and newest is not None and made != newest:
+            left_out.append(f"The analysis is of step {made}, and the newest checkpoint is of step {newest}.")
+    else:
+        left_out.append(f"Latents and guidance: make them with simflow analyze {folder}.")
+    files = sorted((folder / EVALUATION).glob("*.json"), key=lambda path: (path.stem != "results", path.stem))
+    evaluations = {path.stem: _json(path) for path in files}
+    if not evaluations:
+        left_out.append(f"Figures of generation: make them with simflow evaluate {folder}.")
+    for evaluation, tree in evaluations.items():
+        sentences = tree.get("left_out")
+        if isinstance(sentences, list):
+            left_out += [f"Evaluation {evaluation}: {sentence}." for sentence in sentences]
+    figures = _json(folder / "figures.json") if (folder / "figures.json").is_file() else {}
+    return Run(
+        name=name,
+        folder=folder,
+        settings=record["config"],
+        facts=record["facts"],
+        sizes=sizes,
+        floor=floor,
+        state=state,
+        figures=figures,
+        evaluations=evaluations,
+        curves=curves,
+        analysis=found[0],
+        pictures=found[1],
+        left_out=tuple(left_out),
+    )
+
+
+def _newest(folder: Path, left_out: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings and state of the newest checkpoint; the run's settings alone if it has none yet."""
+    newest = folder if (folder / "state.json").is_file() else checkpoint.latest(folder / "checkpoints")
+    record = _json(folder / "config.json" if newest is None else newest / "config.json")
+    if not {"config", "facts"} <= record.keys():
+        raise ValueError(
+            f"'{folder / 'config.json'}' was not written by simflow: it lacks 'config' or 'facts'"
+        )
+    if newest is None:
+        left_out.append("Step and versions: there is no checkpoint.")
+        return record, {}
+    return record, _json(newest / "state.json")
+
+
+def _built(record: dict[str, Any], left_out: list[str]) -> tuple[dict[str, int], float | None]:
+    """Sizes and the loss's floor, from a model without memory behind its parameters."""
+    try:
+        config, facts = from_record(record)
+        return _measured(config, facts)
+    except ValueError as error:
+        left_out.append(f"Model sizes: this version of simflow cannot read the settings ({error}).")
+        return {}, None
+
+
+def _measured(config: RunConfig, facts: Facts) -> tuple[dict[str, int], float | None]:
+    with torch.device("meta"):
+        model = config.model.build(facts)
+        # Of the terms, the floor depends on the prior's weight only: the judging networks need not be had.
+        floor = Objective(ObjectiveConfig(prior_weight=config.objective.prior_weight), model).floor
+    parts = {"autoencoder": model.autoencoder, "flow": model.prior, "total": model}
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+    return sizes, floor
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"'{path}' is damaged: {error}") from error
+    if not isinstance(read, dict):
+        raise ValueError(f"'{path}' is not a record: its outermost part must be an object")
+    return read

@@ -1,0 +1,108 @@
+"""Charts as PNG files, if matplotlib is installed.
+
+Matplotlib is imported only here and only when a chart is drawn; no window or global state is involved.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from simflow.evaluate.plots import COLOURS
+from simflow.export import replacing
+from simflow.report.chart import Bars, Chart
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+GRAY = "#6b7280"
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def plot(charts: Sequence[Chart | Bars], target: Path, *, title: str) -> None:
+    """Draws charts side by side, at most three in a row, into a PNG file.
+
+    Raises:
+        ValueError: matplotlib is not installed.
+    """
+    if not can_plot():
+        raise ValueError("plots need matplotlib: pip install simflow[plots]")
+    from matplotlib.figure import Figure
+
+    columns = 2 if len(charts) == 4 else min(3, len(charts))
+    rows = -(-len(charts) // columns)
+    figure = Figure(figsize=(4.8 * columns, 3.4 * rows + 0.4), dpi=120, layout="constrained")
+    figure.suptitle(title, fontsize=13, fontweight="bold")
+    for number, chart in enumerate(charts, start=1):
+        panel = figure.add_subplot(rows, columns, number)
+        panel.set_title(chart.title, fontsize=10.5, loc="left")
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+        _bars(panel, chart) if isinstance(chart, Bars) else _curves(panel, chart)
+    with replacing(target) as part:
+        figure.savefig(part, format="png")
+
+
+def _curves(panel: "Axes", chart: Chart) -> None:
+    for series in chart.series:
+        panel.plot(
+            series.xs,
+            series.ys,
+            label=series.label,
+            color=_colour(series.colour),
+            linestyle="--" if series.dashed else "-",
+            marker="o" if series.points else None,
+            markersize=4,
+            linewidth=0.8 if series.faint else 1.6,
+            alpha=0.3 if series.faint else 1.0,
+        )
+    for line in chart.lines:
+        style = {"color": _colour(line.colour), "linestyle": "--", "linewidth": 1}
+        panel.axvline(line.at, **style) if line.upright else panel.axhline(line.at, **style)
+        place = (line.at, 0.02) if line.upright else (0.99, line.at)
+        panel.annotate(
+            line.label,
+            place,
+            xycoords=("data", "axes fraction") if line.upright else ("axes fraction", "data"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            ha="left" if line.upright else "right",
+            fontsize=8,
+            color=GRAY,
+        )
+    if chart.y_range is not None:
+        panel.set_ylim(*chart.y_range)
+    if len({series.label for series in chart.series if series.label}) > 1:
+        panel.legend(fontsize=8, frameon=False)
+    panel.set_xlabel(chart.x, fontsize=9)
+    panel.set_ylabel(chart.y, fontsize=9)
+    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
+    panel.set_axisbelow(True)
+
+
+def _bars(panel: "Axes", chart: Bars) -> None:
+    for row, bar in enumerate(chart.bars):
+        panel.barh(row, bar.value, color=_colour(bar.colour), alpha=0.5 if bar.pale else 1.0, height=0.65)
+        panel.annotate(
+            f"{bar.value:.3f}",
+            (bar.value, row),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            fontsize=8,
+        )
+    panel.set_yticks(range(len(chart.bars)), [bar.label for bar in chart.bars], fontsize=8)
+    panel.invert_yaxis()
+    panel.margins(x=0.15)
+    if chart.line is not None:
+        panel.axvline(chart.line.at, color=GRAY, linestyle="--", linewidth=1)
+        panel.set_xlabel(f"dashed: {chart.line.label} {chart.line.at:.3f}", fontsize=8, color=GRAY)
+
+
+def _colour(number: int | None) -> str:
+    return GRAY if number is None else COLOURS[number % len(COLOURS)]

@@ -1,0 +1,162 @@
+"""The figures of a run in one list, wherever they were written.
+
+``simflow evaluate`` writes figures as objects with ``name``, ``value`` and ``better``
+(:class:`simflow.evaluate.figures.Figure`), anywhere in its JSON files; they are found by walking. Others stand at
+places of their own, there and in ``figures.json`` of the demo; these are listed here.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One figure of one run."""
+
+    source: str
+    """The file that it stands in, without its ending."""
+    name: str
+    value: float | None
+    """None if it was no number."""
+    better: Literal["lower", "higher"] | None = None
+    """``lower``, ``higher``, or None where neither is."""
+    error: float | None = None
+    """Standard error."""
+    floor: float | None = None
+    """The same figure of real images."""
+    deficient: bool = False
+    """Whether there were fewer images than numbers in a feature: a distance then has a large bias."""
+
+
+Place = tuple[str, str, Literal["lower", "higher"] | None, str | None, str | None]
+"""What to call a figure, where it is, what is better, where its error and its floor are."""
+
+DEMO: tuple[Place, ...] = (
+    ("Class accuracy", "recognition.samples", "higher", None, "recognition.real"),
+    ("Diversity within a class", "diversity", None, None, None),
+    ("PSNR, dB", "reconstruction.psnr", "higher", None, None),
+    ("SSIM", "reconstruction.ssim", "higher", None, None),
+    ("MSE on [-1, 1]", "reconstruction.mse", "lower", None, None),
+    (
+        "Bits per dimension (ELBO)",
+        "likelihood.bits_per_dimension",
+        "lower",
+        "likelihood.standard_error",
+        None,
+    ),
+)
+"""Of ``figures.json``."""
+
+EVALUATION: tuple[Place, ...] = (
+    ("Class accuracy", "classes.accuracy", "higher", None, "classes.accuracy_of_held_out"),
+    ("Diversity within a class", "classes.diversity", None, None, None),
+    ("Share nearer to training images than held-out ones", "neighbours.copying_share", "lower", None, None),
+    (
+        "Bits per dimension",
+        "likelihood.held_out.bits_per_dimension",
+        "lower",
+        "likelihood.held_out.standard_error",
+        None,
+    ),
+)
+"""Of an evaluation, besides its list of figures."""
+
+
+def of_demo(figures: Mapping[str, Any]) -> list[Result]:
+    """The figures in a ``figures.json``, those that there are."""
+    return _at_places("demo", figures, DEMO)
+
+
+def of_evaluation(source: str, tree: Mapping[str, Any]) -> list[Result]:
+    """The figures in the JSON of an evaluation: those in its lists, then the others."""
+    foreign = at(tree, "likelihood.foreign") or {}
+    told = [
+        Result(source=source, name=f"AUROC, {name}", value=number(each.get("auroc")), better="higher")
+        for name, each in foreign.items()
+    ]
+    return [*_listed(source, tree), *_at_places(source, tree, EVALUATION), *told]
+
+
+def _listed(source: str, tree: Any) -> Iterator[Result]:
+    """The objects with a name, a value and a word on what is better, anywhere in a tree."""
+    if isinstance(tree, Mapping):
+        if {"name", "value", "better"} <= tree.keys():
+            yield Result(
+                source=source,
+                name=_capital(str(tree["name"])),
+                value=number(tree["value"]),
+                better=tree["better"] if tree["better"] in ("lower", "higher") else None,
+                error=number(tree.get("standard_error")),
+                floor=number(tree.get("floor")),
+                deficient=at(tree, "detail.rank_deficient") is True,
+            )
+            return
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _listed(source, branch)
+
+
+def _at_places(source: str, tree: Mapping[str, Any], places: Sequence[Place]) -> list[Result]:
+    return [
+        Result(
+            source=source,
+            name=name,
+            value=value,
+            better=better,
+            error=number(at(tree, error)),
+            floor=number(at(tree, floor)),
+        )
+        for name, place, better, error, floor in places
+        if (value := number(at(tree, place))) is not None
+    ]
+
+
+def _capital(name: str) -> str:
+    """A name as it may begin a line: words get a capital letter, acronyms have them."""
+    return name[:1].upper() + name[1:]
+
+
+def best(results: Sequence[Result | None]) -> int | None:
+    """The place of the best of several runs' results, if one of them can be called so."""
+    known = {i: each for i, each in enumerate(results) if each is not None and each.value is not None}
+    ways = {each.better for each in known.values()}
+    if len(known) < 2 or len(ways) != 1 or None in ways:
+        return None
+    order = sorted(known, key=lambda place: known[place].value or 0.0, reverse=ways == {"higher"})
+    first, second = known[order[0]], known[order[1]]
+    return None if first.value == second.value else order[0]
+
+
+def at(tree: Mapping[str, Any], path: str | None) -> Any:
+    """What stands at a dotted path, or None.
+
+    >>> at({"a": {"b": 1}}, "a.b"), at({"a": None}, "a.b"), at({}, None)
+    (1, None, None)
+    """
+    found: Any = tree if path is not None else None
+    for name in (path or "").split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def number(value: Any) -> float | None:
+    """A value that is a number, or None."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def rounded(value: float | None, error: float | None = None) -> str:
+    """A figure as it is printed: to four digits, or to two digits of its standard error.
+
+    >>> rounded(22.6095), rounded(0.80633), rounded(6.51386, 0.01594), rounded(None), rounded(12345.6)
+    ('22.61', '0.8063', '6.514 ± 0.016', '–', '12346')
+    """
+    if value is None:
+        return "–"
+    if error:
+        digits = max(0, 1 - math.floor(math.log10(error)))
+        return f"{value:.{digits}f} ± {error:.{digits}f}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:.{digits}f}"

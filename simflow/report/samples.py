@@ -1,0 +1,111 @@
+"""Samples for an analysis: by class as the run samples, and the same seeds over the strength of guidance.
+
+A seed's class is the seed modulo the number of classes, as ``simflow sample`` has it, so a picture here can be
+made again there.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from simflow.data.images import ImageSet
+from simflow.evaluate.classify import fit
+from simflow.evaluate.features import pool_for, pooled_pixels
+from simflow.flow.score import GuidedScoreStep
+from simflow.pipeline import Pipeline, guided
+from simflow.pixels import Bytes
+from simflow.report.picture import Picture
+from simflow.report.spread import spread
+from simflow.report.sweep import Judge, Sweep, sweep
+from simflow.sample import SampleConfig, balanced_labels, sample
+from simflow.shapes import NULL
+
+ROWS, COLUMNS = 20, 10
+"""Most classes that are shown, and samples of each."""
+
+REAL = 10_000
+"""Most real images that the judge of a sweep has seen, and most that it is tried on."""
+
+
+def draw(pipe: Pipeline, seeds: list[int], labels: list[int], config: SampleConfig) -> Bytes:
+    """Samples of seeds and labels, all in one tensor."""
+    return torch.cat([part.images for part in sample(pipe.model, seeds=seeds, labels=labels, config=config)])
+
+
+def by_class(pipe: Pipeline) -> Picture:
+    """A row of samples for each class, the first twenty; without classes, fifty samples."""
+    names = pipe.model.facts.class_names
+    rows = min(len(names), ROWS) or COLUMNS // 2
+    places = [(row, column) for row in range(rows) for column in range(COLUMNS)]
+    if names:
+        seeds = [row + len(names) * column for row, column in places]
+        captions = tuple(
+            f"{name} ({label})" if names.count(name) > 1 else name for label, name in enumerate(names[:rows])
+        )
+    else:
+        seeds = [COLUMNS * row + column for row, column in places]
+        captions = tuple(f"seeds {COLUMNS * row} to {COLUMNS * (row + 1) - 1}" for row in range(rows))
+    labels = [seed % len(names) if names else NULL for seed in seeds]
+    images = draw(pipe, seeds, labels, pipe.config.sample)
+    return Picture(captions=captions, images=images.unflatten(0, (rows, COLUMNS)))
+
+
+def judge(train: ImageSet, held_out: ImageSet) -> Judge:
+    """A classifier fitted to the one set and tried on the other; both evenly thinned if they are large."""
+    pool = pool_for(train.image_size)
+    images, labels = spread(train, REAL)
+    classifier = fit(images, labels, pool=pool)
+    return Judge(
+        classifier=classifier,
+        accuracy=classifier.accuracy(*spread(held_out, REAL)),
+        features=pooled_pixels(images, pool=pool),
+        labels=labels,
+    )
+
+
+def sweeps(
+    pipe: Pipeline, judge: Judge, *, weights: tuple[float, ...], samples: int, gamma: float | None
+) -> tuple[tuple[Sweep, ...], dict[str, Picture]]:
+    """The sweep without the guided score step and, if a size is given or the run has one, with it.
+
+    Args:
+        pipe: of a model with classes.
+        judge: who judges.
+        weights: strengths of guidance.
+        samples: how many at each.
+        gamma: size of the guided score step (SimFlow, Eq. 6); None is the run's own, 0 is none.
+
+    Returns:
+        the sweeps, and of each a picture with a row a weight and a column a seed.
+    """
+    own = pipe.config.sample
+    stepping = own.refinement if isinstance(own.refinement, GuidedScoreStep) else None
+    gamma = stepping.gamma if gamma is None and stepping is not None else gamma
+    configs: dict[float | None, SampleConfig] = {
+        None: own if stepping is None else replace(own, refinement=None)
+    }
+    if gamma:
+        configs[gamma] = replace(own, refinement=GuidedScoreStep(gamma=gamma))
+    seeds, labels = list(range(samples)), balanced_labels(samples, len(pipe.model.facts.class_names))
+    made, pictures = [], {}
+    for step, config in configs.items():
+        rules = {weight: guided(pipe, weight, None) for weight in weights}
+        drawn = {
+            weight: draw(pipe, seeds, labels, replace(config, guidance=rule))
+            for weight, rule in rules.items()
+        }
+        made.append(
+            sweep(
+                drawn.__getitem__,
+                torch.tensor(labels),
+                judge,
+                weights=weights,
+                rule=type(rules[weights[0]]).__name__,
+                gamma=step,
+            )
+        )
+        pictures["guidance" if step is None else "guidance-score-step"] = Picture(
+            captions=tuple(f"weight {weight:g}" for weight in weights),
+            images=torch.stack([images[:COLUMNS] for images in drawn.values()]),
+        )
+    return tuple(made), pictures

@@ -1,0 +1,98 @@
+"""What guidance buys and what it costs: recognition and diversity of samples over its strength.
+
+Guidance makes samples look more like their class and less like each other. For each weight, the same seeds are
+sampled and judged by a classifier fitted to real images (:mod:`simflow.evaluate.classify`) and by the distances
+within a class (:mod:`simflow.evaluate.diversity`). It is a quick and crude stand-in for Figure 7 of the SimFlow
+paper, which sweeps the gFID and needs tens of thousands of samples; like there, the sweep can be made with and
+without the score step of Eq. 6.
+
+This file does not know models: it takes a function from a weight to samples.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from simflow.evaluate.classify import Classifier
+from simflow.evaluate.diversity import diversity
+from simflow.evaluate.features import Features, pooled_pixels
+from simflow.pixels import Bytes
+from simflow.shapes import Labels
+
+WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
+"""Weights of a sweep unless others are asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Real images, and the classifier fitted to them."""
+
+    classifier: Classifier
+    accuracy: float
+    """Of the classifier on held-out images."""
+    features: Features
+    """Pooled pixels of real images, and their classes."""
+    labels: Labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Figures of samples by guidance weight; equally many of every tuple."""
+
+    rule: str
+    """Name of the rule of guidance."""
+    gamma: float | None
+    """Step size of the guided score step after sampling (Eq. 6), or None."""
+    weights: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    """Share of samples whose class the classifier recognises."""
+    accuracy_error: tuple[float, ...]
+    """Standard error of that share, from the number of samples alone."""
+    diversity: tuple[float, ...]
+    """Distances within a class over those of real images; 1 is as varied."""
+    real_accuracy: float
+    """The same classifier on held-out real images."""
+    samples: int
+    """At each weight."""
+
+
+def sweep(
+    draw: Callable[[float], Bytes],
+    labels: Labels,
+    judge: Judge,
+    *,
+    weights: Sequence[float] = WEIGHTS,
+    rule: str,
+    gamma: float | None = None,
+) -> Sweep:
+    """Draws and judges at every weight.
+
+    Args:
+        draw: samples ``(b, channels, height, width)`` of these labels at a weight.
+        labels: ``(b,)``, at least two of one class.
+        judge: who judges.
+        weights: strengths of guidance, in the order of the plot.
+        rule: name of the rule.
+        gamma: only noted.
+
+    Raises:
+        ValueError: there is no weight, or no class has two samples.
+    """
+    if not weights:
+        raise ValueError("a guidance sweep needs at least one weight")
+    accuracy, spread = [], []
+    for weight in weights:
+        samples = draw(weight)
+        accuracy.append(judge.classifier.accuracy(samples, labels))
+        drawn = pooled_pixels(samples, pool=judge.classifier.pool)
+        spread.append(diversity(drawn, labels, judge.features, judge.labels))
+    return Sweep(
+        rule=rule,
+        gamma=gamma,
+        weights=tuple(weights),
+        accuracy=tuple(accuracy),
+        accuracy_error=tuple(math.sqrt(share * (1 - share) / len(labels)) for share in accuracy),
+        diversity=tuple(spread),
+        real_accuracy=judge.accuracy,
+        samples=len(labels),
+    )
