@@ -17,6 +17,7 @@ from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
 from simflow.cli.talk import load_showing
+from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.evaluate.choose import Chosen, choose
 from simflow.evaluate.collect import Pictures, spread
@@ -61,15 +62,17 @@ def judge_run(
         data = replace(data, path=arguments.data)
     train = load_showing(data, console)
     unseen, unseen_called = held_out(replace(pipe.config, data=data), arguments.data, None)
+    foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop")))
     real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
 
     samples, sampled = sampled_images(arguments, pipe, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
+    fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {
         "run": run_of(source, pipe, arguments.which, sampled.pop("sha256")),
         "samples": sampled | described(samples),
-        "reference": {"source": real.source} | described(real.pictures),
-        "held_out": {"source": unseen_called} | described(unseen),
+        "reference": {"source": real.source} | described(real.pictures, fit=fit),
+        "held_out": {"source": unseen_called} | described(unseen, fit=data.fit),
         "generation": figures,
         "classes": classes(samples, train, unseen),
         "left_out": extractors.left_out + left_out,
@@ -93,7 +96,7 @@ def judge_run(
     if arguments.reconstruction:
         table |= rebuild(arguments, pipe, unseen, numbers, extractors, desk, out, record)
     if arguments.likelihood:
-        table |= code(arguments, pipe, train, unseen, numbers, desk, record)
+        table |= code(pipe, train, unseen, numbers, foreign, desk, record)
     if arguments.per_image and distributed.is_main():
         file = out / f"{arguments.name}-per-image.npz"
         with replacing(file) as part, part.open("wb") as opened:
@@ -189,12 +192,24 @@ def rebuild(
     return rebuilt.table
 
 
+def foreign_images(arguments: Arguments, config: RunConfig) -> dict[str, tuple[Pictures, torch.Tensor]]:
+    """The images of ``--ood`` by their name, and which of them to use; cropped and resized to the model's size.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if arguments.ood is None:
+        return {}
+    images, called = held_out(config, arguments.ood, None)
+    return {called: (images, spread(len(images), arguments.held_out))}
+
+
 def code(
-    arguments: Arguments,
     pipe: Pipeline,
     train: ImageSet,
     unseen: ImageSet,
     numbers: torch.Tensor,
+    foreign: dict[str, tuple[Pictures, torch.Tensor]],
     desk: Desk,
     record: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
@@ -205,10 +220,6 @@ def code(
     if isinstance(pipe.model.posterior, NoNoise):
         record["left_out"].append("likelihood: without noise on the latents the ELBO is no bound")
         return {}
-    foreign: dict[str, tuple[Pictures, torch.Tensor]] = {}
-    if arguments.ood is not None:
-        others, called = held_out(pipe.config, arguments.ood, None)
-        foreign[called] = others, spread(len(others), arguments.held_out)
     record["likelihood"], found = likelihood(pipe.model, train, unseen, numbers, foreign, desk)
     return columns(found["held out"])
 

@@ -15,7 +15,11 @@ from simflow.evaluate.protocol import Real
 from simflow.evaluate.reference import read_archive
 from simflow.shapes import NULL
 
-FIT = "centre square, Pillow's bicubic resize (antialiased) where the size differs"
+FITS = {
+    "crop": "centre square, Pillow's bicubic resize (antialiased) where the size differs",
+    "pad": "padded with black, never resized",
+}
+"""What :mod:`simflow.data.decode` does, in words."""
 
 
 def is_npz(path: str) -> bool:
@@ -67,15 +71,15 @@ def limited(pictures: Pictures, limit: int | None) -> Pictures:
     )
 
 
-def described(pictures: Pictures | None) -> dict[str, Any]:
-    """Number, size and classes of images, for JSON."""
+def described(pictures: Pictures | None, *, fit: str = "crop") -> dict[str, Any]:
+    """Number, size and classes of images, for JSON; of a data set also how its pictures became squares."""
     if pictures is None:
         return {"count": None, "channels": None, "height": None, "width": None, "by_class": None}
     _, channels, height, width = pictures.images([0]).shape
     record: dict[str, Any] = {"count": len(pictures), "channels": channels, "height": height, "width": width}
     record["by_class"] = by_class(pictures)
     if isinstance(pictures, ImageSet):
-        record |= {"fingerprint": pictures.fingerprint, "fit": FIT, "unreadable": len(pictures.skipped)}
+        record |= {"fingerprint": pictures.fingerprint, "fit": FITS[fit], "unreadable": len(pictures.skipped)}
     return record
 
 

@@ -113,6 +113,9 @@ class EfficientNetLite0(Extractor):
             sha256=sha256,
         )
         self.eval().requires_grad_(requires_grad=False)
+        for weight in self.network.parameters():
+            if weight.ndim == 4:  # on the CPU nearly twice as fast
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     @classmethod
     def from_file(cls, path: Path | None) -> "EfficientNetLite0":
@@ -129,7 +132,8 @@ class EfficientNetLite0(Extractor):
         return cls(network, weights=file.name, sha256=sha256_of_file(file))
 
     def see(self, images: Bytes) -> Seen:
-        features, _ = self.network((antialiased(colour(images), SIZE) - 127) / 128)
+        scaled = (antialiased(colour(images), SIZE) - 127) / 128
+        features, _ = self.network(scaled.contiguous(memory_format=torch.channels_last))
         return Seen(features)
 
 
