@@ -109,7 +109,9 @@ def fit(
             saved_config=record,
             callbacks=[
                 MetricsFile(run.metrics),
-                CollapseMonitor(objective.floor),
+                CollapseMonitor(
+                    objective.floor, margin=0.05 * config.objective.prior_weight, bottom=objective.bottom
+                ),
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
@@ -154,6 +156,7 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     """
     free = ["name", "classes", "sample", "train.compile", "train.log_every", "train.sample_every"]
     free += ["train.save_every", "train.keep", "data.path", "data.cache_gib", "data.workers", "data.corrupt"]
+    free += ["model.prior.solver"]
     for number in range(len(record["config"]["train"]["stages"])):
         free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]
     return [f"config.{path}" for path in free]

@@ -95,6 +95,10 @@ class ObjectiveConfig:
     """Who learns from what."""
 
 
+BOTTOM = -2.5
+"""Nats a latent number: less than noise of standard deviation 0.05 would allow."""
+
+
 class Losses(NamedTuple):
     """Scalars of one batch. ``total`` is what is minimised; the others are its parts, and ``mse`` is a monitor."""
 
@@ -148,6 +152,13 @@ class Objective(nn.Module):
         """The least possible value of the prior's term: what a collapse approaches."""
         floor = self.model.posterior.floor
         return None if floor is None else self.model.prior.least_energy(floor) * self.config.prior_weight
+
+    @property
+    def bottom(self) -> float | None:
+        """Without noise nothing bounds the prior's term; a value below which the latents must have collapsed."""
+        if self.model.posterior.floor is not None or self.model.posterior.moments == 2:
+            return None
+        return BOTTOM * self.config.prior_weight
 
     def companions(self) -> dict[str, nn.Module]:
         """What learns beside the model and is saved with it, by name, but never sampled from."""

@@ -57,7 +57,8 @@ def start_of(recipe: str | None, run: Path | None) -> RunConfig:
     if recipe is not None:
         return recipes.get(recipe)
     if run is None:
-        raise ValueError(f"say which recipe to train: {', '.join(recipes.recipes())}")
+        few = ", ".join(list(recipes.recipes())[:9])
+        raise ValueError(f"say which recipe to train: {few}, ...; simflow recipes lists all")
     checkpoint.find(run)
     return from_record(checkpoint.load_config(run))[0]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def recipes() -> "dict[str, Recipe]":
-    """All recipes by name, small ones first; the files are imported when this is called."""
-    from simflow.recipes import demo, simflow, starflow, tarflow
+    """All recipes by name, small ones first, the paper's tables last; the files are imported when this is called."""
+    from simflow.recipes import demo, simflow, starflow, tables, tarflow
 
     return {
         "demo": demo.demo,
@@ -34,6 +34,9 @@ def recipes() -> "dict[str, Recipe]":
         "simflow-xl": simflow.simflow_xl,
         "simflow-xxl": simflow.simflow_xxl,
         "simflow-xxl-512": simflow.simflow_xxl_512,
+        "simflow-b-repa": simflow.simflow_b_repa,
+        "simflow-xxl-repa": simflow.simflow_xxl_repa,
+        "simflow-xxl-512-repa": simflow.simflow_xxl_512_repa,
         "tarflow-imagenet64": tarflow.tarflow_imagenet64,
         "tarflow-imagenet64-wide": tarflow.tarflow_imagenet64_wide,
         "tarflow-imagenet64-coarse": tarflow.tarflow_imagenet64_coarse,
@@ -44,6 +47,7 @@ def recipes() -> "dict[str, Recipe]":
         "starflow-256": starflow.starflow_256,
         "starflow-256-decoder": starflow.starflow_256_decoder,
         "starflow-512": starflow.starflow_512,
+        **tables.recipes(),
     }
 
 
@@ -56,6 +60,6 @@ def get(name: str) -> "RunConfig":
     known = recipes()
     if name not in known:
         near = get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+        hint = f"did you mean {' or '.join(near)}?" if near else "simflow recipes lists all"
         raise ValueError(f"there is no recipe '{name}'; {hint}")
     return known[name]()

@@ -64,40 +64,62 @@ class CollapseMonitor:
 
     With ``x = mu + std * noise`` no prior can reach a mean loss below ``log(std) + 0.5`` nats a dimension
     (without the constant ``log(2 pi) / 2``), the entropy of the noise; only latents without information get
-    there. The loss is smoothed over calls. The warning is given once, and again only after a recovery to
-    twice the margin.
+    there. Without noise nothing bounds it, and a loss that no honest latents reach says the same. The loss is
+    smoothed over calls. The warning is given once, and again only after a recovery to twice the margin.
 
     Args:
-        floor: the least possible value of the term; None where there is none, which disables the monitor.
+        floor: the least possible value of the term; None where there is none.
         margin: how near is too near, in nats a dimension.
+        bottom: where there is no floor, a value below which the latents must have collapsed; None for no watch.
         term: the name of the prior's loss.
         smoothing: share of the old mean kept at each call, in [0, 1).
     """
 
     def __init__(
-        self, floor: float | None, *, margin: float = 0.05, term: str = "prior", smoothing: float = 0.9
+        self,
+        floor: float | None,
+        *,
+        margin: float = 0.05,
+        bottom: float | None = None,
+        term: str = "prior",
+        smoothing: float = 0.9,
     ) -> None:
-        self.floor, self.margin, self.term, self.smoothing = floor, margin, term, smoothing
+        self.floor, self.margin, self.bottom = floor, margin, bottom
+        self.term, self.smoothing = term, smoothing
         self.mean: float | None = None
         self.warned = False
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Follows the loss and warns through the logger ``simflow``."""
-        loss = metrics.losses[self.term]
-        if self.floor is None or not math.isfinite(loss):
+        loss, limit = metrics.losses[self.term], self.limit
+        if limit is None or not math.isfinite(loss):
             return
         self.mean = loss if self.mean is None else self.smoothing * self.mean + (1 - self.smoothing) * loss
-        distance = self.mean - self.floor
-        if distance < self.margin and not self.warned:
+        if self.mean < limit and not self.warned:
             self.warned = True
             if is_main():
-                place = f"within {self.margin:g} of its floor {self.floor:.3f}"
-                what = "where latents say nothing of their images (collapse)"
-                cure = "give the reconstruction more weight"
-                sentence = f"the {self.term} loss {self.mean:.3f} is {place}, {what}: {cure}"
+                sentence = f"the {self.term} loss {self.mean:.3f} is {self.trouble}"
                 logger.warning("step %d: %s", metrics.step, sentence)
-        elif distance > 2 * self.margin:
+        elif self.mean > limit + self.margin:
             self.warned = False
+
+    @property
+    def limit(self) -> float | None:
+        """The value below which latents say nothing of their images."""
+        return self.bottom if self.floor is None else self.floor + self.margin
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong there, and what helps."""
+        if self.floor is None:
+            return (
+                f"below {self.bottom:g} and nothing bounds it, where latents of all images come to lie in one place "
+                "(collapse): give the posterior some noise"
+            )
+        return (
+            f"within {self.margin:g} of its floor {self.floor:.3f}, where latents say nothing of their images "
+            "(collapse): give the reconstruction more weight"
+        )
 
     def on_checkpoint(self, path: Path) -> None:
         """Nothing to do."""

@@ -187,3 +187,12 @@ def test_trackers_get_every_number_and_wandb_keeps_its_id(tmp_path, monkeypatch)
         tracker.on_end()
         assert (writer.points["loss/prior", 3], writer.points["lr", 3]) == (0.4, 1e-4)
         assert writer.closed
+
+
+def test_without_a_floor_a_loss_that_falls_without_end_is_a_collapse(caplog):
+    falling = [-1.0, -2.4, -2.6, -6.0]
+    (sentence,) = warnings_of(caplog, None, falling, bottom=-2.5, smoothing=0.0)
+    assert "the prior loss -2.600 is below -2.5 and nothing bounds it" in sentence
+    assert "give the posterior some noise" in sentence
+    caplog.clear()
+    assert len(warnings_of(caplog, None, [*falling, -1.0, -3.0], bottom=-2.5, smoothing=0.0)) == 2
