@@ -139,3 +139,18 @@ def test_starflow_in_three_runs_each_moving_its_own_part(tmp_path):
     assert {"loss/reconstruction", "loss/perceptual", "loss/adversarial"} <= terms.keys()
     for run in (ae, flow, decoder):
         assert main(["sample", str(run), "--num", "3", "--out", str(tmp_path / "s" / run.name)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tarflow-fashion", "--data.image_size", "30"], "a patch of 4 does not divide latents of 30 x 30"),
+        (["starflow-fashion"], "starts from a trained autoencoder: say where it is with --start_from PATH"),
+        (["starflow-fashion-decoder"], "starts from a trained model: say where it is with --start_from PATH"),
+    ],
+    ids=lambda part: part[0] if isinstance(part, list) else "",
+)
+def test_what_does_not_fit_is_refused_before_a_folder_is_made(tmp_path, capsys, words, sentence):
+    assert main(["train", *words, "--out", str(tmp_path / "run"), "--device", "cpu"]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
