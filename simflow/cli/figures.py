@@ -20,7 +20,7 @@ def line(figure: Mapping[str, Any]) -> str:
         text += f" ± {figure['standard_error']:.2g}"
     if figure.get("floor") is not None:
         text += f", real images {number(figure['floor'])}"
-    return text
+    return text + (", rank deficient" if figure.get("detail", {}).get("rank_deficient") else "")
 
 
 def number(value: float | None) -> str:

@@ -6,6 +6,7 @@ the Hugging Face hub when first used; ``transformers`` is imported only then. Th
 part of the identity, so that the sizes of DINOv2 cannot be confused.
 """
 
+from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -59,13 +60,17 @@ class DINOv2(Extractor):
 
         Raises:
             Missing: transformers is not installed, or the hub gave nothing.
-            ValueError: the folder holds no DINOv2.
+            ValueError: there is no such folder.
         """
         name = source or DEFAULT
+        if not Path(name).is_dir() and name.count("/") != 1:
+            raise ValueError(f"there is no folder {name} with the weights of DINOv2")
         try:
             from transformers import Dinov2Model  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError as error:
-            raise Missing("FD-DINOv2 needs transformers: pip install 'transformers>=5,<6'") from error
+            raise Missing(
+                f"FD-DINOv2 needs transformers: pip install 'transformers>=5,<6' ({error})"
+            ) from error
         try:
             network = Dinov2Model.from_pretrained(name)
         except OSError as error:

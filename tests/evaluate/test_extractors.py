@@ -122,6 +122,8 @@ def test_words():
     found, left_out = choose("inception")
     assert found == []
     assert "inception=FILE" in left_out[0]
+    with pytest.raises(ValueError, match="there is no folder nowhere with the weights of DINOv2"):
+        choose("dinov2=nowhere")
     with pytest.raises(ValueError, match=r"there is no file nowhere\.pth") as caught:
         choose("inception=nowhere.pth")
     assert not isinstance(caught.value, Missing)
