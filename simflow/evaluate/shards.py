@@ -13,6 +13,8 @@ folder's ``samples.json`` must agree.
 """
 
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,7 +94,7 @@ def make(
         on_progress: called with the number of images that are there or were sampled, by this process.
 
     Raises:
-        ValueError: the folder holds samples of other weights or settings, or a damaged piece.
+        ValueError: the folder holds samples of other weights or settings.
     """
     begin(folder, record)
     for piece in range(rank(), -(-len(seeds) // PIECE), world()):
@@ -128,11 +130,14 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
 
 
 def is_whole(path: Path, seeds: Sequence[int]) -> bool:
-    """Whether a piece is there with exactly these seeds."""
+    """Whether a piece is there, can be read, and has exactly these seeds; if not, it is sampled again."""
     if not path.is_file():
         return False
-    with np.load(path, allow_pickle=False) as file:
-        return file["seeds"].tolist() == list(seeds)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file["seeds"].tolist() == list(seeds) and len(file["arr_0"]) == len(seeds)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError):
+        return False
 
 
 def _write(

@@ -112,9 +112,12 @@ def test_more_samples_keep_the_whole_pieces(tiny_run, tmp_path, monkeypatch):
     folder = tmp_path / "samples" / "results"
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npz")}
     assert sorted(times) == ["0000000-0000004.npz", "0000005-0000009.npz", "0000010-0000011.npz"]
-    (folder / "0000005-0000009.npz").unlink()
+    whole = (folder / "0000005-0000009.npz").read_bytes()
+    (folder / "0000005-0000009.npz").write_bytes(whole[:200])
     assert main([*words, "--num", "15"]) == 0
     assert (folder / "0000000-0000004.npz").stat().st_mtime_ns == times["0000000-0000004.npz"]
+    with np.load(folder / "0000005-0000009.npz") as again:
+        assert again["seeds"].tolist() == [5, 6, 7, 8, 9]
     with np.load(folder / "0000010-0000014.npz") as long, np.load(folder / "0000010-0000011.npz") as short:
         assert np.abs(long["arr_0"][:2].astype(int) - short["arr_0"]).max() <= 1
         assert long["seeds"].tolist() == [10, 11, 12, 13, 14]
