@@ -134,7 +134,7 @@ def is_whole(path: Path, seeds: Sequence[int]) -> bool:
     if not path.is_file():
         return False
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["seeds"].tolist() == list(seeds) and len(file["arr_0"]) == len(seeds)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, ValueError):
         return False

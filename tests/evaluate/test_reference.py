@@ -80,6 +80,8 @@ def test_refused(tmp_path, arrays, sentence):
 def test_no_file_or_no_archive(tmp_path):
     with pytest.raises(ValueError, match="there is no file"):
         read_archive(tmp_path / "none.npz")
-    (tmp_path / "text.npz").write_text("no")
-    with pytest.raises(ValueError, match="is not a readable npz file"):
-        read_archive(tmp_path / "text.npz")
+    whole = saved(tmp_path / "whole.npz", arr_0=np.zeros((9, 9, 9, 3), np.uint8)).read_bytes()
+    for content in (b"no", whole[:300], whole[:-9]):
+        (tmp_path / "damaged.npz").write_bytes(content)
+        with pytest.raises(ValueError, match="is not a readable npz file"):
+            read_archive(tmp_path / "damaged.npz")
