@@ -101,10 +101,12 @@ def load(folder: Path) -> tuple[Analysis, dict[str, Picture]]:
     if not (file.is_file() and (folder / PICTURES).is_file()):
         raise ValueError(f"there is no analysis in '{folder}'")
     try:
-        analysis = settings.from_dict(Analysis, json.loads(file.read_text(encoding="utf-8")))
-        found = analysis.format
-    except (ValueError, AttributeError):
-        found = None
-    if found != FORMAT:
-        raise ValueError(f"'{file}' is damaged or of another version of simflow: run simflow analyze again")
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise ValueError(f"the format is not {FORMAT}")
+        analysis = settings.from_dict(Analysis, record)
+    except ValueError as error:
+        raise ValueError(
+            f"'{file}' is damaged or of another version of simflow ({error}): run simflow analyze again"
+        ) from error
     return analysis, load_pictures(folder / PICTURES)

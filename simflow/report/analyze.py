@@ -16,11 +16,12 @@ from simflow.report import samples
 from simflow.report.analysis import Analysis, Plan
 from simflow.report.gaussianity import Gaussianity, gaussianity
 from simflow.report.interpolation import interpolation
-from simflow.report.latent_space import encoded, latent_space, noise_std
+from simflow.report.latent_space import LatentSpace, encoded, latent_space, noise_std
 from simflow.report.origin import Origin
 from simflow.report.picture import Picture
-from simflow.report.robustness import decoded, robustness, strip
+from simflow.report.robustness import Robustness, decoded, robustness, strip
 from simflow.report.spread import spread
+from simflow.report.sweep import Sweep
 from simflow.report.trajectory import trajectory
 from simflow.sample import balanced_labels
 from simflow.shapes import NULL, Labels, Latents
@@ -52,38 +53,29 @@ def analyze(
     if len(held_out) < 2:
         raise ValueError("an analysis needs at least 2 images, and there is 1")
     originals, labels = spread(held_out, plan.images)
-    left_out = []
+    left_out: list[str] = []
     if held_out.class_names != facts.class_names:
         labels = torch.full_like(labels, NULL)
         left_out.append("The images have other classes than the model: their noise is made without classes.")
 
-    logger.info("latents of %d images", len(originals))
-    means, drawn = encoded(model, originals, seed=plan.seed, batch=pipe.config.sample.batch)
-    space = curve = None
-    pictures: dict[str, Picture] = {}
-    if model.latent_shape[1] * model.latent_shape[2] < 3:
-        left_out.append("Statistics of latents are left out: they need at least three positions.")
-    else:
-        space = latent_space(means, drawn, seed=plan.seed)
-    if not model.autoencoder.decoder_parts():
-        left_out.append("Noise on latents and interpolation are left out: this flow works on the pixels.")
-    else:
-        logger.info("reconstruction at %d levels of latent noise", len(plan.levels))
-        curve = robustness(
-            model.decode,
-            means,
-            originals,
-            levels=plan.levels,
-            own_std=noise_std(means, drawn),
-            seed=plan.seed,
-            batch=pipe.config.sample.batch,
+    if isinstance(train, ImageSet) and train.fingerprint == held_out.fingerprint:
+        left_out.append(
+            "There are no held-out images: what is said of unseen images is said of those that the sweep's classifier, "
+            "and probably the model, has seen."
         )
-        pictures |= decodings(pipe, means, drawn, originals, plan)
+    logger.info("latents of %d images", len(originals))
+    batch = pipe.config.sample.batch
+    means, drawn = encoded(model, originals, seed=plan.seed, batch=batch)
+    space, reason = statistics(means, drawn, plan.seed)
+    left_out += reason
+    curve, pictures, reason = under_noise(pipe, means, drawn, originals, plan)
+    left_out += reason
     logger.info("samples by class")
     pictures["samples"] = samples.by_class(pipe)
     noise = None
     if isinstance(model.prior, Flow):
-        noise = noise_of(model.prior, drawn, labels.to(pipe.device), pipe.config.sample.batch)
+        noise, reason = noise_of(model.prior, drawn, labels.to(pipe.device), batch)
+        left_out += reason
         pictures["trajectory"] = trajectory(
             model,
             model.prior,
@@ -93,38 +85,84 @@ def analyze(
         )
     else:
         left_out.append("The noise and the way of a sample are left out: the prior is not a flow of blocks.")
-    swept = ()
-    if isinstance(train, str):
-        left_out.append(f"The guidance sweep is left out: {train}.")
-    elif len(facts.class_names) < 2:
-        left_out.append("The guidance sweep is left out: the model has no classes.")
-    elif not train.class_names == held_out.class_names == facts.class_names:
-        left_out.append("The guidance sweep is left out: the images have other classes than the model.")
-    elif plan.samples < 2 * len(facts.class_names):
-        left_out.append(
-            f"The guidance sweep is left out: {plan.samples} samples are not two of each of "
-            f"{len(facts.class_names)} classes."
-        )
-    else:
-        logger.info("guidance sweep: %d samples at %d weights", plan.samples, len(plan.weights))
-        judge = samples.judge(train, held_out)
-        swept, shown = samples.sweeps(
-            pipe, judge, weights=plan.weights, samples=plan.samples, gamma=plan.gamma
-        )
-        pictures |= shown
-    return (
-        Analysis(
-            origin=origin,
-            plan=plan,
-            images=len(originals),
-            latents=space,
-            robustness=curve,
-            noise=noise,
-            sweeps=swept,
-            left_out=tuple(left_out),
-        ),
-        pictures,
+    swept, shown, reason = over_guidance(pipe, held_out, train, plan)
+    left_out += reason
+    analysis = Analysis(
+        origin=origin,
+        plan=plan,
+        images=len(originals),
+        latents=space,
+        robustness=curve,
+        noise=noise,
+        sweeps=swept,
+        left_out=tuple(left_out),
     )
+    return analysis, pictures | shown
+
+
+def statistics(means: Latents, drawn: Latents, seed: int) -> tuple[LatentSpace | None, list[str]]:
+    """Figure 4, or why it is not there."""
+    if means.shape[2] * means.shape[3] < 3:
+        return None, ["Statistics of latents are left out: they need at least three positions."]
+    if collapsed(means):
+        return None, ["Statistics of latents are left out: the latents of all images are the same."]
+    return latent_space(means, drawn, seed=seed), []
+
+
+def under_noise(
+    pipe: Pipeline, means: Latents, drawn: Latents, originals: Bytes, plan: Plan
+) -> tuple[Robustness | None, dict[str, Picture], list[str]]:
+    """Figure 3, or why it is not there."""
+    if not pipe.model.autoencoder.decoder_parts():
+        return (
+            None,
+            {},
+            ["Noise on latents and interpolation are left out: the flow works on pixels."],
+        )
+    if collapsed(means):
+        return (
+            None,
+            {},
+            ["Noise on latents and interpolation are left out: the latents of all images are the same."],
+        )
+    logger.info("reconstruction at %d levels of latent noise", len(plan.levels))
+    curve = robustness(
+        pipe.model.decode,
+        means,
+        originals,
+        levels=plan.levels,
+        own_std=noise_std(means, drawn),
+        seed=plan.seed,
+        batch=pipe.config.sample.batch,
+    )
+    return curve, decodings(pipe, means, drawn, originals, plan), []
+
+
+def collapsed(means: Latents) -> bool:
+    """Whether the encoder says the same of all images."""
+    return bool((means == means[:1]).all())
+
+
+def over_guidance(
+    pipe: Pipeline, held_out: ImageSet, train: ImageSet | str, plan: Plan
+) -> tuple[tuple[Sweep, ...], dict[str, Picture], list[str]]:
+    """The guidance sweep, or why it is not there."""
+    names = pipe.model.facts.class_names
+    reason = None
+    if len(names) < 2:
+        reason = "the model has no classes"
+    elif isinstance(train, str):
+        reason = train
+    elif not train.class_names == held_out.class_names == names:
+        reason = "the images have other classes than the model"
+    elif plan.samples < 2 * len(names):
+        reason = f"{plan.samples} samples are not two of each of {len(names)} classes"
+    if reason is not None or isinstance(train, str):
+        return (), {}, [f"The guidance sweep is left out: {reason}."]
+    logger.info("guidance sweep: %d samples at %d weights", plan.samples, len(plan.weights))
+    judge = samples.judge(train, held_out)
+    swept, shown = samples.sweeps(pipe, judge, weights=plan.weights, samples=plan.samples, gamma=plan.gamma)
+    return swept, shown, []
 
 
 def decodings(
@@ -151,7 +189,10 @@ def decodings(
 
 
 @torch.no_grad()
-def noise_of(flow: Flow, drawn: Latents, labels: Labels, batch: int) -> Gaussianity:
-    """How normal the noise is that the flow makes of latents under their labels."""
+def noise_of(flow: Flow, drawn: Latents, labels: Labels, batch: int) -> tuple[Gaussianity | None, list[str]]:
+    """How normal the noise is that the flow makes of latents under their labels, or why that is not known."""
     parts = zip(drawn.split(batch), labels.split(batch), strict=True)
-    return gaussianity(torch.cat([flow.forward(*part)[0] for part in parts]))
+    noise = torch.cat([flow.forward(*part)[0] for part in parts])
+    if not bool(noise.isfinite().all()):
+        return None, ["The noise is left out: some of it is infinite or not a number."]
+    return gaussianity(noise), []

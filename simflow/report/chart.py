@@ -101,7 +101,7 @@ def limits(values: Sequence[float], *, margin: float = 0.05) -> tuple[float, flo
 def ticks(low: float, high: float, *, count: int = 5) -> list[float]:
     """Round numbers in a range, at most ``count + 1`` of them: multiples of 1, 2 or 5 times a power of ten.
 
-    >>> ticks(0, 10), ticks(-0.12, 0.31)
+    >>> ticks(0.0, 10.0), ticks(-0.12, 0.31)
     ([0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [-0.1, 0.0, 0.1, 0.2, 0.3])
     """
     rough = (high - low) / count
@@ -115,7 +115,7 @@ def ticks(low: float, high: float, *, count: int = 5) -> list[float]:
 def short(value: float) -> str:
     """A number on an axis.
 
-    >>> [short(value) for value in (0.0, 0.25, 1500, 20000, -2e6, 1e-5)]
+    >>> [short(value) for value in (0.0, 0.25, 1500.0, 20000.0, -2e6, 1e-5)]
     ['0', '0.25', '1500', '20k', '-2M', '1e-05']
     """
     for size, unit in ((1e6, "M"), (1e4, "k")):

@@ -29,7 +29,7 @@ ANALYSIS, EVALUATION = "analysis", "evaluation"
 """Folders in the run's, of the two commands that look at it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """All that is known of one run."""
 

@@ -1,7 +1,7 @@
 """Images inside the page: data addresses, so that the page is one file and asks nobody for anything.
 
 Small images stay PNG, byte for byte, and are enlarged by the browser. Large ones (over ``LOSSLESS`` pixels a side)
-become JPEG of quality 90, or the page would take hundreds of megabytes.
+become JPEG of quality 90 and at most ``WIDEST`` pixels a row, or the page would take hundreds of megabytes.
 """
 
 import base64
@@ -22,6 +22,9 @@ LOSSLESS = 64
 LARGEST = 1_500_000
 """Picture files of more bytes are shrunk and become JPEG."""
 
+WIDEST = 2400
+"""Pixels of the longer side of a picture that is not kept exactly: twice what a page has room for."""
+
 GAP = 1
 """Pixels between images of a row, before enlargement."""
 
@@ -41,6 +44,8 @@ def row(images: Tensor, alt: str) -> Markup:
     strip = grid(images, len(images), gap=GAP)
     if exact:
         strip.putalpha(_without_gaps(strip, images.shape[-1]))
+    else:
+        strip.thumbnail((WIDEST, WIDEST))
     attributes = {
         "src": address(strip, exact=exact),
         "alt": alt,
@@ -67,7 +72,7 @@ def file(path: Path, alt: str) -> Markup | None:
             if small:
                 source = f"data:image/{kind.lower()};base64,{_base64(path.read_bytes())}"
             else:
-                picture.thumbnail((2400, 2400))
+                picture.thumbnail((WIDEST, WIDEST))
                 source = address(picture.convert("RGB"), exact=False)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
         return None

@@ -8,7 +8,7 @@ Text becomes :class:`Markup` only here, so a class name such as ``<script>`` can
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Union
+from typing import Any
 
 VOID = frozenset({"br", "col", "hr", "img", "input", "link", "meta"})
 """Elements that have no content and no closing tag."""
@@ -20,8 +20,8 @@ class Markup(str):
     __slots__ = ()
 
 
-Child = Union[str, "Markup", int, None, Iterable["Child"]]
-"""What may stand in an element: text, markup, a whole number, nothing (None), or any number of these."""
+Child = str | int | None | Iterable[Any]
+"""What may stand in an element: text, markup, a whole number, nothing (None), or any number of such children."""
 
 
 def tag(name: str, *children: Child, attributes: Mapping[str, str | int | None] | None = None) -> Markup:

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from simflow.export import replacing
-from simflow.report import looks, origins, summary
+from simflow.report import insides, looks, origins, summary
 from simflow.report.gather import Run
 from simflow.report.markup import Markup, tag
 from simflow.report.origin import Software
@@ -37,12 +37,12 @@ def page(runs: Sequence[Run], *, date: str, software: Software) -> str:
         looks.samples(runs),
         looks.guidance(runs),
         looks.reconstructions(runs),
-        looks.latents(runs),
-        looks.noise(runs),
+        insides.latents(runs),
+        insides.noise(runs),
         looks.trajectories(runs),
         looks.neighbours(runs),
-        looks.likelihood(runs),
-        looks.losses(runs),
+        insides.likelihood(runs),
+        insides.losses(runs),
         origins.configuration(runs),
         origins.left_out(runs),
         origins.provenance(runs, date=date, software=by),

@@ -78,5 +78,5 @@ def load_pictures(path: Path) -> dict[str, Picture]:
                 )
                 for name in names
             }
-    except (BadZipFile, KeyError, EOFError) as error:
+    except (BadZipFile, KeyError, EOFError, ValueError) as error:
         raise ValueError(f"'{path}' is damaged, or not written by simflow analyze") from error

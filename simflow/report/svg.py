@@ -63,7 +63,7 @@ def bars(chart: Bars) -> Markup:
     shapes: list[Markup] = []
     for row, bar in enumerate(chart.bars):
         top = BAR * row + 6
-        start, end = sorted((x(0), x(bar.value)))
+        start, end = sorted((x(0.0), x(bar.value)))
         box = {"x": _n(start), "y": top, "width": _n(max(end - start, 1)), "height": BAR - 9, "rx": 2}
         shapes += [
             tag(
@@ -84,8 +84,8 @@ def bars(chart: Bars) -> Markup:
         tag(
             "line",
             attributes={
-                "x1": _n(x(0)),
-                "x2": _n(x(0)),
+                "x1": _n(x(0.0)),
+                "x2": _n(x(0.0)),
                 "y1": 2,
                 "y2": BAR * len(chart.bars) + 2,
                 "class": "axis",
@@ -193,7 +193,9 @@ def _svg(title: str, says: str, height: int, content: Sequence[Markup | list[Mar
     return tag("svg", *content, attributes=attributes)
 
 
-def _text(text: str, x: float, y: float, kind: str, *, anchor: str = "start", turned: bool = False) -> Markup:
+def _text(
+    text: str, x: float | int, y: float | int, kind: str, *, anchor: str = "start", turned: bool = False
+) -> Markup:
     place = {"x": _n(x), "y": _n(y), "class": kind, "text-anchor": anchor}
     return tag(
         "text",
@@ -206,7 +208,7 @@ def _colour(number: int | None) -> str:
     return "gray" if number is None else f"c{number % COLOURS}"
 
 
-def _n(value: float) -> str:
+def _n(value: float | int) -> str:
     """A coordinate, to a tenth."""
     return f"{value:.1f}".removesuffix(".0")
 

@@ -1,0 +1,135 @@
+"""An analysis on disk, and what it holds of a real (tiny) model."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from simflow.pipeline import Pipeline
+from simflow.report import analysis
+from simflow.report.analysis import Plan, load, save
+from simflow.report.origin import names_of
+from simflow.report.picture import Picture, load_pictures, save_pictures
+from simflow.report.trajectory import trajectory
+from simflow.sample import sample
+from tests.whole.tiny import CLASSES
+
+
+@pytest.fixture(scope="module")
+def folder(whole_run):
+    return whole_run / "analysis"
+
+
+def test_it_is_read_as_it_was_written(folder, tmp_path):
+    found, pictures = load(folder)
+    save(tmp_path / "again", found, pictures)
+    again, shown = load(tmp_path / "again")
+    assert again == found
+    assert shown.keys() == pictures.keys()
+    for name, picture in pictures.items():
+        assert shown[name].captions == picture.captions
+        assert torch.equal(shown[name].images, picture.images)
+
+
+def test_all_parts_of_a_latent_flow_are_there(folder):
+    found, pictures = load(folder)
+    assert found.left_out == ()
+    assert found.origin.step == 4
+    assert found.images == 12
+    assert found.latents.shape == (4, 2, 2)
+    assert found.latents.noise_std == pytest.approx(0.5, rel=0.1)
+    assert found.robustness.levels == (0.0, 1.0)
+    assert found.robustness.own_level == pytest.approx(0.5 / found.robustness.scale, rel=0.1)
+    assert found.noise.numbers == 16
+    assert [sweep.gamma for sweep in found.sweeps] == [None, 0.1]
+    assert pictures["samples"].captions == CLASSES
+    assert pictures["samples"].images.shape == (3, 10, 1, 16, 16)
+    assert pictures["trajectory"].captions == ("noise", "block 2 (deep)", "block 1")
+    assert pictures["interpolation"].images.shape == (6, 10, 1, 16, 16)
+    assert pictures["guidance"].captions == ("weight 0", "weight 2")
+
+
+def test_png_files_stand_beside_it(folder, whole_run):
+    names = {path.stem for path in folder.glob("*.png")}
+    assert names >= {"latents", "robustness-curves", "normality", "guidance-curves", "samples", "trajectory"}
+    with Image.open(folder / "samples.png") as sheet:
+        assert sheet.height == 3 * (4 * 16 + 1) - 1
+
+
+def test_samples_are_those_of_the_same_seeds(folder, whole_run):
+    """Row and column tell the seed, as in simflow sample: the third boot is seed 1 + 3 * 2."""
+    _, pictures = load(folder)
+    pipe = Pipeline.from_pretrained(whole_run)
+    made = next(sample(pipe.model, seeds=[7], labels=[1], config=pipe.config.sample)).images
+    assert (pictures["samples"].images[1, 2].int() - made[0].int()).abs().max() <= 1
+
+
+def test_a_trajectory_ends_at_the_sample(whole_run):
+    pipe = Pipeline.from_pretrained(whole_run)
+    seeds, labels = [3, 4], [0, 2]
+    made = next(sample(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)).images
+    way = trajectory(pipe.model, pipe.model.prior, seeds=seeds, labels=labels, config=pipe.config.sample)
+    assert torch.equal(way.images[-1], made)
+    assert not torch.equal(way.images[0], made)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}'])
+def test_a_damaged_record_is_one_sentence(folder, tmp_path, content):
+    shutil.copytree(folder, tmp_path / "broken")
+    (tmp_path / "broken" / analysis.FILE).write_text(content)
+    with pytest.raises(ValueError, match="run simflow analyze again"):
+        load(tmp_path / "broken")
+
+
+def test_another_version_is_one_sentence(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "newer")
+    file = tmp_path / "newer" / analysis.FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 2}))
+    with pytest.raises(ValueError, match="another version"):
+        load(tmp_path / "newer")
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK but no archive"])
+def test_damaged_pictures_are_one_sentence(tmp_path, damage):
+    file = tmp_path / "pictures.npz"
+    file.write_bytes(damage)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_pictures(file)
+
+
+def test_pickles_are_not_opened(tmp_path):
+    file = tmp_path / "pictures.npz"
+    with file.open("wb") as opened:
+        np.savez(opened, **{"x.images": np.array([{}], dtype=object), "x.captions": np.array(["a"])})
+    with pytest.raises(ValueError, match="is damaged"):
+        load_pictures(file)
+
+
+def test_captions_of_any_letters_survive(tmp_path):
+    picture = Picture(captions=("<b>", "Größe ✓"), images=torch.zeros(2, 1, 1, 4, 4, dtype=torch.uint8))
+    save_pictures(tmp_path / "p.npz", {"a.b": picture})
+    assert load_pictures(tmp_path / "p.npz")["a.b"].captions == picture.captions
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": 1}, "at least 2 images"),
+        ({"samples": 0}, "at least 1"),
+        ({"weights": (1.0, 1.0)}, "each of them once"),
+        ({"weights": ()}, "needs weights"),
+    ],
+)
+def test_a_plan_is_checked(changes, said):
+    with pytest.raises(ValueError, match=said):
+        Plan(**changes)
+
+
+def test_names_tell_runs_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert names_of(["."]) == [tmp_path.name]
+    assert names_of(["owner/model", "a/run/"]) == ["model", "run"]
+    assert len(set(names_of(["a/run", "b/run", "a/run", "run"]))) == 4

@@ -1,0 +1,133 @@
+"""What is plotted: the numbers of the records, each run in its own colour, and lines where they belong."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from simflow.evaluate.latents import LatentStatistics
+from simflow.evaluate.plots import Curve
+from simflow.report import charts
+from simflow.report.latent_space import LatentSpace
+from simflow.report.plot import plot
+from simflow.report.robustness import Robustness
+from simflow.report.sweep import Sweep
+
+CURVE = Robustness(levels=(0.0, 1.0), scale=2.0, own_level=0.5, psnr=(20.0, 10.0), ssim=(0.9, 0.5), images=4)
+
+SWEEP = Sweep(
+    rule="GaussianProduct",
+    gamma=None,
+    weights=(0.0, 1.0),
+    accuracy=(0.5, 0.8),
+    accuracy_error=(0.1, 0.1),
+    diversity=(0.9, 0.7),
+    real_accuracy=0.75,
+    samples=20,
+)
+
+
+def statistics(value: float) -> LatentStatistics:
+    return LatentStatistics(
+        spectral_entropy=value, high_frequency_ratio=value, total_variation=value, autocorrelation=value
+    )
+
+
+def space(value: float, side: int = 4) -> LatentSpace:
+    return LatentSpace(
+        shape=(2, side, side),
+        drawn=statistics(value),
+        means=statistics(value / 2),
+        white=statistics(1.0),
+        mean_std=1.0,
+        noise_std=0.5,
+    )
+
+
+def curve(values: np.ndarray) -> Curve:
+    return Curve(np.arange(1, len(values) + 1), values.astype(np.float64))
+
+
+def test_four_statistics_with_two_bars_a_run_and_white_noise():
+    made = charts.latents(["one", "two"], [space(0.8), space(0.4)])
+    assert [chart.title for chart in made] == [title for title, _ in charts.STATISTICS.values()]
+    assert [(bar.label, bar.value, bar.colour, bar.pale) for bar in made[0].bars] == [
+        ("one", 0.8, 0, False),
+        ("its means", 0.4, 0, True),
+        ("two", 0.4, 1, False),
+        ("its means", 0.2, 1, True),
+    ]
+    assert made[0].line.at == 1.0
+
+
+def test_white_noise_of_one_shape_is_no_yardstick_for_another():
+    assert charts.latents(["one", "two"], [space(0.8), space(0.4, side=8)])[0].line is None
+
+
+def test_a_run_without_a_record_leaves_its_colour_out():
+    (decibels, ssim) = charts.robustness(["a", "b", "c"], [CURVE, None, CURVE])
+    assert [(series.label, series.colour) for series in decibels.series] == [("a", 0), ("c", 2)]
+    assert decibels.series[0].ys == (20.0, 10.0)
+    assert [(line.at, line.colour) for line in decibels.lines] == [(0.5, 0), (0.5, 2)]
+    assert ssim.series[0].ys == (0.9, 0.5)
+    assert charts.robustness(["a"], [None]) == []
+
+
+def test_an_exact_reconstruction_has_no_place_on_the_scale():
+    exact = dataclasses.replace(CURVE, psnr=(None, 10.0))
+    assert [chart.title for chart in charts.robustness(["a"], [exact])] == ["SSIM under latent noise"]
+
+
+def test_a_sweep_with_the_score_step_is_dashed():
+    stepped = dataclasses.replace(SWEEP, gamma=0.25)
+    accuracy, spread, both = charts.sweeps(["a"], [(SWEEP, stepped)])
+    assert [series.dashed for series in accuracy.series] == [False, True]
+    assert [line.at for line in accuracy.lines] == [0.75]
+    assert spread.series[0].ys == (0.9, 0.7)
+    assert (both.series[0].xs, both.series[0].ys) == ((0.9, 0.7), (0.5, 0.8))
+
+
+def test_losses_are_shown_from_where_they_can_be_read_with_the_floor():
+    steep = np.concatenate([np.full(20, 1000.0), np.linspace(2, 1, 980)])
+    prior, mse = charts.losses(["a"], [{"prior": curve(steep), "mse": curve(steep)}], [0.5])
+    assert prior.y_range[1] < 3
+    assert prior.y_range[0] < 0.5
+    assert [line.at for line in prior.lines] == [0.5]
+    assert mse.lines == ()
+    assert [series.faint for series in prior.series] == [True, False]
+    assert len(prior.series[1].xs) <= 400
+
+
+def test_losses_of_several_runs_share_their_axes():
+    one, two = {"total": curve(np.ones(5))}, {"total": curve(np.zeros(9)), "mse": curve(np.ones(9))}
+    total, mse = charts.losses(["one", "two"], [one, two], [None, None])
+    assert [(series.label, len(series.xs)) for series in total.series] == [("one", 5), ("two", 9)]
+    assert [series.colour for series in mse.series] == [1]
+
+
+def test_histograms_are_shares_of_each_set():
+    chart = charts.histogram({"edges": [0.0, 1.0, 2.0], "counts": {"a": [3, 1], "b": [0, 8]}}, x="bits")
+    assert chart.series[0].ys == (0.0, 0.75, 0.75, 0.25, 0.25, 0.0)
+    assert chart.series[1].ys == (0.0, 0.0, 0.0, 1.0, 1.0, 0.0)
+    assert chart.series[0].xs == (0.0, 0.0, 1.0, 1.0, 2.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [{}, {"edges": [0.0, 1.0], "counts": {"a": [1, 2]}}, {"edges": [0.0, 1.0], "counts": {"a": [0]}}],
+)
+def test_what_is_no_histogram_is_left_out(record):
+    assert charts.histogram(record, x="bits") is None
+
+
+def test_png_files_of_curves_and_bars(tmp_path):
+    made = [*charts.latents(["a"], [space(0.8)]), *charts.sweeps(["a"], [(SWEEP,)])]
+    plot(made, tmp_path / "all.png", title="all")
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["all.png"]
+
+
+def test_without_matplotlib_a_plot_is_refused_in_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("simflow.report.plot.can_plot", lambda: False)
+    with pytest.raises(ValueError, match="plots need matplotlib"):
+        plot([], tmp_path / "all.png", title="all")
