@@ -2,6 +2,9 @@
 
 ``.safetensors`` and what ``torch.save`` wrote (``.pt``, ``.pth``, ``.ckpt``) are understood. Whoever reads knows
 which names it wants; this file knows none, except those under which training programs wrap the weights.
+
+Wherever a file of weights is asked for, ``hub:OWNER/NAME/FILE`` names one on the Hugging Face hub; it is fetched once
+and kept in the hub's own cache.
 """
 
 import pickle
@@ -17,6 +20,27 @@ from torch import Tensor
 WRAPPERS = ("model_ema", "state_dict", "model")
 """Entries of a training checkpoint that hold the weights; averaged ones come first."""
 
+ON_THE_HUB = re.compile(r"hub:([^/]+/[^/]+)/(.+)")
+
+
+def local_file(path: Path) -> Path:
+    """The path itself, or the cached copy of what ``hub:OWNER/NAME/FILE`` names.
+
+    Raises:
+        ValueError: the hub does not give it.
+    """
+    named = ON_THE_HUB.fullmatch(str(path))
+    if named is None:
+        return path
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(named[1], named[2]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {reason}") from error
+
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All named tensors of a file, on the CPU, in the dtype of the file.
@@ -24,6 +48,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: there is no such file, it is damaged, needs pickled classes, or holds no tensors by name.
     """
+    path = local_file(path)
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     if path.suffix == ".safetensors":

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from simflow.evaluate.extractors import Extractor, Identity, Missing, Seen, fill, sha256_of_file
 from simflow.evaluate.resize import ANTIALIASED, antialiased, colour
 from simflow.pixels import Bytes
-from simflow.tensors import read_tensors
+from simflow.tensors import local_file, read_tensors
 
 SIZE = 112
 CLASSES = 1000
@@ -125,7 +125,7 @@ class EfficientNetLite0(Extractor):
             Missing: no file is named and the package is not installed.
             ValueError: there is no such file, or it holds other weights.
         """
-        file = _packaged() if path is None else path.expanduser()
+        file = _packaged() if path is None else local_file(path.expanduser())
         network = Lite0()
         with torch.no_grad():
             fill(network, read_tensors(file), where=str(file))

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from simflow.evaluate.extractors import Extractor, Identity, Missing, Seen, fill, sha256_of_file
 from simflow.evaluate.resize import TENSORFLOW1, colour, tensorflow1
 from simflow.pixels import Bytes
-from simflow.tensors import read_tensors
+from simflow.tensors import local_file, read_tensors
 
 SIZE = 299
 CLASSES = 1008
@@ -235,13 +235,14 @@ class Inception(Extractor):
         if path is None:
             raise Missing(
                 "FID, sFID, KID and the inception score need the weights of Inception v3: name the file that "
-                "pytorch-fid publishes (pt_inception-2015-12-05-6726825d.pth) as inception=FILE"
+                "pytorch-fid publishes (pt_inception-2015-12-05-6726825d.pth) as inception=FILE (or hub:OWNER/NAME/FILE)"
             )
-        tensors = read_tensors(path.expanduser())
+        file = local_file(path.expanduser())
+        tensors = read_tensors(file)
         network = InceptionV3()
         with torch.no_grad():
             fill(network, tensors, where=str(path))
-        return cls(network, weights=path.name, sha256=sha256_of_file(path.expanduser()))
+        return cls(network, weights=path.name, sha256=sha256_of_file(file))
 
     def see(self, images: Bytes) -> Seen:
         scaled = (tensorflow1(colour(images), SIZE) - 128) / 128
