@@ -234,8 +234,9 @@ class Inception(Extractor):
         """
         if path is None:
             raise Missing(
-                "FID, sFID, KID and the inception score need the weights of Inception v3: name the file that "
-                "pytorch-fid publishes (pt_inception-2015-12-05-6726825d.pth) as inception=FILE (or hub:OWNER/NAME/FILE)"
+                "FID, sFID, KID and the inception score need the weights of Inception v3: name the file "
+                "that pytorch-fid publishes (pt_inception-2015-12-05-6726825d.pth) as inception=FILE, "
+                "or as inception=hub:OWNER/NAME/FILE"
             )
         file = local_file(path.expanduser())
         tensors = read_tensors(file)
