@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from simflow.flow.affine import LARGEST, Affine
 
@@ -46,7 +47,9 @@ class GaussianProduct:
         """Whether a block is guided at all."""
         return self.weight != 0 and (deep or self.blocks == "all")
 
-    def combine(self, conditional: Affine, unconditional: Affine, *, position: int, tokens: int) -> Affine:
+    def combine(
+        self, conditional: Affine, unconditional: Affine, *, position: int | Tensor, tokens: int
+    ) -> Affine:
         """See :func:`gaussian_product`; the same at every position."""
         return gaussian_product(conditional, unconditional, self.weight)
 
@@ -77,8 +80,11 @@ class LogScale:
         """Whether a block is guided at all."""
         return self.weight != 0
 
-    def combine(self, conditional: Affine, unconditional: Affine, *, position: int, tokens: int) -> Affine:
-        """``position`` is that of the token being transformed, ``1 .. tokens - 1``, in the block's order."""
+    def combine(
+        self, conditional: Affine, unconditional: Affine, *, position: int | Tensor, tokens: int
+    ) -> Affine:
+        """``position`` is that of the token being transformed, ``1 .. tokens - 1``, in the block's order; for several
+        tokens ``(n, 1)``."""
         weight = self.weight * position / max(tokens - 1, 1) if self.annealed else self.weight
         return log_scale(conditional, unconditional, weight, self.what)
 
@@ -107,7 +113,10 @@ def gaussian_product(conditional: Affine, unconditional: Affine, weight: float) 
 
 
 def log_scale(
-    conditional: Affine, unconditional: Affine, weight: float, what: Literal["both", "scale", "shift"]
+    conditional: Affine,
+    unconditional: Affine,
+    weight: float | Tensor,
+    what: Literal["both", "scale", "shift"],
 ) -> Affine:
     """``v_c + w (v_c - v_u)`` on log-scale, shift or both (TarFlow); the log-scale is held in its range."""
     shift, scale = conditional

@@ -12,22 +12,25 @@ from torch.nn import functional as F
 from simflow.flow.affine import Affine, Scale, from_outputs
 from simflow.flow.block import Block, Condition
 from simflow.flow.guidance import Guidance
+from simflow.flow.guided import condition_for, mix, network_dtype
 from simflow.flow.order import reorder
 from simflow.nn.step import Dense, Norm, TransformerStep
-from simflow.shapes import Tokens
+from simflow.shapes import Labels, Tokens
 
 
-def walk(block: Block, z: Tokens, condition: Condition, guidance: Guidance | None) -> Tokens:
+def walk(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> Tokens:
     """Noise in the block's order -> tokens in the block's order, one after the other.
 
     Args:
         block: the block.
         z: noise ``(b, n, d)``; not written to.
-        condition: of ``b`` rows, or of ``2 b`` where guidance mixes the second half into the first.
-        guidance: the rule, or None.
+        labels: ``(b,)``, negative for "no class".
+        guidance: a rule for mixing conditional and unconditional maps, or None.
     """
     b, tokens, channels = z.shape
-    step = BlockStep(block, condition, rows=b if guidance is None else 2 * b, wide=z.dtype)
+    step = BlockStep(
+        block, condition_for(block, labels, guidance), rows=b if guidance is None else 2 * b, wide=z.dtype
+    )
     x = torch.empty_like(z)
     with torch.autocast(z.device.type, enabled=False):
         if block.start is None:
@@ -36,33 +39,27 @@ def walk(block: Block, z: Tokens, condition: Condition, guidance: Guidance | Non
             before, first = block.start.to(z.dtype).expand(b, channels), 0
         for i in range(first, tokens):
             affine = step(before if guidance is None else before.repeat(2, 1), i - first)
-            if guidance is not None:
-                affine = guidance.combine(*halves(affine), position=i, tokens=tokens)
+            affine = mix(affine, guidance, position=i, tokens=tokens)
             x[:, i : i + 1] = affine.inverse(z[:, i : i + 1])
             before = x[:, i]
     return x
-
-
-def halves(affine: Affine) -> tuple[Affine, Affine]:
-    """The conditional and the unconditional map of a doubled batch."""
-    (shift, other_shift), (log_scale, other_log_scale) = (part.chunk(2) for part in affine)
-    return Affine(shift, log_scale), Affine(other_shift, other_log_scale)
 
 
 class BlockStep:
     """A block as the affine map of the next token after one token: ``next_affine`` of a walk from the first."""
 
     def __init__(self, block: Block, condition: Condition, *, rows: int, wide: torch.dtype) -> None:
-        weight = block.embed.weight
-        autocast = torch.is_autocast_enabled(weight.device.type)
-        dtype = torch.get_autocast_dtype(weight.device.type) if autocast else weight.dtype
+        weight, dtype = block.embed.weight, network_dtype(block)
         self.scale: Scale = block.config.scale
         self.clip, self.prefix = block.config.clip, block.prefix
         self.embed, self.head = Dense.of(block.embed, dtype), Dense.of(block.head, dtype)
         self.positions = None if block.positions is None else reorder(block.positions, block.order).to(wide)
         if condition.added is not None:
             self.embed = self.embed._replace(bias=self.embed.bias + condition.added[:, 0].to(dtype))
-        self.final = None if condition.final is None else Norm.modulated(*condition.final, wide)
+        self.final = None
+        if condition.final is not None:
+            shift, scale = condition.final
+            self.final = Norm.modulated(shift, scale, wide)
         self.final_norm = block.final_norm
         self.wide = wide
         self.h = weight.new_empty(rows, weight.shape[0], dtype=dtype)

@@ -18,7 +18,7 @@ from torch import Generator, nn
 
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import Block, BlockConfig
-from simflow.flow.decode import undo
+from simflow.flow.decode import SEQUENTIAL, Decoding, undo
 from simflow.flow.guidance import Guidance
 from simflow.flow.order import Order, alternating
 from simflow.nn.tokens import to_latents, to_tokens
@@ -119,16 +119,21 @@ class Flow(Prior):
         return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z[0].numel()
 
     @torch.no_grad()
-    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None) -> Latents:
-        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, exactly; guided where a rule is given.
+    def inverse(
+        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding = SEQUENTIAL
+    ) -> Latents:
+        """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``; guided where a rule is given; exactly, unless ``decoding``
+        states a tolerance.
 
         Raises:
             ValueError: the rule of guidance is not one of flows.
         """
-        return self.trajectory(z, labels, guidance)[-1]
+        return self.trajectory(z, labels, guidance, decoding)[-1]
 
     @torch.no_grad()
-    def trajectory(self, z: Tokens, labels: Labels, guidance: Any = None) -> list[Latents]:
+    def trajectory(
+        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding = SEQUENTIAL
+    ) -> list[Latents]:
         """Noise laid out as latents, then what each undone block makes of it; the last are the latents."""
         if guidance is not None and not isinstance(guidance, Guidance):
             raise ValueError(
@@ -138,6 +143,6 @@ class Flow(Prior):
         for index, block in reversed(list(enumerate(self.chain()))):
             deep = index == len(self.blocks) - 1
             rule = guidance if guidance is not None and guidance.guides(deep=deep) else None
-            x = undo(block, x, labels, rule)
+            x = undo(block, x, labels, rule, decoding, deep=deep)
             states.append(x)
         return [to_latents(state, self.patch, self.latent_shape) for state in states]

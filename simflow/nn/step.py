@@ -181,7 +181,7 @@ class TransformerStep:
                 k.copy_(rotate(k[:, :, None], window)[:, :, 0])
             part = self.room.attend(q * self.scale, kv, past)
             join(x, layer.proj(part, self.part), layer.gate_attention)
-            torch._C._nn.gelu_(layer.up(layer.norm_mlp(x), self.hidden))
+            torch.ops.aten.gelu_.default(layer.up(layer.norm_mlp(x), self.hidden))
             join(x, layer.down(self.hidden, self.part), layer.gate_mlp)
         return x
 

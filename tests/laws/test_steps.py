@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from simflow.flow.decode import doubled
 from simflow.flow.guidance import LogScale
+from simflow.flow.guided import condition_for
 from simflow.flow.order import reorder
 from simflow.flow.sequential import BlockStep
 from tests.laws.cases import FLOWS, build, labels_for, noise_for
@@ -18,7 +18,7 @@ def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, temper
     x = noise_for(flow, dtype=dtype)
     for block in flow.chain():
         with torch.no_grad():
-            condition = doubled(block, labels_for(), LogScale(temperature=temperature))
+            condition = condition_for(block, labels_for(), LogScale(temperature=temperature))
             tokens = reorder(x, block.order).repeat(2, 1, 1)
             expected, _ = block.affine_of(tokens, condition)
             step = BlockStep(block, condition, rows=8, wide=dtype)
