@@ -13,6 +13,9 @@ from simflow.report.svg import bars
 TILES = 10
 """Most figures shown large."""
 
+ENDS = 10
+"""Of many classes, this many of the least and of the most recognised are shown."""
+
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 
 
@@ -148,15 +151,21 @@ def classes(found: Sequence[Run]) -> Child:
     for place, run in enumerate(found):
         measured = [at(tree, "classes.by_class") for tree in run.evaluations.values()]
         shares = next(filter(None, [*measured, at(run.figures, "recognition.by_class")]), {})
-        shown = {name: number(share) for name, share in shares.items()}
-        if not shown:
+        known = {name: share for name, each in shares.items() if (share := number(each)) is not None}
+        if not known:
             continue
+        text = "Share of samples that a classifier of real images takes for the class asked for."
+        order = sorted(known, key=lambda name: known[name])
+        if len(order) > 2 * ENDS:
+            shown = [*order[:ENDS], *order[-ENDS:]]
+            text += f" The {ENDS} least and the {ENDS} most recognised of {len(order)} classes."
+        else:
+            shown = list(known)
         chart = Bars(
             title="Class accuracy by class",
-            bars=tuple(Bar(label=name, value=share or 0.0, colour=place) for name, share in shown.items()),
-            says="; ".join(f"{name} {rounded(share)}" for name, share in shown.items()) + ".",
+            bars=tuple(Bar(label=name, value=known[name], colour=place) for name in shown),
+            says="; ".join(f"{name} {rounded(known[name])}" for name in shown) + ".",
         )
-        text = "Share of samples that a classifier of real images takes for the class asked for."
         title = run_name(run.name, place, len(found)) or "Class accuracy by class."
         made.append(figure(bars(chart), title, text))
     return side_by_side(made, kind="charts two") if made else None

@@ -188,7 +188,17 @@ def test_several_runs_stand_side_by_side(run):
     assert "<strong>99.00</strong>" in text
     assert "<strong>123.5 ± 2.3</strong>" not in text
     assert "stroke c2" in text  # the third run has losses, and its colour is its place
-    assert [len(row) for row in re.findall(r"<thead><tr>(.*?)</tr></thead>", text)]
+
+
+def test_of_a_thousand_classes_the_ends_are_shown(run):
+    shares = {f"class {number}": number / 1000 for number in range(1000)}
+    many = dataclasses.replace(
+        run, evaluations={}, figures={"recognition": {"by_class": shares}, "diversity": 1.0}
+    )
+    said = " ".join(rendered(many)[1].text).split("Samples by class")[1]  # after the contents
+    assert "The 10 least and the 10 most recognised of 1000 classes" in said
+    assert all(name in said for name in ("class 0", "class 9", "class 990", "class 999"))
+    assert "class 500" not in said
 
 
 def test_a_bare_run_says_what_it_lacks(whole_run, tmp_path):
