@@ -18,6 +18,7 @@ from simflow.train.loop import TrainConfig, adversary_of, begin
 from simflow.train.optim import OptimizerConfig, StageConfig
 from simflow.train.step import autocast_for, train_step
 from tests.laws.cases import flow, normal
+from tests.losses.tiny_vit import tiny_file
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import words
 
@@ -206,11 +207,13 @@ def test_two_processes_play_as_one(tmp_path):
     ]
     flags += ["--objective.reconstruction", "PixelMean", "--train.optimizer.eps", "1e-4"]
     flags += ["--train.microbatch", "1"]
+    eye = f"{{source: {tiny_file(tmp_path)}}}"
+    flags += ["--objective.alignment", f"{{hidden: 8, block: 1, encoder: {eye}}}"]
     common = [*words(tmp_path), *flags]
     done = two_processes([*common, "--out", str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr
     assert main([*common, "--out", str(tmp_path / "one")]) == 0
-    for file in ("model", "discriminator"):
+    for file in ("model", "discriminator", "projector"):
         one, two = (
             load_file(tmp_path / name / "checkpoints" / "step-0000004" / f"{file}.safetensors")
             for name in ("one", "two")
