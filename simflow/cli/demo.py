@@ -115,7 +115,7 @@ def judged(
     )
     save_picture(pairs, folder / "reconstructions.png")
     if find_spec("matplotlib") is None:
-        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]")
+        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]", markup=False)
     else:
         plot_losses(
             fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor

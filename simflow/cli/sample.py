@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from PIL.Image import Image
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
 from simflow.cli.pictures import chosen, sheet
@@ -35,8 +35,8 @@ class Arguments:
     """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
-    num: int | None = None
-    """How many images; 100, or one for each seed."""
+    num: Annotated[int | None, arg(aliases=["-n"])] = None
+    """How many images; 100, or one for each seed. Under torchrun write -n, for it takes --num for its own."""
     seeds: str | None = None
     """Seeds such as 0-999 or 3,7,20-29; from 0 on if not given."""
     how: OmitArgPrefixes[Flags]
