@@ -8,7 +8,7 @@ Losses. The paper adds "perceptual loss and adversarial loss" without numbers. T
 authors: absolute error 1, perceptual distance 1, hinge PatchGAN 0.1, no adaptive weight. Trained from scratch the
 discriminator waits for the reconstructions: 5 000 steps, as in VA-VAE. The perceptual distance is the embedded one, so
 that a recipe runs as it stands; LPIPS with VGG16, which the paper will have used, is
-``--objective.perceptual VGG16Distance --objective.perceptual.weights FILE --objective.perceptual.heads FILE``.
+``--objective.perceptual.type VGG16Distance --objective.perceptual.weights FILE --objective.perceptual.heads FILE``.
 
 Expected (ImageNet 256, the paper's Table 5, guided gFID after stage I): S 15.34, B 9.72, L 3.72, XL 3.51, XXL 2.53.
 After stage II the XXL model has rFID 1.21 and gFID 2.15 (Table 1); none of these has been reproduced here yet.

@@ -56,6 +56,14 @@ def test_every_row_builds_on_meta(name):
     assert name in (recipes.recipes()[name].__doc__ or "")
 
 
+def test_sit_has_the_published_size():
+    """SiT-XL: 675 M, Table 1."""
+    run = FULL["table7-joint-32"]
+    with torch.device("meta"):
+        prior = run.model.prior.build(latent_shape=(32, 16, 16), classes=1000)
+    assert sum(p.numel() for p in prior.parameters()) / 1e6 == pytest.approx(675, rel=2e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [
