@@ -4,7 +4,7 @@
 #   tools/fashion_results.sh FOLDER OUT
 #
 # FOLDER holds the four idx files (of the Debian package dataset-fashion-mnist, or of the Fashion-MNIST repository).
-# OUT/runs gets the runs, OUT/figures what goes into docs/results.md. About two hours on two CPU cores, minutes on a
+# OUT/runs gets the runs, OUT/figures what goes into docs/results.md. About two hours on two idle CPU cores, minutes on a
 # GPU. Every step goes on where an interrupted call stopped, so the same command again finishes the rest.
 #
 #   PYTHON          the interpreter (python)
