@@ -109,15 +109,21 @@ def fit(
             saved_config=record,
             callbacks=[
                 MetricsFile(run.metrics),
-                CollapseMonitor(
-                    objective.floor, margin=0.05 * config.objective.prior_weight, bottom=objective.bottom
-                ),
+                *watch(objective),
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
         )
         tell_skipped(images, told)
     return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
+
+
+def watch(objective: Objective) -> list[Callback]:
+    """The monitor of collapse, where there is a prior's term to watch."""
+    weight = objective.config.prior_weight
+    if not weight:
+        return []
+    return [CollapseMonitor(objective.floor, margin=0.05 * weight, bottom=objective.bottom)]
 
 
 def facts_of(config: RunConfig, images: ImageSet) -> Facts:

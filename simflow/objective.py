@@ -11,7 +11,8 @@ added 1:1. Two reconstructions:
   divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
 
 Three further terms, each of them off unless asked for: a perceptual distance and an adversarial term on the images,
-and the alignment of the prior's hidden tokens with a trained network (:mod:`simflow.losses`).
+and the alignment of the prior's hidden tokens with a trained network (:mod:`simflow.losses`). A term of weight 0 is not
+computed: a prior on a frozen autoencoder decodes nothing, and a decoder's own stage runs no prior.
 
 Gradients of losses are routed here and nowhere else. :class:`Routing` says which losses move which part, and a test
 holds it as a table.
@@ -19,6 +20,7 @@ holds it as a table.
 
 import math
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Literal, NamedTuple
 
 import torch
@@ -29,8 +31,8 @@ from simflow.losses.adversarial import AdversarialConfig, Discriminator
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
-from simflow.prior import Hidden
-from simflow.shapes import NULL, Images, Labels, PerImage
+from simflow.prior import Energy, Hidden
+from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +102,16 @@ BOTTOM = -2.5
 
 
 class Losses(NamedTuple):
-    """Scalars of one batch. ``total`` is what is minimised; the others are its parts, and ``mse`` is a monitor."""
+    """Scalars of one batch. ``total`` is what is minimised; the others are those of its parts that have a weight.
+
+    ``mse`` is a monitor, for whoever decodes.
+    """
 
     total: Tensor
-    reconstruction: Tensor
-    prior: Tensor
-    entropy: Tensor | None
-    mse: Tensor
+    reconstruction: Tensor | None = None
+    prior: Tensor | None = None
+    entropy: Tensor | None = None
+    mse: Tensor | None = None
     perceptual: Tensor | None = None
     adversarial: Tensor | None = None
     alignment: Tensor | None = None
@@ -122,20 +127,25 @@ class Losses(NamedTuple):
 class Objective(nn.Module):
     """The model and its loss as one module, so that whoever parallelises wraps one thing.
 
-    Making it applies the routing: parts that are frozen stop requiring gradients.
+    Making it applies the routing: parts that are frozen, or that no term reaches, stop requiring gradients.
 
     Raises:
-        ValueError: the weights of a judging network are not to be had, or there is no such layer to align.
+        ValueError: no term has a weight, the weights of a judging network are not to be had, or there is no such
+            layer to align.
     """
 
     def __init__(self, config: ObjectiveConfig, model: Model) -> None:
         super().__init__()
         self.config, self.model = config, model
         autoencoder, routing = model.autoencoder, config.routing
+        self.on_images = bool(config.reconstruction.weight or config.perceptual or config.adversarial)
+        self.on_latents = bool(config.prior_weight or config.alignment)
+        if not (self.on_images or self.on_latents):
+            raise ValueError("nothing is to be learnt: every term of the objective has the weight 0")
         frozen = (
             *(autoencoder.encoder_parts() if routing.encoder == "frozen" else ()),
-            *(autoencoder.decoder_parts() if routing.decoder == "frozen" else ()),
-            *((model.prior,) if routing.prior == "frozen" else ()),
+            *(autoencoder.decoder_parts() if routing.decoder == "frozen" or not self.on_images else ()),
+            *((model.prior,) if routing.prior == "frozen" or not self.on_latents else ()),
         )
         for part in frozen:
             part.requires_grad_(requires_grad=False)
@@ -178,38 +188,48 @@ class Objective(nn.Module):
         numbers = latents[0].numel()
         labels = drop_labels(labels, config.label_drop, generator)
 
-        decoded = model.decode(latents)
-        reconstruction = config.reconstruction.loss(images, decoded, latent_numbers=numbers)
-        perceptual = self.perceptual_term(images, decoded)
-        adversarial = self.adversarial_term(decoded, judge)
+        decoded = reconstruction = perceptual = adversarial = mse = None
+        if self.on_images:
+            decoded = model.decode(latents)
+            reconstruction = config.reconstruction.loss(images, decoded, latent_numbers=numbers)
+            perceptual = self.perceptual_term(images, decoded)
+            adversarial = self.adversarial_term(decoded, judge)
+            mse = (decoded.detach().float() - images).square().mean()
 
-        align = None if config.alignment is None else config.alignment.where
-        seen = latents if config.routing.encoder == "all" else latents.detach()
-        energy = model.prior.energy(seen, labels, generator, align)
-        prior = config.prior_weight * energy.value.mean() / numbers
-        if config.routing.encoder == "alignment":
-            energy = model.prior.energy(latents, labels, generator, align)
-        alignment = self.alignment_term(images, energy.hidden)
+        prior = alignment = entropy = None
+        if self.on_latents:
+            energy, aligned = self.energies(latents, labels, generator)
+            prior = config.prior_weight * energy.value.mean() / numbers
+            alignment = self.alignment_term(images, aligned.hidden)
+            if model.posterior.moments == 2:
+                spread = code if config.routing.encoder == "all" else code.detach()
+                entropy = -config.prior_weight * model.posterior.entropy(spread).mean() / numbers
 
-        entropy = None
-        if model.posterior.moments == 2:
-            spread = code if config.routing.encoder == "all" else code.detach()
-            entropy = -config.prior_weight * model.posterior.entropy(spread).mean() / numbers
-
-        total = reconstruction + prior
-        for term in (entropy, perceptual, adversarial, alignment):
-            total = total if term is None else total + term
+        terms = (reconstruction, prior, entropy, perceptual, adversarial, alignment)
         return Losses(
-            total=total,
+            total=reduce(torch.add, (term for term in terms if term is not None)),
             reconstruction=reconstruction,
             prior=prior,
             entropy=entropy,
-            mse=(decoded.detach().float() - images).square().mean(),
+            mse=mse,
             perceptual=perceptual,
             adversarial=adversarial,
             alignment=alignment,
-            decoded=None if config.adversarial is None else decoded.detach(),
+            decoded=None if config.adversarial is None or decoded is None else decoded.detach(),
         )
+
+    def energies(self, latents: Latents, labels: Labels, generator: Generator) -> tuple[Energy, Energy]:
+        """What the prior says of the latents: for its own term, and for the alignment.
+
+        They are one walk through the prior, unless the encoder learns from the second only (REPA-E).
+        """
+        prior, config = self.model.prior, self.config
+        align = None if config.alignment is None else config.alignment.where
+        seen = latents if config.routing.encoder == "all" else latents.detach()
+        energy = prior.energy(seen, labels, generator, align)
+        if config.routing.encoder != "alignment":
+            return energy, energy
+        return energy, prior.energy(latents, labels, generator, align)
 
     def perceptual_term(self, images: Images, decoded: Images) -> Tensor | None:
         """The weighted distance of images and reconstructions, if asked for."""

@@ -10,6 +10,7 @@ from torch import distributions
 from simflow.autoencoder.base import Autoencoder
 from simflow.autoencoder.compact import CompactConfig
 from simflow.autoencoder.pixels import PixelsConfig
+from simflow.fitting import watch
 from simflow.model import Facts, Model, ModelConfig
 from simflow.objective import (
     Calibrated,
@@ -139,6 +140,37 @@ def test_losses_do_not_depend_on_the_order_of_the_images():
     shuffled = objective(IMAGES[order], LABELS[order], generator(0))
     for one, two in zip(losses_of(objective).named().values(), shuffled.named().values(), strict=True):
         torch.testing.assert_close(one, two)
+
+
+# Terms without weight.
+
+
+def test_a_prior_alone_decodes_nothing(monkeypatch):
+    """STARFlow's stage: without a term on images there is no decoder to run, nor to teach."""
+    config = ObjectiveConfig(reconstruction=PixelMean(weight=0.0), label_drop=0.0)
+    objective = objective_of(config)
+    monkeypatch.setattr(objective.model, "decode", lambda latents: pytest.fail("decoded"))
+    losses = losses_of(objective)
+    assert set(losses.named()) == {"total", "prior"}
+    torch.testing.assert_close(losses.prior, losses_of(objective_of()).prior)
+    decoder = objective.model.autoencoder.decoder_parts()
+    assert not any(p.requires_grad for part in decoder for p in part.parameters())
+
+
+def test_a_decoder_alone_runs_no_prior(monkeypatch):
+    config = ObjectiveConfig(prior_weight=0.0, label_drop=0.0)
+    objective = objective_of(config, posterior=LearnedVariance())
+    monkeypatch.setattr(objective.model.prior, "energy", lambda *_: pytest.fail("ran the prior"))
+    losses = losses_of(objective)
+    assert set(losses.named()) == {"total", "reconstruction", "mse"}
+    assert not any(p.requires_grad for p in objective.model.prior.parameters())
+    assert watch(objective) == []
+
+
+def test_nothing_to_learn_is_refused():
+    config = ObjectiveConfig(reconstruction=PixelMean(weight=0.0), prior_weight=0.0)
+    with pytest.raises(ValueError, match="every term of the objective has the weight 0"):
+        objective_of(config)
 
 
 # Who learns from what.
