@@ -1,13 +1,18 @@
-"""Score steps against finite differences and against Gaussians, whose scores are known."""
+"""Score steps against finite differences and against Gaussians, whose scores are known; their memory and their cost."""
 
 import math
+import weakref
 
 import pytest
 import torch
 from torch import distributions
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
 
+from simflow import settings
 from simflow.flow.guidance import GaussianProduct
-from simflow.flow.score import GuidedScoreStep, ScoreDenoise, score
+from simflow.flow.score import CHUNK, GuidedScoreStep, ScoreDenoise, score
+from simflow.sample import SampleConfig
 from simflow.shapes import NULL
 from tests.laws.cases import FLOWS, build, labels_for, latents_for, noise_for, normal
 
@@ -100,3 +105,117 @@ def test_a_guided_step_raises_the_ratio_of_the_densities():
     known = labels != NULL
     assert (ratio(refined) > ratio(x))[known].all()
     torch.testing.assert_close(refined[~known], x[~known], atol=1e-12, rtol=0)
+
+
+class Kept:
+    """A tensor that a backward pass waits for."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+def peak(work, parameters) -> int:
+    """Most bytes that backward passes waited for at once, parameters aside."""
+    alive, most = 0, 0
+    owned = {parameter.data_ptr() for parameter in parameters}
+
+    def drop(size: int) -> None:
+        nonlocal alive
+        alive -= size
+
+    def pack(tensor: torch.Tensor) -> Kept:
+        nonlocal alive, most
+        kept = Kept(tensor)
+        if tensor.data_ptr() not in owned:
+            size = tensor.numel() * tensor.element_size()
+            alive, most = alive + size, max(most, alive + size)
+            weakref.finalize(kept, drop, size)
+        return kept
+
+    with saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        work()
+    assert alive == 0
+    return most
+
+
+@pytest.mark.parametrize("refinement", [GuidedScoreStep(gamma=0.5), ScoreDenoise(std=0.3)])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 100])
+def test_chunks_change_nothing(refinement, chunk):
+    flow, labels = build(FLOWS["starflow"]), labels_for(5)
+    x = latents_for(flow, 5)
+    whole = type(refinement)(**vars(refinement) | {"chunk": 5}).refine(flow.log_prob, x, labels)
+    parts = type(refinement)(**vars(refinement) | {"chunk": chunk}).refine(flow.log_prob, x, labels)
+    torch.testing.assert_close(parts, whole, atol=1e-12, rtol=1e-12)
+    assert (whole - x).abs().max() > 1e-3
+
+
+def test_where_images_do_not_mix_chunks_change_no_bit():
+    x, labels = normal(4, 2, 3, 3), torch.tensor([0, 1, NULL, 0])
+    whole = score(gaussian, x, labels)
+    assert all(torch.equal(score(gaussian, x, labels, chunk=chunk), whole) for chunk in (1, 2, 3))
+
+
+def test_labels_go_with_their_images_a_chunk_at_a_time():
+    seen = []
+
+    def noted(x, labels):
+        seen.append((len(x), labels.tolist()))
+        return gaussian(x, labels)
+
+    GuidedScoreStep(chunk=2).refine(noted, normal(5, 2, 3, 3), torch.tensor([0, 1, 1, NULL, 0]))
+    nothing = [(2, [NULL] * 2), (2, [NULL] * 2), (1, [NULL])]
+    assert seen == [(2, [0, 1]), (2, [1, NULL]), (1, [0]), *nothing]
+    seen.clear()
+    score(noted, normal(CHUNK + 1, 2, 3, 3), torch.zeros(CHUNK + 1, dtype=torch.int64))
+    assert [count for count, _ in seen] == [CHUNK, 1]
+
+
+@pytest.mark.parametrize("name", ["adaln-unchanged-exp", "starflow", "checkpointing"])
+@pytest.mark.parametrize("learning", [False, True])
+def test_memory_grows_with_the_chunk_and_not_with_the_batch(name, learning):
+    flow = build(FLOWS[name]).requires_grad_(learning)
+
+    def bytes_for(batch: int, chunk: int) -> int:
+        x, labels = latents_for(flow, batch), labels_for(batch)
+        step = GuidedScoreStep(chunk=chunk)
+        return peak(lambda: step.refine(flow.log_prob, x, labels), flow.parameters())
+
+    assert bytes_for(8, 2) == bytes_for(16, 2) == bytes_for(2, 2)
+    assert bytes_for(8, 2) < 0.3 * bytes_for(8, 8)
+
+
+def test_checkpointing_keeps_less_in_a_chunk():
+    x, labels = normal(4, 2, 2, 3), labels_for()
+    least, usual = (build(FLOWS[name]) for name in ("checkpointing", "adaln-unchanged-exp"))
+    kept = [peak(lambda f=flow: score(f.log_prob, x, labels), flow.parameters()) for flow in (least, usual)]
+    assert kept[0] < 0.7 * kept[1]
+    torch.testing.assert_close(*(score(flow.log_prob, x, labels) for flow in (least, usual)))
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_eq_6_costs_four_forward_passes_and_nothing_for_parameters(learning):
+    """Matrix products only, which is what large models do; attention between tokens is not counted on the CPU."""
+    flow = build(FLOWS["tarflow"], dtype=torch.float32).requires_grad_(learning)
+    x, labels = latents_for(flow, dtype=torch.float32), labels_for()
+
+    def products(work) -> int:
+        with FlopCounterMode(display=False) as counter:
+            work()
+        return counter.get_total_flops()
+
+    one = products(lambda: flow.log_prob(x, labels))
+    assert 3.5 < products(lambda: GuidedScoreStep().refine(flow.log_prob, x, labels)) / one <= 4
+    assert 1.75 < products(lambda: ScoreDenoise(std=0.3).refine(flow.log_prob, x, labels)) / one <= 2
+
+
+def test_a_run_that_knew_no_chunks_is_read():
+    old = {"refinement": {"type": "GuidedScoreStep", "gamma": 0.1}}
+    assert settings.from_dict(SampleConfig, old).refinement == GuidedScoreStep(gamma=0.1, chunk=CHUNK)
+
+
+@pytest.mark.parametrize("make", [GuidedScoreStep, lambda **words: ScoreDenoise(std=0.3, **words)])
+def test_a_chunk_without_images_is_refused(make):
+    with pytest.raises(ValueError, match="chunks of at least 1 image, not 0"):
+        make(chunk=0)
+    with pytest.raises(ValueError, match="at least 1 image, not -1"):
+        score(gaussian, normal(1, 2, 3, 3), torch.tensor([0]), chunk=-1)
