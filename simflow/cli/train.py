@@ -99,14 +99,19 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             config, facts_of(config, images)
         )  # a model that does not fit is refused before a folder is made
         folder = known or new_run(Path("runs"), config.name).path
-        fitted = fit(
-            config,
-            folder,
-            images=images,
-            device=device,
-            listeners=lambda run, objective: listeners(run, objective, config, console, trackers),
-            on_sample=lambda model, step: draw(model, config, RunFolder(folder), step),
-        )
+        try:
+            fitted = fit(
+                config,
+                folder,
+                images=images,
+                device=device,
+                listeners=lambda run, objective: listeners(run, objective, config, console, trackers),
+                on_sample=lambda model, step: draw(model, config, RunFolder(folder), step),
+            )
+        except ValueError:
+            if known is None and distributed.is_main() and not any(folder.iterdir()):
+                folder.rmdir()
+            raise
         if distributed.is_main():
             step, steps = fitted.state.step, total_steps(config.train.stages)
             what = "finished" if fitted.finished else "stopped and saved"

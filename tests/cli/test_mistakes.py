@@ -145,3 +145,11 @@ def test_the_parser_complains_by_itself(capsys):
     assert "--out" in capsys.readouterr().err
     assert main(["train", "demo", "--dat", "x"]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_weights_that_do_not_fit_leave_no_folder(tmp_path, capsys, monkeypatch, tiny_run):
+    """Without --out a new folder is made; what is refused later must not leave it there, empty."""
+    monkeypatch.chdir(tmp_path)
+    given = [*words(tmp_path), "--start_from", str(tiny_run), "--model.prior.depths", "[1, 2]"]
+    assert "depths" in complaint(capsys, 2, given)
+    assert not list((tmp_path / "runs").iterdir())
