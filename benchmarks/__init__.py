@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: ``python -m benchmarks sampling|training``."""
+"""Measurements that anyone can repeat: ``python -m benchmarks sampling|training|guidance``."""

@@ -1,0 +1,147 @@
+"""What guidance costs, in forward passes of the same batch (SimFlow, appendix C.3): ``python -m benchmarks guidance``.
+
+One forward pass runs every token's network once. Sampling without guidance needs at least one, guided by the Gaussian
+product another one of the deep block. Eq. 6 then takes two scores through the whole flow, each a forward pass and a
+backward pass for inputs, which is a forward pass's products once more: about four. That does not depend on how well
+tokens can be sampled, so the slower sampling is, the less Eq. 6 adds to it.
+
+Beside each time stands the arithmetic of the way itself, counted as it runs: products of matrices, attention in full.
+The flow alone is sampled, with random weights; decoding images would only make the share of Eq. 6 smaller. Eq. 6 is
+compared with itself in float64, one image at a time, before anything is timed.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.measure import Timing, interleaved
+from benchmarks.peers import shake
+from benchmarks.sampling import EXACT, compare
+from simflow import recipes
+from simflow.flow.guidance import GaussianProduct
+from simflow.flow.score import CHUNK, GuidedScoreStep
+from simflow.flow.stack import Flow, FlowConfig
+
+FORWARD, PLAIN, GUIDED, BOTH, STEP = (
+    "forward pass",
+    "sampling",
+    "sampling, guided",
+    "guided and Eq. 6",
+    "Eq. 6",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The flow of a recipe and a batch."""
+
+    recipe: str = "demo"
+    images: int = 100
+    chunk: int = CHUNK
+    """Images in a backward pass at once."""
+
+
+DEFAULT = (Size(), Size(recipe="small-64", images=32), Size(recipe="simflow-s", images=4))
+
+
+def parse(text: str) -> Size:
+    """``RECIPE:IMAGES``, or ``RECIPE:IMAGES:CHUNK``.
+
+    >>> parse("simflow-s:256:64")
+    Size(recipe='simflow-s', images=256, chunk=64)
+
+    Raises:
+        ValueError: not of this form.
+    """
+    recipe, *numbers = text.split(":")
+    if len(numbers) not in (1, 2) or not all(number.isdigit() and int(number) for number in numbers):
+        raise ValueError(f"a size is written RECIPE:IMAGES or RECIPE:IMAGES:CHUNK, not '{text}'")
+    return Size(recipe=recipe, images=int(numbers[0]), chunk=int(numbers[-1]) if numbers[1:] else CHUNK)
+
+
+def build(name: str) -> Flow:
+    """The flow of a recipe, with random weights that learn nothing.
+
+    Raises:
+        ValueError: there is no such recipe, or its prior is no flow.
+    """
+    config = recipes.get(name)
+    facts, prior = config.expected_facts(), config.model.prior
+    if not isinstance(prior, FlowConfig):
+        raise ValueError(f"the prior of {name} is no flow, and Eq. 6 needs a density")
+    with torch.device("meta"):
+        shape = config.model.build(facts).latent_shape
+    flow = prior.build(latent_shape=shape, classes=len(facts.class_names))
+    shake(flow)
+    return flow.eval().requires_grad_(requires_grad=False)
+
+
+@torch.no_grad()
+def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
+    """A record for each way."""
+    torch.manual_seed(0)
+    flow = build(size.recipe).to(device)
+    rule, step = GaussianProduct(weight=1.0), GuidedScoreStep(chunk=size.chunk)
+    z = torch.randn(size.images, *flow.noise_shape, device=device)
+    labels = torch.arange(size.images, device=device) % max(flow.classes, 1)
+    x = flow.inverse(z, labels, rule)
+    ways: dict[str, Callable[[], torch.Tensor]] = {
+        FORWARD: lambda: flow(x, labels)[0],
+        PLAIN: lambda: flow.inverse(z, labels),
+        GUIDED: lambda: flow.inverse(z, labels, rule),
+        BOTH: lambda: step.refine(flow.log_prob, flow.inverse(z, labels, rule), labels),
+        STEP: lambda: step.refine(flow.log_prob, x, labels),
+    }
+    wide = copy.deepcopy(flow).double()
+    exact = GuidedScoreStep(chunk=1).refine(wide.log_prob, x.double(), labels)
+    errors = compare({STEP: (ways[STEP], EXACT)}, exact)
+    work = {name: products(run) for name, run in ways.items()}
+    times = interleaved(ways, rounds=rounds, device=device)
+    return [
+        {
+            "recipe": size.recipe,
+            "images": size.images,
+            "tokens": flow.noise_shape[0],
+            "chunk": size.chunk,
+            "way": name,
+            "seconds": timing.median,
+            "rounds": timing.rounds,
+            "forward passes": timing.ratio(times[FORWARD]),
+            "arithmetic": work[name] / work[FORWARD],
+            "added": added(name, timing, times[GUIDED]),
+            "error": errors.get(name),
+        }
+        for name, timing in times.items()
+    ]
+
+
+def products(run: Callable[[], torch.Tensor]) -> int:
+    """Floating-point operations of the matrix products in a call, attention's among them."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def added(name: str, timing: Timing, guided: Timing) -> float | None:
+    """The part of guided sampling's time that comes on top of it; None for what does not."""
+    if name not in (BOTH, STEP):
+        return None
+    return timing.ratio(guided) - (name == BOTH)
+
+
+def row(entry: dict) -> dict[str, str]:
+    """A record as it is printed."""
+    return {
+        "flow": entry["recipe"],
+        "images × tokens": f"{entry['images']} × {entry['tokens']}",
+        "way": entry["way"],
+        "ms": f"{1e3 * entry['seconds']:.0f}",
+        "forward passes": f"{entry['forward passes']:.2f}",
+        "its arithmetic": f"{entry['arithmetic']:.2f}",
+        "added to guided sampling": "" if entry["added"] is None else f"{entry['added']:+.0%}",
+        "largest error": "" if entry["error"] is None else f"{entry['error']:.0e}",
+    }
