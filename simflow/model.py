@@ -5,7 +5,7 @@
     training / encoding                              generation
     Images  b 3 H W                                  seeds -> noise
       | autoencoder.encode                             | prior.inverse: block after block, token after token,
-    Code    b m h w                                    |   guided where a rule is given
+    Code    b m h w                                    |   (or many at once), guided where a rule is given
       | posterior.sample  (its entropy -> objective) Latents b c h w
     Latents b c h w ----> autoencoder.decode           | refinement (a score step, or nothing)
       | prior.energy      -> Images'                   | autoencoder.decode
@@ -16,7 +16,9 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 ``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]``.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,6 +26,7 @@ from torch import Generator, Tensor, nn
 from simflow.autoencoder.compact import CompactConfig
 from simflow.autoencoder.kl import KLConfig
 from simflow.autoencoder.pixels import PixelsConfig
+from simflow.flow.decode import SEQUENTIAL, Decoding
 from simflow.flow.guidance import Guidance
 from simflow.flow.score import Refinement
 from simflow.flow.stack import FlowConfig
@@ -32,6 +35,9 @@ from simflow.prior import Prior
 from simflow.shapes import NULL, Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
+
+NetworkDtype = Literal["float32", "bfloat16"]
+"""In what the prior's networks compute when sampling: as their weights are, or in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +121,8 @@ class Model(nn.Module):
         *,
         guidance: Guidance | ClassifierFree | None = None,
         refinement: Refinement | None = None,
+        decoding: Decoding = SEQUENTIAL,
+        dtype: NetworkDtype = "float32",
     ) -> Images:
         """Noise ``(b, n, d)`` and labels -> images, unclamped.
 
@@ -123,16 +131,21 @@ class Model(nn.Module):
             labels: ``(b,)``; :data:`~simflow.shapes.NULL` for "no class".
             guidance: how conditional and unconditional predictions mix, or None.
             refinement: a score step on the latents before decoding, or None.
+            decoding: how the blocks of a flow are undone: exactly, or within a tolerance.
+            dtype: of the prior's networks on the way to the latents; tokens, affine maps, refinement and decoder keep
+                the dtype of the weights.
 
         Raises:
-            ValueError: a label is out of range, or guidance away from "no class" is asked of a model
-                without classes.
+            ValueError: a label is out of range, guidance away from "no class" is asked of a model without classes, or
+                a way of decoding does not fit the prior.
         """
         self.check_labels(labels)
         if guidance is not None and guidance.needs_classes and not self.facts.class_names:
             raise ValueError("guidance needs classes, and this model was trained without any")
         with torch.no_grad():
-            latents = self.prior.inverse(noise, labels, guidance)
+            with computing_in(dtype, noise.device):
+                way = None if decoding == SEQUENTIAL else decoding  # every prior knows its exact way
+                latents = self.prior.inverse(noise, labels, guidance, way)
             if refinement is not None:
                 latents = refinement.refine(self.prior.log_prob, latents, labels)
             return self.decode(latents)
@@ -144,3 +157,10 @@ class Model(nn.Module):
             if not classes:
                 raise ValueError(f"this model has no classes: every label must be {NULL}")
             raise ValueError(f"labels must lie in 0 .. {classes - 1} (or be {NULL} for no class)")
+
+
+def computing_in(dtype: NetworkDtype, device: torch.device) -> AbstractContextManager[object]:
+    """Lets linear maps and attention compute in ``dtype`` while the block lasts; "float32" changes nothing."""
+    if dtype == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)

@@ -60,11 +60,13 @@ class Prior(nn.Module, ABC):
         """Training energy of latents under labels (NULL where dropped), and hidden tokens if asked."""
 
     @abstractmethod
-    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None) -> Latents:
+    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Any = None) -> Latents:
         """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, guided where a rule of the prior's own is given.
 
+        ``decoding`` says how, where the prior knows several ways to the same latents; None is its exact one.
+
         Raises:
-            ValueError: the rule is another prior's.
+            ValueError: the rule or the way is another prior's.
         """
 
     @abstractmethod

@@ -1,7 +1,8 @@
 """Seeds -> noise -> images, in batches, streamed.
 
 Image *i* is a function of its own seed, its label and the model: it is the same whatever the batch size or the
-number of processes, up to float rounding. This file knows nothing of files or progress bars.
+number of processes, up to float rounding, and whatever the way of decoding, up to the tolerance of that way. No more
+than a batch is held at once. This file knows nothing of files or progress bars.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,13 +13,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
+from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.flow.stack import Flow
-from simflow.model import Model
+from simflow.model import Model, NetworkDtype, computing_in
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
-from simflow.shapes import Labels
+from simflow.shapes import Images, Labels
 from simflow.sit.guidance import ClassifierFree
 
 
@@ -34,6 +37,11 @@ class SampleConfig:
     """Standard deviation of the noise; 1 samples the model."""
     batch: int = 100
     """Images sampled at once, on each process."""
+    decoding: Sequential | Jacobi | Plan = SEQUENTIAL
+    """How the blocks of a flow are undone: exactly, in parallel passes to a tolerance, or each in a way of its own."""
+    dtype: NetworkDtype = "float32"
+    """In what the prior's networks compute: "float32", or "bfloat16", which is faster on GPUs and not exact. Tokens and
+    affine maps stay in float32."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -69,24 +77,31 @@ def sample(
         model: with the weights to sample from (usually the average).
         seeds: one for each image, any whole numbers.
         labels: one for each seed; -1 for "no class".
-        config: guidance, refinement, temperature and batch size.
+        config: guidance, refinement, temperature, batch size, decoding and dtype.
 
     Raises:
-        ValueError: seeds and labels differ in number, or a label is out of range.
+        ValueError: seeds and labels differ in number, a label is out of range, or the way of decoding does not fit the
+            prior.
     """
     if len(seeds) != len(labels):
         raise ValueError(f"{len(seeds)} seeds and {len(labels)} labels: each image needs one of both")
     pairs = iter(zip(seeds, labels, strict=True))
     while chunk := list(islice(pairs, config.batch)):
-        own = [seed for seed, _ in chunk]
-        wanted = torch.tensor([label for _, label in chunk])
-        images = model.generate(
-            noise_of(model, own, config),
-            wanted.to(model.device),
-            guidance=applicable(config.guidance, model),
-            refinement=config.refinement,
-        )
-        yield Samples(own, wanted, to_uint8(images.float()).cpu())
+        own, wanted = [seed for seed, _ in chunk], [label for _, label in chunk]
+        images = to_uint8(generated(model, own, wanted, config).float())
+        yield Samples(own, torch.tensor(wanted), images.cpu())
+
+
+def generated(model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Images:
+    """The images of these seeds in one batch, as the decoder gives them, unclamped, on the model's device."""
+    return model.generate(
+        noise_of(model, seeds, config),
+        torch.tensor(labels, device=model.device),
+        guidance=applicable(config.guidance, model),
+        refinement=config.refinement,
+        decoding=config.decoding,
+        dtype=config.dtype,
+    )
 
 
 @torch.no_grad()
@@ -104,7 +119,8 @@ def trajectory(
     wanted = torch.tensor(labels, device=model.device)
     model.check_labels(wanted)
     noise = noise_of(model, seeds, config)
-    states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model))
+    with computing_in(config.dtype, model.device):
+        states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
     if config.refinement is not None:
         states.append(config.refinement.refine(model.prior.log_prob, states[-1], wanted))
     return [to_uint8(model.decode(state).float()).cpu() for state in states]

@@ -1,7 +1,8 @@
 """Undoing a block: noise to data. How is a choice; what comes out is not, up to rounding or a stated tolerance.
 
 - :class:`Sequential`: token by token, exact (:mod:`simflow.flow.sequential`);
-- :class:`~simflow.flow.jacobi.Jacobi`: parallel passes to a tolerance (:mod:`simflow.flow.jacobi`).
+- :class:`~simflow.flow.jacobi.Jacobi`: parallel passes to a tolerance (:mod:`simflow.flow.jacobi`);
+- :class:`Plan`: one of these for each block, such as the fastest of each (:mod:`simflow.plan` measures which).
 
 To write one: a frozen keyword-only config, a function from noise to tokens in the block's order, and a line below.
 """
@@ -23,19 +24,42 @@ class Sequential:
     """Token by token, exactly: the least arithmetic."""
 
 
-Decoding = Sequential | Jacobi
+Way = Sequential | Jacobi
+"""How one block is undone."""
 SEQUENTIAL = Sequential()
 
 
-def undo(
-    block: Block,
-    z: Tokens,
-    labels: Labels,
-    guidance: Guidance | None,
-    decoding: Decoding = SEQUENTIAL,
-    *,
-    deep: bool = True,
-) -> Tokens:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A way of its own for each block: the hard ones token by token, the easy ones in a few passes."""
+
+    blocks: tuple[Sequential | Jacobi, ...]
+    """One for each block, data -> noise, as ``depths`` lists them."""
+
+
+Decoding = Sequential | Jacobi | Plan
+"""How all blocks are undone."""
+
+
+def ways(decoding: Decoding, blocks: int) -> tuple[Way, ...]:
+    """The way of each of so many blocks, data -> noise; the last is the deep one.
+
+    >>> ways(Jacobi(blocks="shallow"), 2)[1]
+    Sequential()
+
+    Raises:
+        ValueError: a plan for another number of blocks.
+    """
+    each = decoding.blocks if isinstance(decoding, Plan) else (decoding,) * blocks
+    if len(each) != blocks:
+        raise ValueError(f"this plan is for {len(each)} blocks, and the flow has {blocks}")
+    return tuple(
+        SEQUENTIAL if isinstance(way, Jacobi) and way.blocks == "shallow" and number == blocks else way
+        for number, way in enumerate(each, start=1)
+    )
+
+
+def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, way: Way = SEQUENTIAL) -> Tokens:
     """Noise of one block -> its tokens.
 
     Args:
@@ -43,16 +67,15 @@ def undo(
         z: noise ``(b, n, d)`` in raster order; not written to.
         labels: ``(b,)``, negative for "no class".
         guidance: a rule for mixing conditional and unconditional maps, or None for the conditional model.
-        decoding: how.
-        deep: whether the block is the deep one, which some ways leave to the walk.
+        way: how.
 
     Returns:
         tokens ``(b, n, d)`` in raster order, such that ``block(tokens)`` is ``z`` where nothing guides.
     """
     with torch.inference_mode():
         z = reorder(z, block.order)
-        if isinstance(decoding, Jacobi) and not (deep and decoding.blocks == "shallow"):
-            x = solve(block, z, labels, guidance, decoding).tokens
+        if isinstance(way, Jacobi):
+            x = solve(block, z, labels, guidance, way).tokens
         else:
             x = walk(block, z, labels, guidance)
         x = reorder(x, block.order)

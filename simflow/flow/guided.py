@@ -2,10 +2,15 @@
 
 The conditional and the unconditional model are one batch of ``2 b`` rows over the same tokens; without guidance the
 batch stays as it is. However a block is undone, it is prepared and mixed here.
+
+Under autocast the networks compute in half precision; what they say of a token is then made wide again, and the affine
+map itself is applied in the dtype of the tokens.
 """
 
+import copy
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from simflow.flow.affine import Affine
 from simflow.flow.block import Block, Condition
@@ -44,3 +49,19 @@ def network_dtype(block: Block) -> torch.dtype:
     if torch.is_autocast_enabled(weight.device.type):
         return torch.get_autocast_dtype(weight.device.type)
     return weight.dtype
+
+
+def narrowed(block: Block) -> Block:
+    """The block with the weights of its linear maps in :func:`network_dtype`, cast once instead of in every pass.
+
+    All else is shared with the block; where there is nothing to cast it is the block itself.
+    """
+    dtype = network_dtype(block)
+    if dtype == block.embed.weight.dtype:
+        return block
+    known: dict[int, object] = {id(tensor): tensor for tensor in block.parameters()}
+    for module in block.modules():
+        if isinstance(module, nn.Linear):
+            for tensor in module.parameters():
+                known[id(tensor)] = nn.Parameter(tensor.to(dtype), requires_grad=False)
+    return copy.deepcopy(block, known)

@@ -8,8 +8,14 @@ exact: a window of *w* tokens needs at most *w* passes, and usually far fewer. W
 keys and values of those solved in a cache.
 
 An image stops when its own guess moves by no more than the tolerance in any number of the window; it leaves the batch
-then, so what an image becomes does not depend on its batch mates. The distance to the exact inverse is of the order of
-the tolerance where the map contracts, and zero for a tolerance of 0.
+then, so what an image becomes does not depend on its batch mates.
+
+What the tolerance means
+------------------------
+It is a distance between tokens of *this block*, one pass apart: not a distance to the exact inverse, nor one of images.
+The distance of a block's tokens to the exact ones is of the order of the tolerance where the map contracts, and zero
+for a tolerance of 0; later blocks and the decoder stretch or shrink it. What it comes to in the final image is not
+computed here but measured on a trained model (:mod:`simflow.plan`).
 
 It pays where latency binds, not arithmetic: a pass over ``w`` tokens costs up to ``w`` times the arithmetic of a step.
 """
@@ -22,7 +28,7 @@ from torch import Tensor
 
 from simflow.flow.block import Block
 from simflow.flow.guidance import Guidance
-from simflow.flow.guided import condition_for, mix, network_dtype
+from simflow.flow.guided import condition_for, mix, narrowed, network_dtype
 from simflow.shapes import Labels, Tokens
 
 
@@ -33,7 +39,7 @@ class Jacobi:
     window: int | None = None
     """Tokens solved at once, one window after the other; None for all of them."""
     tolerance: float = 1e-3
-    """An image is done when no number of its tokens moves further in a pass; 0 gives the exact inverse."""
+    """An image is done when no number of its tokens of this block moves further in a pass; 0 is the exact inverse."""
     max_passes: int | None = None
     """Most passes over a window, which ends them whatever the tolerance; None for as many as it has tokens."""
     blocks: Literal["all", "shallow"] = "all"
@@ -67,6 +73,7 @@ def solve(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, co
         guidance: a rule for mixing conditional and unconditional maps, or None.
         config: window, tolerance and most passes.
     """
+    block = narrowed(block)
     b, tokens, channels = z.shape
     if block.start is None:
         line, first = z.clone(), 1
@@ -95,9 +102,10 @@ def solve(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, co
             line[images, begin + 1 : end + 1] = guess
             passes[images] += 1
             going = ~(moved <= config.tolerance)
-            if not going.any():
+            left = int(going.sum())
+            if not left:
                 break
-            if not going.all():
+            if left < len(images):
                 images = images[going]
                 condition = condition_for(block, labels[images], guidance)
                 room = None if cache is None else cache.of(rows_of(images, b, times))

@@ -18,7 +18,7 @@ from torch import Generator, nn
 
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import Block, BlockConfig
-from simflow.flow.decode import SEQUENTIAL, Decoding, undo
+from simflow.flow.decode import SEQUENTIAL, Decoding, undo, ways
 from simflow.flow.guidance import Guidance
 from simflow.flow.order import Order, alternating
 from simflow.nn.tokens import to_latents, to_tokens
@@ -118,31 +118,42 @@ class Flow(Prior):
         z, log_det = self.forward(latents, labels)
         return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z[0].numel()
 
+    def undoing(self, guidance: Any = None) -> list[tuple[int, Block, Guidance | None]]:
+        """The blocks as they are undone, noise -> data: number from 0 in :meth:`chain`, block, and its guidance.
+
+        Raises:
+            ValueError: the rule of guidance is not one of flows.
+        """
+        if guidance is not None and not isinstance(guidance, Guidance):
+            raise ValueError(
+                f"a flow is guided by GaussianProduct or LogScale, not by {type(guidance).__name__}"
+            )
+        last = len(self.blocks) - 1
+        return [
+            (i, block, guidance if guidance is not None and guidance.guides(deep=i == last) else None)
+            for i, block in reversed(list(enumerate(self.chain())))
+        ]
+
     @torch.no_grad()
     def inverse(
-        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding = SEQUENTIAL
+        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding | None = None
     ) -> Latents:
         """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``; guided where a rule is given; exactly, unless ``decoding``
         states a tolerance.
 
         Raises:
-            ValueError: the rule of guidance is not one of flows.
+            ValueError: the rule of guidance is not one of flows, or a plan is for another number of blocks.
         """
         return self.trajectory(z, labels, guidance, decoding)[-1]
 
     @torch.no_grad()
     def trajectory(
-        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding = SEQUENTIAL
+        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Decoding | None = None
     ) -> list[Latents]:
         """Noise laid out as latents, then what each undone block makes of it; the last are the latents."""
-        if guidance is not None and not isinstance(guidance, Guidance):
-            raise ValueError(
-                f"a flow is guided by GaussianProduct or LogScale, not by {type(guidance).__name__}"
-            )
+        way = ways(decoding or SEQUENTIAL, len(self.blocks))
         states, x = [z], self.base.inverse(z)
-        for index, block in reversed(list(enumerate(self.chain()))):
-            deep = index == len(self.blocks) - 1
-            rule = guidance if guidance is not None and guidance.guides(deep=deep) else None
-            x = undo(block, x, labels, rule, decoding, deep=deep)
+        for number, block, rule in self.undoing(guidance):
+            x = undo(block, x, labels, rule, way[number])
             states.append(x)
         return [to_latents(state, self.patch, self.latent_shape) for state in states]

@@ -87,14 +87,16 @@ class SiT(Prior):
         return least_error(math.exp(floor - 0.5))
 
     @torch.no_grad()
-    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None) -> Latents:
+    def inverse(self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Any = None) -> Latents:
         """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``; guided where :class:`ClassifierFree` is given.
 
         With guidance both predictions are one batch of ``2 b``.
 
         Raises:
-            ValueError: the rule of guidance is a flow's.
+            ValueError: the rule of guidance or the way of decoding is a flow's.
         """
+        if decoding is not None:
+            raise ValueError("SiT has no blocks to undo: Jacobi decoding and plans are for flows")
         if guidance is not None and not isinstance(guidance, ClassifierFree):
             raise ValueError(f"SiT is guided by ClassifierFree, not by {type(guidance).__name__}")
 
