@@ -1,0 +1,116 @@
+"""The same seeds make the same images: at any batch size, in any way of decoding, up to its tolerance."""
+
+import pytest
+import torch
+
+from simflow.autoencoder.compact import CompactConfig
+from simflow.config import RunConfig
+from simflow.data.config import DataConfig
+from simflow.flow.decode import SEQUENTIAL, Plan
+from simflow.flow.guidance import GaussianProduct
+from simflow.flow.jacobi import Jacobi
+from simflow.flow.score import GuidedScoreStep
+from simflow.model import Facts, Model, ModelConfig
+from simflow.posterior import FixedVariance
+from simflow.sample import SampleConfig, generated, sample, trajectory
+from simflow.settings import dump_yaml, from_dict, parse_yaml, to_dict
+from simflow.sit.prior import SiTConfig
+from simflow.sit.solver import Euler
+from tests.laws.cases import flow, randomise
+
+SEEDS, LABELS = list(range(7)), [0, 1, 2, -1, 2, 1, 0]
+HOW = SampleConfig(guidance=GaussianProduct(weight=1.0), refinement=GuidedScoreStep(gamma=0.1), batch=7)
+PLAN = Plan(blocks=(Jacobi(tolerance=1e-4, window=2), Jacobi(tolerance=1e-4), SEQUENTIAL))
+
+
+def model_of(prior=None) -> Model:
+    torch.manual_seed(0)
+    built = ModelConfig(
+        autoencoder=CompactConfig(latent_channels=2, patch=2, widths=(8, 8)),
+        posterior=FixedVariance(),
+        prior=prior or flow(depths=(1, 1, 2)),
+    ).build(Facts(image_size=12, channels=1, class_names=("a", "b", "c")))
+    randomise(built)
+    return built.eval()
+
+
+def levels(model: Model, config: SampleConfig) -> torch.Tensor:
+    """The images in levels 0 .. 255."""
+    return torch.cat([part.images for part in sample(model, seeds=SEEDS, labels=LABELS, config=config)]).int()
+
+
+@pytest.mark.parametrize("decoding", [SEQUENTIAL, Jacobi(tolerance=1e-4), Jacobi(window=4), PLAN], ids=str)
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_seeds_make_the_same_images_whatever_the_way_and_the_batch(decoding, batch):
+    model = model_of()
+    exact = levels(model, HOW)
+    config = SampleConfig(guidance=HOW.guidance, refinement=HOW.refinement, batch=batch, decoding=decoding)
+    assert (levels(model, config) - exact).abs().max() <= 1
+    assert exact.float().std() > 10, "the images are all alike: the test shows nothing"
+
+
+def test_the_way_of_decoding_is_used():
+    """With a tolerance that is met at once the images are others, so the ways do reach the blocks."""
+    model, rough = model_of(), Jacobi(tolerance=1e6)
+    exact = generated(model, SEEDS, LABELS, HOW)
+    for decoding in (rough, Plan(blocks=(SEQUENTIAL, SEQUENTIAL, rough))):
+        config = SampleConfig(guidance=HOW.guidance, refinement=HOW.refinement, decoding=decoding)
+        assert (generated(model, SEEDS, LABELS, config) - exact).abs().max() > 1e-3
+        states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
+        assert torch.equal(states[-1].int(), levels(model, config))
+
+
+def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):
+    model, seen = model_of(), []
+    exact = generated(model, SEEDS, LABELS, HOW)
+    config = SampleConfig(guidance=HOW.guidance, refinement=HOW.refinement, dtype="bfloat16")
+    decode, log_prob = model.autoencoder.decode, model.prior.log_prob
+    monkeypatch.setattr(model.autoencoder, "decode", lambda x: seen.append(autocast()) or decode(x))
+    monkeypatch.setattr(model.prior, "log_prob", lambda x, y: seen.append(autocast()) or log_prob(x, y))
+    rough = generated(model, SEEDS, LABELS, config)
+    assert seen == [False] * 3
+    assert rough.dtype == torch.float32
+    assert 1e-6 < (rough - exact).abs().max() < 0.2
+    states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
+    assert torch.equal(states[-1].int(), levels(model, config))
+
+
+def autocast() -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_sit_is_sampled_exactly_or_not_at_all(dtype):
+    model = model_of(SiTConfig(width=8, depth=1, heads=2, solver=Euler(steps=2)))
+    plain = SampleConfig(guidance=None, dtype=dtype)
+    exact = generated(model, SEEDS, LABELS, SampleConfig(guidance=None))
+    made = generated(model, SEEDS, LABELS, plain)
+    assert made.dtype == torch.float32
+    assert torch.equal(made, exact) == (dtype == "float32")
+    torch.testing.assert_close(made, exact, atol=0.1, rtol=0)
+    for decoding in (Jacobi(), Plan(blocks=(SEQUENTIAL,))):
+        with pytest.raises(ValueError, match="SiT has no blocks to undo: Jacobi decoding and plans"):
+            generated(model, SEEDS, LABELS, SampleConfig(guidance=None, decoding=decoding))
+
+
+def test_every_way_is_written_down_and_read_back():
+    for decoding in (SEQUENTIAL, Jacobi(window=4), PLAN):
+        config = SampleConfig(decoding=decoding, dtype="bfloat16")
+        assert from_dict(SampleConfig, to_dict(config)) == config
+        assert from_dict(SampleConfig, parse_yaml(dump_yaml(config))) == config
+
+
+def test_settings_from_before_there_was_a_choice_still_load():
+    run = RunConfig(name="old", data=DataConfig(path="x", image_size=8, channels=1))
+    record = to_dict(run)
+    for name in ("decoding", "dtype"):
+        del record["sample"][name]
+    assert from_dict(RunConfig, record) == run
+    assert run.sample.decoding == SEQUENTIAL
+
+
+def test_a_mistake_in_the_settings_is_a_sentence():
+    with pytest.raises(ValueError, match="'decoding.type' must be 'Sequential' or 'Jacobi' or 'Plan'"):
+        from_dict(SampleConfig, {"decoding": {"type": "Jakobi"}})
+    with pytest.raises(ValueError, match="setting 'dtype' must be"):
+        from_dict(SampleConfig, {"dtype": "float16"})
