@@ -27,6 +27,7 @@ COMMANDS = {
     "classify": "tell the class of images by the flow's densities, and how often that is right",
     "evaluate": "the field's figures of a run, or of samples from anywhere, as JSON",
     "stats": "statistics of real images, for evaluations to come",
+    "study": "one of the paper's tables again: several recipes, seeds, and which orders hold",
     "analyze": "look into the latents, the noise and the guidance of trained runs",
     "report": "one HTML file on one or several runs, side by side",
     "info": "parameter counts and geometry of a recipe or a run",

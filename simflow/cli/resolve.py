@@ -4,7 +4,7 @@ The order is: recipe, ``--config`` file, dotted flags, then the shortcuts ``--da
 ``--start_from``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from simflow.config import RunConfig, from_record
 from simflow.settings import load_yaml, override, parse_count
 from simflow.start import StartFrom
 from simflow.train import checkpoint
-from simflow.train.optim import StageConfig, total_steps
+from simflow.train.stretch import stretched
 
 
 def resolve(
@@ -61,25 +61,3 @@ def start_of(recipe: str | None, run: Path | None) -> RunConfig:
         raise ValueError(f"say which recipe to train: {few}, ...; simflow recipes lists all")
     checkpoint.find(run)
     return from_record(checkpoint.load_config(run))[0]
-
-
-def stretched(stages: Sequence[StageConfig], steps: int) -> tuple[StageConfig, ...]:
-    """The same stages over another number of steps: lengths and warm-ups in proportion.
-
-    >>> short = stretched([StageConfig(steps=300), StageConfig(steps=100)], 100)
-    >>> [stage.steps for stage in short]
-    [75, 25]
-
-    Raises:
-        ValueError: there are fewer steps than stages need.
-    """
-    whole, done, ends = total_steps(stages), 0, [0]
-    for stage in stages:
-        done += stage.steps
-        ends.append(round(done * steps / whole))
-    made = []
-    for stage, start, end in zip(stages, ends, ends[1:], strict=False):
-        length = end - start
-        warmup = min(stage.schedule.warmup * steps // whole, max(length - 1, 0))
-        made.append(StageConfig(steps=length, schedule=replace(stage.schedule, warmup=warmup)))
-    return tuple(made)

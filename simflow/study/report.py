@@ -1,0 +1,18 @@
+"""Writes what a study has come to so far: ``table.md``, ``table.json``, ``plot.svg`` and ``sheet.png``."""
+
+from simflow.export import replacing
+from simflow.study import layout
+from simflow.study.budget import Budget
+from simflow.study.layout import StudyFolder
+from simflow.study.study import Study
+from simflow.study.table import markdown, tabled
+
+
+def report(study: Study, folder: StudyFolder, budget: Budget) -> None:
+    """Writes them of all runs that have figures, whoever made them; one process at a time."""
+    with folder.lock("table"):
+        records = folder.records([row.name for row in study.rows])
+        reference = layout.read(folder.reference) if folder.reference.is_file() else {}
+        layout.write(folder.path / "table.json", tabled(study, budget, records, reference))
+        with replacing(folder.path / "table.md") as part:
+            part.write_text(markdown(study, budget, records, reference), encoding="utf-8")

@@ -1,0 +1,227 @@
+"""The table of a study, as a record for programs and as Markdown for people: means over seeds, and what they decide."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from simflow.evaluate.provenance import made_by
+from simflow.study.budget import Budget, plain
+from simflow.study.claim import ERRORS, Verdict, tally, verdicts
+from simflow.study.columns import FIGURES, TRAINING, Column, column
+from simflow.study.study import Study
+
+Records = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""The record of each run by row and seed, as :mod:`simflow.study.work` keeps them."""
+
+
+def tabled(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that is known of a study, JSON-able."""
+    figures = figures_of(records)
+    found = verdicts(study, figures)
+    return {
+        "format": 1,
+        "study": study.name,
+        "says": study.says,
+        "note": study.note,
+        "numbers_beside": study.source,
+        "budget": plain(budget),
+        "real_images": dict(reference),
+        "rows": [
+            {
+                "name": row.name,
+                "label": row.label,
+                "recipe": row.recipe,
+                "after": None if row.after is None else row.after.name,
+                "paper": dict(row.paper),
+                "paper_source": row.source or study.source,
+                "mean": {key: value for key, (value, _) in spread(figures[row.name]).items()},
+                "standard_deviation": {key: value for key, (_, value) in spread(figures[row.name]).items()},
+                "seeds": {str(seed): dict(record) for seed, record in records[row.name].items()},
+            }
+            for row in study.rows
+        ],
+        "rule": f"holds or does not beyond {ERRORS:g} standard errors of the difference over seeds",
+        "orderings": [verdict.to_dict() for verdict in found],
+        "tally": tally(found),
+        "made_by": made_by("cpu"),
+    }
+
+
+def figures_of(records: Records) -> dict[str, dict[int, dict[str, Any]]]:
+    """The figures by key of the runs that have some."""
+    return {
+        name: {seed: dict(record["figures"]) for seed, record in own.items() if record.get("figures")}
+        for name, own in records.items()
+    }
+
+
+def spread(runs: Mapping[int, Mapping[str, Any]]) -> dict[str, tuple[float | None, float | None]]:
+    """Mean and standard deviation over seeds of each figure; no deviation of a single one.
+
+    >>> spread({0: {"psnr": 20.0}, 1: {"psnr": 22.0}})["psnr"][0]
+    21.0
+    """
+    found: dict[str, tuple[float | None, float | None]] = {}
+    for each in (*FIGURES, *TRAINING):
+        values = [float(run[each.key]) for run in runs.values() if run.get(each.key) is not None]
+        mean = fmean(values) if values else None
+        found[each.key] = mean, stdev(values) if len(values) > 1 else None
+    return found
+
+
+def markdown(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> str:
+    """The table for people."""
+    figures = figures_of(records)
+    spreads = {row.name: spread(figures[row.name]) for row in study.rows}
+    judged, training = (
+        [each for each in columns if any(spreads[row.name][each.key][0] is not None for row in study.rows)]
+        for columns in (FIGURES, TRAINING)
+    )
+    found = verdicts(study, figures)
+    parts = [
+        f"# {study.name}: {study.says}",
+        "\n".join(introduction(study, budget, records, reference)),
+        "## Figures",
+        grid(study, judged, spreads, records),
+        "## Training and cost",
+        grid(study, training, spreads, records),
+        "## Orderings",
+        said_of(found),
+        orderings(study, found, figures),
+    ]
+    failed = failures(study, records)
+    if failed:
+        parts += ["## Failed", "\n".join(f"- {line}" for line in failed)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def introduction(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> list[str]:
+    """What was done, and what real images score."""
+    seeds = sorted({seed for own in records.values() for seed in own})
+    length = "the recipes' own length" if budget.steps is None else f"{budget.steps} steps a run"
+    lines = [
+        f"Recipes at the {budget.scale} scale, {length}, seeds {', '.join(map(str, seeds)) or 'none yet'}; "
+        f"{budget.num} samples and up to {budget.held_out} held-out images a run. "
+        "Mean ± standard deviation over seeds.",
+        "",
+        f"In *italics* the paper's numbers ({study.source}): other data, another network behind the Fréchet "
+        "distance, another size. Only their order can be compared.",
+    ]
+    if study.note:
+        lines += ["", study.note]
+    if reference.get("frechet"):
+        floor = reference.get("floor")
+        real = "" if floor is None else f"; real images against real images score {floor:.2f}"
+        lines += ["", f"Fréchet distances are {reference['frechet']}{real}."]
+    if reference.get("accuracy") is not None:
+        lines.append(f"The classifier is right on {reference['accuracy']:.1%} of held-out real images.")
+    if reference.get("perceptual"):
+        lines.append(f"The perceptual distance is {reference['perceptual']['name']}.")
+    if reference.get("held_out_are_training_images"):
+        lines.append("There are no held-out images: reconstructions are those of training images.")
+    lines += [f"Left out: {sentence}" for sentence in reference.get("left_out", [])]
+    return lines
+
+
+def grid(
+    study: Study,
+    columns: Sequence[Column],
+    spreads: Mapping[str, Mapping[str, tuple[float | None, float | None]]],
+    records: Records,
+) -> str:
+    """A row a system; behind each figure of which the paper prints a like, its numbers in italics."""
+    shown: list[tuple[Column, bool]] = []
+    for each in columns:
+        shown.append((each, False))
+        if any(each.key in row.paper for row in study.rows):
+            shown.append((each, True))
+    if not shown:
+        return "Nothing yet."
+    heads = ["row", "seeds", *(f"*{each.paper}*" if paper else each.heading for each, paper in shown)]
+    lines = [heads, ["---"] * len(heads)]
+    for row in study.rows:
+        done = sum(bool(record.get("figures")) for record in records[row.name].values())
+        cells = [row.label, str(done)]
+        for each, paper in shown:
+            if paper:
+                value = row.paper.get(each.key)
+                cells.append("" if value is None else f"*{printed(each, value)}*")
+            else:
+                cells.append(number(each, *spreads[row.name][each.key]))
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def number(each: Column, mean: float | None, deviation: float | None) -> str:
+    """A figure as it stands in a cell.
+
+    >>> number(column("psnr"), 21.456, 0.123), number(column("parameters"), 1234567.0, 0.0)
+    ('21.46 ± 0.12', '1 234 567')
+    """
+    if mean is None:
+        return ""
+    text = f"{mean:,.{each.digits}f}".replace(",", " ")
+    if deviation is None or each.key.endswith("parameters"):
+        return text
+    return f"{text} ± {deviation:,.{each.digits}f}".replace(",", " ")
+
+
+def printed(each: Column, value: float) -> str:
+    """A number of the paper.
+
+    >>> printed(column("prior_parameters"), 37e6), printed(column("collapsed"), 1.0), printed(column("ssim"), 0.59)
+    ('37M', 'yes', '0.59')
+    """
+    if each.key == "collapsed":
+        return "yes" if value else "no"
+    if each.key == "prior_parameters":
+        return f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M"
+    return f"{value:g}"
+
+
+def said_of(found: Sequence[Verdict]) -> str:
+    """How many orders hold, and by which rule."""
+    counts = tally(found)
+    return (
+        f"Of {len(found)} orders {counts['holds']} hold, {counts['does not hold']} do not, {counts['undecided']} are "
+        f"undecided. An order is decided where the difference (positive as claimed) is more than {ERRORS:g} of its "
+        "standard errors over seeds, paired by seed, from zero; with one seed never."
+    )
+
+
+def orderings(
+    study: Study, found: Sequence[Verdict], figures: Mapping[str, Mapping[int, Mapping[str, Any]]]
+) -> str:
+    """A line a claim."""
+    heads = ["claimed", "by", "source", "paper", "ours", "difference", "seeds as claimed", "verdict"]
+    lines = [heads, ["---"] * len(heads)]
+    spreads = {name: spread(own) for name, own in figures.items()}
+    for verdict in found:
+        claim, each = verdict.claim, column(verdict.claim.figure)
+        better, worse = study.row(claim.better), study.row(claim.worse)
+        theirs = [row.paper.get(claim.figure) for row in (better, worse)]
+        ours = [spreads[row.name][claim.figure][0] for row in (better, worse)]
+        error = "" if verdict.standard_error is None else f" ± {verdict.standard_error:.{each.digits}f}"
+        lines.append(
+            [
+                f"{better.label} beats {worse.label}",
+                each.title,
+                claim.source,
+                " : ".join("–" if value is None else printed(each, value) for value in theirs),
+                " : ".join("–" if value is None else number(each, value, None) for value in ours),
+                "" if verdict.difference is None else f"{verdict.difference:+.{each.digits}f}{error}",
+                f"{verdict.agreeing} of {verdict.seeds}" if verdict.seeds else "",
+                f"**{verdict.answer}**" + (f", {verdict.why}" if verdict.why else ""),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def failures(study: Study, records: Records) -> list[str]:
+    """A sentence for each run without figures."""
+    return [
+        f"{row.label}, seed {seed}: failed: {record['failed']}"
+        for row in study.rows
+        for seed, record in records[row.name].items()
+        if record.get("failed")
+    ]

@@ -1,0 +1,94 @@
+"""What a finished training says of itself: its cost, its last losses, and whether its latents collapsed.
+
+All of it is read from the run folder, so a run that was trained by another process, or yesterday, says the same.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from simflow.config import RunConfig
+from simflow.model import Model
+from simflow.train import checkpoint
+from simflow.train.optim import total_steps
+from simflow.train.runs import RunFolder
+
+SHARE = 20
+"""The last losses are means over this part of the logged steps."""
+
+COLLAPSE = "(collapse)"
+"""What :class:`~simflow.train.callbacks.CollapseMonitor` says in the log."""
+
+
+def is_trained(folder: Path, config: RunConfig) -> bool:
+    """Whether the run's newest checkpoint is that of its last step."""
+    newest = checkpoint.latest(RunFolder(folder).checkpoints)
+    return newest is not None and checkpoint.step_of(newest) >= total_steps(config.train.stages)
+
+
+def seconds_of(folder: Path) -> float:
+    """Seconds of training behind the newest checkpoint, over interruptions."""
+    return float(_state(folder)["extra"]["seconds"])
+
+
+def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
+    """The figures of :data:`simflow.study.columns.TRAINING` but that of the autoencoder before.
+
+    Raises:
+        ValueError: the losses at the end are no numbers: the training diverged.
+    """
+    state, lines = _state(folder), _lines(RunFolder(folder).metrics)
+    last = lines[-max(1, len(lines) // SHARE) :]
+    totals = [line["loss/total"] for line in last]
+    if any(total is None for total in totals):
+        raise ValueError(f"the training diverged: its loss at step {last[-1]['step']} is no number")
+    floor = floor_of(model, config.objective.prior_weight)
+    prior = _mean(last, "loss/prior")
+    seconds = float(state["extra"]["seconds"])
+    log = RunFolder(folder).log
+    return {
+        "steps": state["step"],
+        "mse": _mean(last, "loss/mse"),
+        "prior": prior,
+        "above_floor": None if floor is None or prior is None else prior - floor,
+        "collapsed": float(log.is_file() and COLLAPSE in log.read_text(encoding="utf-8")),
+        "skipped": _skipped(lines),
+        "prior_parameters": sum(parameter.numel() for parameter in model.prior.parameters()),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "seconds": seconds,
+        "images_per_second": state["images_seen"] / max(seconds, 1e-9),
+    }
+
+
+def floor_of(model: Model, prior_weight: float) -> float | None:
+    """The least possible value of the prior's term, as the objective has it."""
+    floor = model.posterior.floor
+    return None if floor is None else model.prior.least_energy(floor) * prior_weight
+
+
+def _state(folder: Path) -> dict[str, Any]:
+    return json.loads((checkpoint.find(folder) / "state.json").read_text(encoding="utf-8"))
+
+
+def _lines(metrics: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    if not lines:
+        raise ValueError(f"there are no losses in {metrics}")
+    return lines
+
+
+def _mean(lines: list[dict[str, Any]], key: str) -> float | None:
+    """The mean of a loss, None if it is not logged."""
+    values = [line[key] for line in lines if line.get(key) is not None]
+    return math.fsum(values) / len(values) if values else None
+
+
+def _skipped(lines: list[dict[str, Any]]) -> int:
+    """Skipped steps of all calls: the logged count begins again where a call went on."""
+    total, before = 0, 0
+    for line in lines:
+        count = line["skipped"]
+        total += count - before if count >= before else count
+        before = count
+    return total
