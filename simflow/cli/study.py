@@ -16,6 +16,7 @@ from simflow.cli.train import check_data, listeners
 from simflow.cli.words import parse_seeds
 from simflow.settings import parse_count
 from simflow.study.budget import Budget, hold_to
+from simflow.study.columns import column
 from simflow.study.layout import StudyFolder, read
 from simflow.study.named import get, studies
 from simflow.study.report import report
@@ -132,6 +133,6 @@ def summary(out: Path) -> list[str]:
     lines = []
     for each in record["orderings"]:
         why = f" ({each['why']})" if each["why"] else ""
-        order = f"{labels[each['better']]} beats {labels[each['worse']]} by {each['figure']}"
+        order = f"{labels[each['better']]} beats {labels[each['worse']]} by {column(each['figure']).title}"
         lines.append(f"{each['answer']:<13}  {order}{why}")
     return [*lines, "", f"table: {out / 'table.md'}"]

@@ -2,17 +2,18 @@
 
 For a claim "``better`` beats ``worse`` by this figure", each seed that both rows have gives a difference, positive
 where it is as claimed: the same seed has the same order of the data and noise, so rows are paired. Its mean ``d`` over
-``n`` seeds has the standard error ``e = s / sqrt(n)``, ``s`` the standard deviation of the differences (``n - 1`` in the
-denominator). Where rows share fewer than two seeds but have two each, ``d`` is the difference of means and
+``n`` seeds has the standard error ``e = s / sqrt(n)``, ``s`` the standard deviation of the differences (``n - 1`` in
+the denominator). Where rows share fewer than two seeds but have two each, ``d`` is the difference of means and
 ``e = sqrt(s1^2 / n1 + s2^2 / n2)``. The rule:
 
-- ``d > 2 e``: the order **holds**;
-- ``d < -2 e``: it **does not hold**;
+- ``d > t e``: the order **holds**;
+- ``d < -t e``: it **does not hold**;
 - else it is **undecided**, and so it always is with one seed.
 
-With three seeds two standard errors are less than they seem: were there no difference at all, a normal ``d`` would pass
-the rule, one way or the other, 18 times of 100 (Student's t with two degrees of freedom). ``agreeing`` says how many
-seeds have the claimed sign. Many claims are judged at once and nothing corrects for that.
+``t`` is the 0.95 quantile of Student's distribution with ``n - 1`` degrees of freedom (of the smaller ``n``, if not
+paired): 6.3 for two seeds, 2.9 for three, 2.1 for five. If two rows were equal and differences normal, an order would
+be said to hold 5 times of 100, and not to hold as often. Many claims are judged at once, and nothing corrects for that;
+``agreeing`` says how many seeds have the claimed sign.
 """
 
 import math
@@ -24,8 +25,8 @@ from typing import Any, Literal
 from simflow.study.columns import column
 from simflow.study.study import Claim, Study
 
-ERRORS = 2.0
-"""Standard errors beyond which a difference is taken for one."""
+STUDENT = (6.314, 2.920, 2.353, 2.132, 2.015, 1.943, 1.895, 1.860, 1.833, 1.812)
+"""0.95 quantiles of Student's distribution with 1, 2, ... degrees of freedom; beyond the last, the last."""
 
 Answer = Literal["holds", "does not hold", "undecided"]
 
@@ -77,7 +78,7 @@ def judge(claim: Claim, better: Values, worse: Values, *, paper: float | None = 
     elif better and worse:
         difference = sign * (fmean(better.values()) - fmean(worse.values()))
         seeds = 1
-    answer, why = _answer(claim, difference, error, lacking=[not better, not worse])
+    answer, why = _answer(claim, difference, error, seeds, lacking=[not better, not worse])
     return Verdict(
         claim=claim,
         answer=answer,
@@ -119,6 +120,15 @@ def printed(study: Study, claim: Claim) -> float | None:
     return (ours - theirs) if column(claim.figure).better == "higher" else (theirs - ours)
 
 
+def threshold(seeds: int) -> float:
+    """How many standard errors decide, with so many seeds, at least two.
+
+    >>> threshold(3), threshold(100)
+    (2.92, 1.812)
+    """
+    return STUDENT[min(seeds - 1, len(STUDENT)) - 1]
+
+
 def tally(found: Sequence[Verdict]) -> dict[Answer, int]:
     """How many claims have which answer."""
     answers: tuple[Answer, ...] = ("holds", "does not hold", "undecided")
@@ -126,13 +136,13 @@ def tally(found: Sequence[Verdict]) -> dict[Answer, int]:
 
 
 def _answer(
-    claim: Claim, difference: float | None, error: float | None, *, lacking: Sequence[bool]
+    claim: Claim, difference: float | None, error: float | None, seeds: int, *, lacking: Sequence[bool]
 ) -> tuple[Answer, str]:
     if difference is None:
         rows = [name for name, gone in zip((claim.better, claim.worse), lacking, strict=True) if gone]
         return "undecided", f"no figure of {' and '.join(rows)}"
     if error is None:
         return "undecided", "one seed"
-    if abs(difference) <= ERRORS * error:
+    if abs(difference) <= threshold(seeds) * error:
         return "undecided", "within the spread"
     return ("holds" if difference > 0 else "does not hold"), ""

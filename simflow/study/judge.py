@@ -15,7 +15,7 @@ from torch import Tensor
 
 from simflow.distributed import barrier, is_main
 from simflow.evaluate import fidelity
-from simflow.evaluate.collect import Pictures
+from simflow.evaluate.collect import Pictures, spread
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.features import pooled_pixels
@@ -95,8 +95,8 @@ def rebuilt(model: Model, bench: Bench, desk: Desk) -> tuple[dict[str, Any], dic
         seen = looked_at(bench.eyes.extractor, images, "looking at reconstructions", desk)
         real, made = (one.moments.gaussian() for one in (bench.eyes.originals, seen))
         figures["rfd"] = frechet_distance(real, made).distance
-    first = slice(SHOWN)
-    return figures, {"original": bench.originals.pixels[first], "reconstruction": images.pixels[first]}
+    some = spread(len(images), SHOWN)
+    return figures, {"original": bench.originals.pixels[some], "reconstruction": images.pixels[some]}
 
 
 def sampled(pipe: Pipeline, config: SampleConfig, folder: Path, budget: Budget, desk: Desk) -> Pictures:

@@ -62,6 +62,7 @@ def table3(scale: Scale) -> Study:
             recipe=f"table3-dim-{dim}{s.suffix}",
             paper=numbers,
             x=dim,
+            paper_x=their,
         )
         for dim, their, numbers in zip(s.dims, theirs, printed, strict=True)
     )

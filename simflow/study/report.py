@@ -1,9 +1,11 @@
 """Writes what a study has come to so far: ``table.md``, ``table.json``, ``plot.svg`` and ``sheet.png``."""
 
-from simflow.export import replacing
+from simflow.export import replacing, save_picture
 from simflow.study import layout
 from simflow.study.budget import Budget
 from simflow.study.layout import StudyFolder
+from simflow.study.plot import can_plot, plot
+from simflow.study.sheet import sheet
 from simflow.study.study import Study
 from simflow.study.table import markdown, tabled
 
@@ -16,3 +18,8 @@ def report(study: Study, folder: StudyFolder, budget: Budget) -> None:
         layout.write(folder.path / "table.json", tabled(study, budget, records, reference))
         with replacing(folder.path / "table.md") as part:
             part.write_text(markdown(study, budget, records, reference), encoding="utf-8")
+        if can_plot():
+            plot(study, records, folder.path / "plot.svg")
+        picture = sheet(study, folder)
+        if picture is not None:
+            save_picture(picture, folder.path / "sheet.png")

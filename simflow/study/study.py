@@ -37,6 +37,8 @@ class Row:
     """What must be trained first."""
     x: float | None = None
     """Its place on the plot's axis, where the study has one."""
+    paper_x: float | None = None
+    """The place of the paper's row, if it is another."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,16 +33,10 @@ def seconds_of(folder: Path) -> float:
 
 
 def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
-    """The figures of :data:`simflow.study.columns.TRAINING` but that of the autoencoder before.
-
-    Raises:
-        ValueError: the losses at the end are no numbers: the training diverged.
-    """
+    """The figures of :data:`simflow.study.columns.TRAINING` but that of the autoencoder before, and ``diverged``:
+    whether the loss at the end is no number."""
     state, lines = _state(folder), _lines(RunFolder(folder).metrics)
     last = lines[-max(1, len(lines) // SHARE) :]
-    totals = [line["loss/total"] for line in last]
-    if any(total is None for total in totals):
-        raise ValueError(f"the training diverged: its loss at step {last[-1]['step']} is no number")
     floor = floor_of(model, config.objective.prior_weight)
     prior = _mean(last, "loss/prior")
     seconds = float(state["extra"]["seconds"])
@@ -54,6 +48,7 @@ def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
         "above_floor": None if floor is None or prior is None else prior - floor,
         "collapsed": float(log.is_file() and COLLAPSE in log.read_text(encoding="utf-8")),
         "skipped": _skipped(lines),
+        "diverged": any(line["loss/total"] is None for line in last),
         "prior_parameters": sum(parameter.numel() for parameter in model.prior.parameters()),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": seconds,

@@ -96,6 +96,10 @@ class Worker:
     began: float = field(default_factory=time.time)
     benches: list[Bench] = field(default_factory=list)
     """The judges, once they are needed."""
+    tried: list[Job] = field(default_factory=list)
+    """What this process was at."""
+    digests: dict[tuple[Path, int], str] = field(default_factory=dict)
+    """Of files of weights, by path and time: large ones are not read again and again."""
 
     def jobs(self) -> list[Job]:
         """All runs of this call, seed by seed."""
@@ -133,11 +137,11 @@ class Worker:
         return is_trained(self.folder.run(job.run.name, job.seed), self.config(job))
 
     def failure(self, job: Job) -> str | None:
-        """Why a run failed since this call began."""
+        """Why a run failed since this call began, in this process or another."""
         file = self.folder.figures(job.run.name, job.seed)
-        if not file.is_file() or file.stat().st_mtime < self.began:
-            return None
-        return layout.read(file).get("failed")
+        record = layout.read(file) if file.is_file() else {}
+        recent = job in self.tried or record.get("at", 0.0) >= self.began
+        return record.get("failed") if recent else None
 
     def is_done(self, job: Job) -> bool:
         """Whether the run's figures are there and are of its weights, or it has failed in this call."""
@@ -146,13 +150,19 @@ class Worker:
             return False
         record = layout.read(file)
         if record.get("failed") is not None:
-            return file.stat().st_mtime >= self.began
+            return self.failure(job) is not None
         return record["weights"] == self.weights(job, record["weights"])
 
     def weights(self, job: Job, default: str) -> str:
         """The SHA-256 of the run's newest averaged weights; ``default`` where the run is no longer there."""
         newest = checkpoint.latest(RunFolder(self.folder.run(job.run.name, job.seed)).checkpoints)
-        return default if newest is None else sha256_of_file(newest / "ema.safetensors")
+        if newest is None:
+            return default
+        file = newest / "ema.safetensors"
+        key = file, file.stat().st_mtime_ns
+        if key not in self.digests:
+            self.digests[key] = sha256_of_file(file)
+        return self.digests[key]
 
     def config(self, job: Job) -> RunConfig:
         """The configuration of a run."""
@@ -173,6 +183,7 @@ class Worker:
     def do(self, job: Job) -> bool:
         """Trains and judges a run; collective. False if a signal stopped it."""
         logger.info("%s: %s, seed %d", self.study.name, job.run.name, job.seed)
+        self.tried.append(job)
         place = self.folder.run(job.run.name, job.seed)
         try:
             before = self.before(job)
@@ -204,10 +215,14 @@ class Worker:
             ValueError: it has none to take.
         """
         pipe = Pipeline.from_pretrained(place).to(self.desk.device)
-        training = told(place, pipe.config, pipe.model)
-        weights = self.weights(job, "")
         before = self.before(job)
         earlier = 0.0 if before is None else seconds_of(self.folder.run(before.run.name, before.seed))
+        training = told(place, pipe.config, pipe.model) | {"before": earlier}
+        if training["diverged"]:
+            said = "the training diverged: the loss at its end is no number"
+            self.keep(job, {"failed": said, "figures": training})
+            return
+        weights = self.weights(job, "")
         figures, shown = judged(
             pipe,
             weights,
@@ -219,14 +234,13 @@ class Worker:
         )
         if is_main():
             write_pictures(self.folder.pictures(row.name, job.seed), shown)
-        record = {"weights": weights, "before_run": None if row.after is None else row.after.name}
-        self.keep(job, record | {"figures": figures | training | {"before": earlier}})
+        self.keep(job, {"weights": weights, "figures": figures | training})
 
     def keep(self, job: Job, record: dict[str, Any]) -> None:
         """Writes a run's record, on rank 0."""
         if is_main():
             whole = {"failed": None, "name": job.run.name, "recipe": job.run.recipe, "seed": job.seed}
-            made = {"made_by": made_by(self.desk.device)}
+            made = {"at": time.time(), "made_by": made_by(self.desk.device)}
             layout.write(self.folder.figures(job.run.name, job.seed), whole | record | made)
         barrier()
 
