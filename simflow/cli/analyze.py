@@ -15,6 +15,7 @@ from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet, load
+from simflow.evaluate.choose import Chosen, choose
 from simflow.pipeline import Pipeline
 from simflow.report import charts
 from simflow.report.analysis import Analysis, Plan, save
@@ -31,7 +32,7 @@ from simflow.report.sweep import WEIGHTS
 class Arguments:
     """Looks into trained runs: statistics of the latents, reconstruction against growing latent noise, interpolations
     (Figures 3 and 4 of the SimFlow paper), how Gaussian the flow's noise is, samples by class and block by block, and
-    a guidance sweep (class accuracy and diversity).
+    a guidance sweep with and without Eq. 6 (Fréchet distance as in Figure 7, class accuracy and diversity).
 
     Writes analysis.json and PNG pictures into RUN/analysis, where simflow report finds them. Images come from the
     run's held-out data unless told otherwise. What does not apply to a run is left out and said.
@@ -50,8 +51,11 @@ class Arguments:
     """Noise on the latents, in their standard deviations."""
     guidance: tuple[float, ...] = WEIGHTS
     """Weights of the guidance sweep."""
-    gamma: float | None = None
-    """Sweep also with SimFlow's guided score step (Eq. 6) of this size; the run's own if it has one, 0 for none."""
+    gamma: tuple[float, ...] | None = None
+    """Sweep also with SimFlow's guided score step (Eq. 6) of these sizes; the run's own if it has one, 0 for none."""
+    extractor: str = "efficientnet-lite0"
+    """Networks of the sweep's Fréchet distance, with commas: efficientnet-lite0, inception=FILE, dinov2 or
+    dinov2=FOLDER; or none."""
     steps: int = Plan.steps
     """Images of an interpolation."""
     seed: int = Plan.seed
@@ -82,8 +86,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         steps=arguments.steps,
         weights=arguments.guidance,
         samples=arguments.samples,
-        gamma=arguments.gamma,
+        gammas=arguments.gamma,
     )
+    networks = choose(arguments.extractor)
     names = names_of(list(arguments.runs))
     folders = [
         place(run, name, arguments.out, len(names)) for run, name in zip(arguments.runs, names, strict=True)
@@ -95,7 +100,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 if len(names) > 1:
                     console.print(name, markup=False)
                 pipe = Pipeline.from_pretrained(given, which=arguments.which).to(device)
-                analysis = examined(pipe, given, name, folder, plan, arguments)
+                analysis = examined(pipe, given, name, folder, plan, networks, arguments)
                 save_charts(folder, [name], [analysis], console)
                 found.append(analysis)
             if len(names) > 1 and arguments.out is not None:
@@ -120,7 +125,13 @@ def place(given: str, name: str, out: Path | None, count: int) -> Path:
 
 
 def examined(
-    pipe: Pipeline, given: str, name: str, folder: Path, plan: Plan, arguments: Arguments
+    pipe: Pipeline,
+    given: str,
+    name: str,
+    folder: Path,
+    plan: Plan,
+    networks: Chosen,
+    arguments: Arguments,
 ) -> Analysis:
     """Analyzes one run and writes what is found."""
     images, called = held_out(pipe.config, arguments.data, arguments.split)
@@ -130,7 +141,7 @@ def examined(
         run=name, weights=arguments.which, step=step, data=called, date=now(), software=software()
     )
     train = trained_on(pipe.config, arguments.data)
-    analysis, pictures = analyze(pipe, images, train, plan, origin)
+    analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
     save(folder, analysis, pictures)
     return analysis
 
@@ -176,6 +187,8 @@ def lines_of(names: Sequence[str], found: Sequence[Analysis]) -> list[str]:
     )
     for weight in dict.fromkeys(weight for each in found for weight in each.plan.weights):
         rows.append((f"accuracy / diversity at {weight:g}", [_judged(each, weight) for each in found]))
+    for title, cells in _far(found).items():
+        rows.append((title, cells))
     widths = [max(len(row[1][column]) for row in rows) for column in range(len(names))]
     lines = [
         "  ".join([f"{title:<28}", *(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))])
@@ -202,3 +215,16 @@ def _judged(analysis: Analysis, weight: float) -> str:
             at = sweep.weights.index(weight)
             return f"{rounded(sweep.accuracy[at], sweep.accuracy_error[at])} / {sweep.diversity[at]:.3f}"
     return "-"
+
+
+def _far(found: Sequence[Analysis]) -> dict[str, list[str]]:
+    """The Fréchet distances of all sweeps: what a row is called, and a cell a run."""
+    rows: dict[str, list[str]] = {}
+    for column, analysis in enumerate(found):
+        for sweep in analysis.sweeps:
+            step = "" if sweep.gamma is None else f", γ {sweep.gamma:g}"
+            for each in sweep.distances:
+                for weight, value in zip(sweep.weights, each.values, strict=True):
+                    cells = rows.setdefault(f"{each.name} at {weight:g}{step}", ["-"] * len(found))
+                    cells[column] = rounded(value)
+    return rows

@@ -12,6 +12,7 @@ Both JSON and pictures are read again by the report. This file does not know how
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from simflow.report.sweep import WEIGHTS, Sweep
 FILE, PICTURES = "analysis.json", "pictures.npz"
 """The files that are read again."""
 
-FORMAT = 1
+FORMAT = 2
 """Number of the record below; it grows when old readers could not read new files."""
 
 
@@ -50,16 +51,21 @@ class Plan:
     """Guidance weights."""
     samples: int = 200
     """Samples at each weight; their seeds are 0, 1, ..."""
-    gamma: float | None = None
-    """Size of the guided score step (Eq. 6) of a second sweep; None is the run's own, 0 is none."""
+    gammas: tuple[float, ...] | None = None
+    """Sizes of the guided score step (Eq. 6), of a further sweep each; None is the run's own, 0 is none."""
 
     def __post_init__(self) -> None:
         if self.images < 2:
             raise ValueError(f"an analysis needs at least 2 images, not {self.images}")
         if self.shown < 1 or self.samples < 1:
             raise ValueError("the numbers of images shown and of samples must be at least 1")
-        if not self.weights or len(set(self.weights)) < len(self.weights):
+        if not self.weights or len({f"{weight:g}" for weight in self.weights}) < len(self.weights):
             raise ValueError("a guidance sweep needs weights, each of them once")
+        gammas = self.gammas or ()
+        if len({f"{gamma:g}" for gamma in gammas}) < len(gammas) or not all(
+            0 <= gamma < math.inf for gamma in gammas
+        ):
+            raise ValueError("the sizes of the guided score step must be 0 or more, each of them once")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +81,7 @@ class Analysis:
     robustness: Robustness | None
     noise: Gaussianity | None
     sweeps: tuple[Sweep, ...]
-    """Over guidance: without the guided score step and, if asked for, with it."""
+    """Over guidance: without the guided score step, then with each size of it."""
     left_out: tuple[str, ...]
     """What is not there and why, a sentence each."""
 

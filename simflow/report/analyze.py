@@ -8,7 +8,9 @@ import logging
 import torch
 
 from simflow.data.images import ImageSet
+from simflow.evaluate.choose import Chosen
 from simflow.evaluate.collect import spread as evenly
+from simflow.evaluate.generation import require_enough
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -30,7 +32,12 @@ logger = logging.getLogger("simflow")
 
 
 def analyze(
-    pipe: Pipeline, held_out: ImageSet, train: ImageSet | str, plan: Plan, origin: Origin
+    pipe: Pipeline,
+    held_out: ImageSet,
+    train: ImageSet | str,
+    plan: Plan,
+    origin: Origin,
+    networks: Chosen | None = None,
 ) -> tuple[Analysis, dict[str, Picture]]:
     """Everything.
 
@@ -40,6 +47,7 @@ def analyze(
         train: images to fit the judge of the guidance sweep to, or a sentence that says why there are none.
         plan: how much.
         origin: is noted.
+        networks: feature networks for the Fréchet distances of the sweep; none are asked for if None.
 
     Raises:
         ValueError: the images do not fit the model, are fewer than two, or a number of the plan is too small.
@@ -85,7 +93,7 @@ def analyze(
         )
     else:
         left_out.append("The noise and the way of a sample are left out: the prior is not a flow of blocks.")
-    swept, shown, reason = over_guidance(pipe, held_out, train, plan)
+    swept, shown, reason = over_guidance(pipe, held_out, train, plan, networks or Chosen([], []))
     left_out += reason
     analysis = Analysis(
         origin=origin,
@@ -144,7 +152,7 @@ def collapsed(means: Latents) -> bool:
 
 
 def over_guidance(
-    pipe: Pipeline, held_out: ImageSet, train: ImageSet | str, plan: Plan
+    pipe: Pipeline, held_out: ImageSet, train: ImageSet | str, plan: Plan, networks: Chosen
 ) -> tuple[tuple[Sweep, ...], dict[str, Picture], list[str]]:
     """The guidance sweep, or why it is not there."""
     names = pipe.model.facts.class_names
@@ -159,10 +167,25 @@ def over_guidance(
         reason = f"{plan.samples} samples are not two of each of {len(names)} classes"
     if reason is not None or isinstance(train, str):
         return (), {}, [f"The guidance sweep is left out: {reason}."]
+    left_out = [
+        f"A Fréchet distance over guidance is left out: {sentence}." for sentence in networks.left_out
+    ]
+    extractors = []
+    for extractor in networks.extractors:
+        try:
+            require_enough(extractor.identity, plan.samples, len(train))
+        except ValueError as error:
+            left_out.append(f"A Fréchet distance over guidance is left out: {error}.")
+        else:
+            extractors.append(extractor.to(pipe.device))
+    gammas = plan.gammas
+    if gammas and any(gammas) and not isinstance(pipe.model.prior, Flow):
+        left_out.append("The guided score step is left out: the prior has no density.")
+        gammas = ()
     logger.info("guidance sweep: %d samples at %d weights", plan.samples, len(plan.weights))
-    judge = samples.judge(train, held_out)
-    swept, shown = samples.sweeps(pipe, judge, weights=plan.weights, samples=plan.samples, gamma=plan.gamma)
-    return swept, shown, []
+    judge = samples.judge(train, held_out, extractors, samples=plan.samples)
+    swept, shown = samples.sweeps(pipe, judge, weights=plan.weights, samples=plan.samples, gammas=gammas)
+    return swept, shown, left_out
 
 
 def decodings(

@@ -25,7 +25,8 @@ class Series:
     ys: tuple[float, ...]
     colour: int | None = 0
     """Number of the colour, the same for one run in all charts; None is gray, for what curves are held against."""
-    dashed: bool = False
+    dashes: int = 0
+    """0 is a full line; 1, 2, 3 are dashed, dotted, and both in turn."""
     points: bool = False
     """Mark the points."""
     faint: bool = False
@@ -61,6 +62,8 @@ class Chart:
     """In a sentence what is seen: for those who cannot see it."""
     y_range: tuple[float, float] | None = None
     """What is shown; None is all of it."""
+    logarithmic: bool = False
+    """Equal factors are equally far apart on the y axis; all values must be positive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,29 @@ def ticks(low: float, high: float, *, count: int = 5) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [round(number * step, 12) + 0.0 for number in range(first, last + 1)]
+
+
+def log_limits(values: Sequence[float]) -> tuple[float, float]:
+    """:func:`limits` of positive values on a logarithmic axis.
+
+    >>> log_limits([1.0, 100.0])
+    (0.7943282347242815, 125.89254117941675)
+    """
+    low, high = limits([math.log10(value) for value in values])
+    return 10**low, 10**high
+
+
+def log_ticks(low: float, high: float, *, count: int = 7) -> list[float]:
+    """Round numbers in a range of positive ones: 1, 2 and 5 times powers of ten, or the powers alone if those are
+    more than ``count``.
+
+    >>> log_ticks(8.0, 150.0), log_ticks(0.01, 1000.0)
+    ([10.0, 20.0, 50.0, 100.0], [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0])
+    """
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = [float(f"{factor}e{power}") for power in powers for factor in (1, 2, 5)]
+    inside = [value for value in fine if low <= value <= high]
+    return inside if len(inside) <= count else [value for value in inside if value in fine[::3]]
 
 
 def short(value: float) -> str:

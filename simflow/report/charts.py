@@ -5,10 +5,11 @@ that lacks a record has None, and leaves its colour out.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from simflow.evaluate.extractors import Identity
 from simflow.evaluate.latents import LatentStatistics
 from simflow.evaluate.plots import HEADINGS, Curve, running_mean
 from simflow.report.analysis import Analysis
@@ -107,7 +108,7 @@ def normality(names: Sequence[str], noises: Sequence[Gaussianity | None]) -> lis
             if noise is not None
         ]
         if series:
-            diagonal = Series(label="", xs=(-REACH, REACH), ys=(-REACH, REACH), colour=None, dashed=True)
+            diagonal = Series(label="", xs=(-REACH, REACH), ys=(-REACH, REACH), colour=None, dashes=1)
             charts.append(
                 Chart(
                     title=title,
@@ -121,36 +122,26 @@ def normality(names: Sequence[str], noises: Sequence[Gaussianity | None]) -> lis
 
 
 def sweeps(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[Chart]:
-    """Recognition and diversity over the guidance weight, and against each other."""
+    """Fréchet distances (Figure 7), recognition and diversity over the guidance weight, and these two against each
+    other; a run's lines have its colour, and their dashes say which score step (:func:`score_steps`)."""
+    charts = distances(names, found)
     accuracy, spread, both, real = [], [], [], set()
-    for colour, (name, made) in enumerate(zip(names, found, strict=True)):
-        for sweep in made:
-            said = name if sweep.gamma is None else f"{name}, score step {sweep.gamma:g}"
-            dashed = sweep.gamma is not None
-            real.add(sweep.real_accuracy)
-
-            def curve(
-                xs: tuple[float, ...],
-                ys: tuple[float, ...],
-                said: str = said,
-                colour: int = colour,
-                dashed: bool = dashed,  # noqa: FBT001
-            ) -> Series:
-                return Series(label=said, xs=xs, ys=ys, colour=colour, dashed=dashed, points=True)
-
-            accuracy.append(curve(sweep.weights, sweep.accuracy))
-            spread.append(curve(sweep.weights, sweep.diversity))
-            both.append(curve(sweep.diversity, sweep.accuracy))
+    for line in lines(names, found):
+        real.add(line.sweep.real_accuracy)
+        accuracy.append(line.over(line.sweep.weights, line.sweep.accuracy))
+        spread.append(line.over(line.sweep.weights, line.sweep.diversity))
+        both.append(line.over(line.sweep.diversity, line.sweep.accuracy))
     if not accuracy:
-        return []
-    lines = tuple(Line(label=f"real images {value:.3f}", at=value) for value in sorted(real))
+        return charts
+    judged = tuple(Line(label=f"real images {value:.3f}", at=value) for value in sorted(real))
     return [
+        *charts,
         Chart(
             title="Class accuracy",
             x="guidance weight",
             y="share recognised",
             series=tuple(accuracy),
-            lines=lines,
+            lines=judged,
             says=_ends(accuracy),
         ),
         Chart(
@@ -167,6 +158,68 @@ def sweeps(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[Chart
             series=tuple(both),
             says="Guidance moves along the curve; further up and right is better.",
         ),
+    ]
+
+
+def distances(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[Chart]:
+    """Figure 7: a chart a network, the Fréchet distance over the guidance weight, logarithmic where the largest is
+    more than ten times the least."""
+    series: dict[Identity, list[Series]] = {}
+    floors: dict[Identity, set[float]] = {}
+    for line in lines(names, found):
+        for each in line.sweep.distances:
+            series.setdefault(each.extractor, []).append(line.over(line.sweep.weights, each.values))
+            floors.setdefault(each.extractor, set()).update([] if each.floor is None else [each.floor])
+    charts = []
+    for network, curves in series.items():
+        values = [y for each in curves for y in each.ys]
+        least = min((y, x, each.label) for each in curves for x, y in zip(each.xs, each.ys, strict=True))
+        charts.append(
+            Chart(
+                title=f"Fréchet distance, {network.frechet}",
+                x="guidance weight",
+                y=network.frechet,
+                series=tuple(curves),
+                lines=tuple(
+                    Line(label=f"real images {value:.3g}", at=value) for value in sorted(floors[network])
+                ),
+                says=f"{_ends(curves)} The least is {least[0]:.3g}, at {least[1]:g} of {least[2]}.",
+                logarithmic=max(values) > 10 * min(values) and min([*values, *floors[network]]) > 0,
+            )
+        )
+    return charts
+
+
+def score_steps(found: Sequence[Sequence[Sweep]]) -> list[float | None]:
+    """The sizes of the score step in sweeps, none first: the place of a size is the number of its dashes."""
+    return [None, *sorted({each.gamma for made in found for each in made if each.gamma is not None})]
+
+
+class SweepLine(NamedTuple):
+    """A sweep and how its lines are drawn."""
+
+    sweep: Sweep
+    label: str
+    colour: int
+    dashes: int
+
+    def over(self, xs: tuple[float, ...], ys: tuple[float, ...]) -> Series:
+        """One of its lines."""
+        return Series(label=self.label, xs=xs, ys=ys, colour=self.colour, dashes=self.dashes, points=True)
+
+
+def lines(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[SweepLine]:
+    """All sweeps of runs, named and numbered."""
+    steps = score_steps(found)
+    return [
+        SweepLine(
+            sweep=sweep,
+            label=name if sweep.gamma is None else f"{name}, score step {sweep.gamma:g}",
+            colour=colour,
+            dashes=steps.index(sweep.gamma),
+        )
+        for colour, (name, made) in enumerate(zip(names, found, strict=True))
+        for sweep in made
     ]
 
 

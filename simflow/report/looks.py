@@ -7,7 +7,10 @@ from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
 from simflow.report.results import at, number, rounded
+from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
+from simflow.report.svg import key_to_dashes
+from simflow.report.sweep import Sweep
 
 
 def samples(runs: Sequence[Run]) -> Markup | None:
@@ -43,54 +46,73 @@ def reconstructions(runs: Sequence[Run]) -> Markup | None:
 
 
 def guidance(runs: Sequence[Run]) -> Markup | None:
-    """The sweep, as curves and as pictures."""
-    made = charts.sweeps(names_in(runs), [run.analysis.sweeps if run.analysis else () for run in runs])
+    """The sweep (Figure 7), as curves, as pictures and as numbers."""
+    found = [run.analysis.sweeps if run.analysis else () for run in runs]
+    made = charts.sweeps(names_in(runs), found)
     if not made:
         return None
-    sweeps = [(run, sweep) for run in runs if run.analysis for sweep in run.analysis.sweeps]
-    weights = sorted({weight for _, sweep in sweeps for weight in sweep.weights})
-    head: list[Child] = ["weight"]
-    rows: list[list[Child]] = [[f"{weight:g}"] for weight in weights]
-    for run, sweep in sweeps:
-        of = [swatch(runs.index(run)), run.name, ": "] if len(runs) > 1 else None
-        step = "" if sweep.gamma is None else f", score step {sweep.gamma:g}"
-        head += [[of, "class accuracy", step], [of, "diversity", step]]
-        for weight, cells in zip(weights, rows, strict=True):
-            place = sweep.weights.index(weight) if weight in sweep.weights else None
-            cells += (
-                ["–", "–"]
-                if place is None
-                else [
-                    rounded(sweep.accuracy[place], sweep.accuracy_error[place]),
-                    rounded(sweep.diversity[place]),
-                ]
-            )
-    counts = sorted({sweep.samples for _, sweep in sweeps})
-    rules = " and ".join(sorted({sweep.rule for _, sweep in sweeps}))
+    steps = charts.score_steps(found)
+    said = ["no score step" if gamma is None else f"score step {gamma:g}" for gamma in steps]
+    sweeps = [sweep for own in found for sweep in own]
+    counts = sorted({sweep.samples for sweep in sweeps})
+    far = [each for sweep in sweeps for each in sweep.distances]
     strips = [
-        *pictured(runs, "guidance", "The same seeds.", "Rows: growing weight of guidance."),
-        *pictured(
-            runs,
-            "guidance-score-step",
-            "The same seeds, with the guided score step.",
-            "Rows: growing weight of guidance (SimFlow, Eq. 6).",
+        *pictured(runs, picture_name(None), "The same seeds.", "Rows: growing weight of guidance."),
+        *(
+            strip
+            for gamma in steps[1:]
+            for strip in pictured(
+                runs,
+                picture_name(gamma),
+                f"The same seeds, with a guided score step of {gamma:g}.",
+                "Rows: growing weight of guidance (SimFlow, Eq. 6).",
+            )
         ),
     ]
     return section(
         "guidance",
         "Guidance sweep",
         key_to(runs),
+        key_to_dashes(said),
         drawn(made),
         note(
-            f"{' or '.join(map(str, counts))} samples at each weight, judged by a linear classifier of real images: "
-            "a quick and crude judge, which cannot stand in for a Fréchet distance.",
-            " Dashed: with the guided score step (SimFlow, Eq. 6)."
-            if any(sweep.gamma is not None for _, sweep in sweeps)
+            f"{' or '.join(map(str, counts))} samples at each weight, the same seeds at all. ",
+            "Fréchet distances (SimFlow, Figure 7) of few images are large for real images too, and are compared with "
+            "those of equally many only. "
+            if far
             else None,
+            "† No more images than numbers in a feature: a large bias. "
+            if any(each.rank_deficient for each in far)
+            else None,
+            "Class accuracy is by a linear classifier of real images, a quick and crude judge.",
+            " Broken lines: with the guided score step (SimFlow, Eq. 6)." if len(steps) > 1 else None,
         ),
         side_by_side(strips) if strips else None,
-        table(head, rows, title=f"The same as numbers; the rule is {rules}"),
+        numbers_of(runs, found),
     )
+
+
+def numbers_of(runs: Sequence[Run], found: Sequence[Sequence[Sweep]]) -> Markup:
+    """The sweeps as a table, a row a weight."""
+    weights = sorted({weight for own in found for sweep in own for weight in sweep.weights})
+    head: list[Child] = ["weight"]
+    rows: list[list[Child]] = [[f"{weight:g}"] for weight in weights]
+    for place, (run, own) in enumerate(zip(runs, found, strict=True)):
+        of = [swatch(place), run.name, ": "] if len(runs) > 1 else None
+        for sweep in own:
+            step = "" if sweep.gamma is None else f", score step {sweep.gamma:g}"
+            networks = [f"{each.name}{' †' if each.rank_deficient else ''}" for each in sweep.distances]
+            head += [[of, name, step] for name in (*networks, "class accuracy", "diversity")]
+            for weight, cells in zip(weights, rows, strict=True):
+                if weight not in sweep.weights:
+                    cells += ["–"] * (len(networks) + 2)
+                    continue
+                at_weight = sweep.weights.index(weight)
+                cells += [rounded(each.values[at_weight]) for each in sweep.distances]
+                cells.append(rounded(sweep.accuracy[at_weight], sweep.accuracy_error[at_weight]))
+                cells.append(rounded(sweep.diversity[at_weight]))
+    rules = " and ".join(sorted({sweep.rule for own in found for sweep in own}))
+    return table(head, rows, title=f"The same as numbers; the rule is {rules}")
 
 
 def trajectories(runs: Sequence[Run]) -> Markup | None:

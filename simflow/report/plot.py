@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from simflow.evaluate.plots import COLOURS
 from simflow.export import replacing
-from simflow.report.chart import Bars, Chart
+from simflow.report.chart import Bars, Chart, log_limits, log_ticks, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GRAY = "#6b7280"
+
+DASHES = ("--", ":", "-.")
 
 
 def can_plot() -> bool:
@@ -54,7 +56,7 @@ def _curves(panel: "Axes", chart: Chart) -> None:
             series.ys,
             label=series.label,
             color=_colour(series.colour),
-            linestyle="--" if series.dashed else "-",
+            linestyle=DASHES[(series.dashes - 1) % len(DASHES)] if series.dashes else "-",
             marker="o" if series.points else None,
             markersize=4,
             linewidth=0.8 if series.faint else 1.6,
@@ -74,7 +76,16 @@ def _curves(panel: "Axes", chart: Chart) -> None:
             fontsize=8,
             color=GRAY,
         )
-    if chart.y_range is not None:
+    if chart.logarithmic:
+        values = [y for series in chart.series for y in series.ys]
+        values += [line.at for line in chart.lines if not line.upright]
+        low, high = chart.y_range or log_limits(values)
+        panel.set_yscale("log")
+        marks = log_ticks(low, high)
+        panel.set_yticks(marks, [short(mark) for mark in marks])
+        panel.set_yticks([], minor=True)
+        panel.set_ylim(low, high)
+    elif chart.y_range is not None:
         panel.set_ylim(*chart.y_range)
     if len({series.label for series in chart.series if series.label}) > 1:
         panel.legend(fontsize=8, frameon=False)

@@ -4,16 +4,19 @@ A seed's class is the seed modulo the number of classes, as ``simflow sample`` h
 made again there.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from simflow.data.images import ImageSet
 from simflow.evaluate.classify import fit
+from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline, guided
 from simflow.pixels import Bytes
+from simflow.report.distances import yardstick
 from simflow.report.picture import Picture
 from simflow.report.spread import spread
 from simflow.report.sweep import Judge, Sweep, sweep
@@ -50,8 +53,21 @@ def by_class(pipe: Pipeline) -> Picture:
     return Picture(captions=captions, images=images.unflatten(0, (rows, COLUMNS)))
 
 
-def judge(train: ImageSet, held_out: ImageSet) -> Judge:
-    """A classifier fitted to the one set and tried on the other; both evenly thinned if they are large."""
+def judge(
+    train: ImageSet, held_out: ImageSet, extractors: Sequence[Extractor] = (), *, samples: int = 0
+) -> Judge:
+    """A classifier fitted to the one set and tried on the other, both evenly thinned if they are large; and what
+    feature networks see in the one.
+
+    Args:
+        train: real images to be held against.
+        held_out: real images to try the classifier on.
+        extractors: networks, on the device where they are to look.
+        samples: how many samples will be judged at a time.
+
+    Raises:
+        ValueError: there are too few images for a Fréchet distance.
+    """
     pool = pool_for(train.image_size)
     images, labels = spread(train, REAL)
     classifier = fit(images, labels, pool=pool)
@@ -60,52 +76,60 @@ def judge(train: ImageSet, held_out: ImageSet) -> Judge:
         accuracy=classifier.accuracy(*spread(held_out, REAL)),
         features=pooled_pixels(images, pool=pool),
         labels=labels,
+        yardsticks=tuple(yardstick(extractor, images, samples=samples) for extractor in extractors),
     )
 
 
 def sweeps(
-    pipe: Pipeline, judge: Judge, *, weights: tuple[float, ...], samples: int, gamma: float | None
+    pipe: Pipeline,
+    judge: Judge,
+    *,
+    weights: tuple[float, ...],
+    samples: int,
+    gammas: tuple[float, ...] | None,
 ) -> tuple[tuple[Sweep, ...], dict[str, Picture]]:
-    """The sweep without the guided score step and, if a size is given or the run has one, with it.
+    """The sweep without the guided score step and, for each size given, or the run's own, with it.
 
     Args:
         pipe: of a model with classes.
         judge: who judges.
         weights: strengths of guidance.
         samples: how many at each.
-        gamma: size of the guided score step (SimFlow, Eq. 6); None is the run's own, 0 is none.
+        gammas: sizes of the guided score step (SimFlow, Eq. 6); None is the run's own, 0 is none.
 
     Returns:
         the sweeps, and of each a picture with a row a weight and a column a seed.
     """
     own = pipe.config.sample
-    stepping = own.refinement if isinstance(own.refinement, GuidedScoreStep) else None
-    gamma = stepping.gamma if gamma is None and stepping is not None else gamma
-    configs: dict[float | None, SampleConfig] = {
-        None: own if stepping is None else replace(own, refinement=None)
-    }
-    if gamma:
-        configs[gamma] = replace(own, refinement=GuidedScoreStep(gamma=gamma))
+    step = own.refinement if isinstance(own.refinement, GuidedScoreStep) else None
+    if gammas is None:
+        gammas = () if step is None else (step.gamma,)
+    configs: dict[float | None, SampleConfig] = {None: own if step is None else replace(own, refinement=None)}
+    for gamma in sorted(set(gammas) - {0.0}):
+        configs[gamma] = replace(own, refinement=replace(step or GuidedScoreStep(), gamma=gamma))
     seeds, labels = list(range(samples)), balanced_labels(samples, len(pipe.model.facts.class_names))
+    rules = {weight: guided(pipe, weight, None) for weight in weights}
     made, pictures = [], {}
-    for step, config in configs.items():
-        rules = {weight: guided(pipe, weight, None) for weight in weights}
-        drawn = {
-            weight: draw(pipe, seeds, labels, replace(config, guidance=rule))
-            for weight, rule in rules.items()
-        }
-        made.append(
-            sweep(
-                drawn.__getitem__,
-                torch.tensor(labels),
-                judge,
-                weights=weights,
-                rule=type(rules[weights[0]]).__name__,
-                gamma=step,
-            )
-        )
-        pictures["guidance" if step is None else "guidance-score-step"] = Picture(
-            captions=tuple(f"weight {weight:g}" for weight in weights),
-            images=torch.stack([images[:COLUMNS] for images in drawn.values()]),
+    for gamma, config in configs.items():
+        shown: dict[str, Bytes] = {}
+
+        def drawn(weight: float, config: SampleConfig = config, shown: dict[str, Bytes] = shown) -> Bytes:
+            images = draw(pipe, seeds, labels, replace(config, guidance=rules[weight]))
+            shown[f"weight {weight:g}"] = images[:COLUMNS].clone()
+            return images
+
+        rule = type(rules[weights[0]]).__name__
+        made.append(sweep(drawn, torch.tensor(labels), judge, weights=weights, rule=rule, gamma=gamma))
+        pictures[picture_name(gamma)] = Picture(
+            captions=tuple(shown), images=torch.stack(list(shown.values()))
         )
     return tuple(made), pictures
+
+
+def picture_name(gamma: float | None) -> str:
+    """What the picture of a sweep is called.
+
+    >>> picture_name(None), picture_name(0.25)
+    ('guidance', 'guidance-score-step-0.25')
+    """
+    return "guidance" if gamma is None else f"guidance-score-step-{gamma:g}"

@@ -5,9 +5,10 @@ drawing serves a light page, a dark one and paper. Curves are clipped by a neste
 All text is escaped by :func:`~simflow.report.markup.tag`.
 """
 
+import math
 from collections.abc import Sequence
 
-from simflow.report.chart import Bars, Chart, Line, Series, limits, short, ticks
+from simflow.report.chart import Bars, Chart, Line, Series, limits, log_limits, log_ticks, short, ticks
 from simflow.report.markup import Markup, tag
 
 WIDTH, HEIGHT = 330, 226
@@ -20,6 +21,9 @@ BAR, VALUE = 26, 46
 LETTERS, LETTER = 17, 7.2
 """Most letters of a bar's label, and the width of one."""
 
+DASHES = ("dashed", "dotted", "dash-dot")
+"""Kinds of broken lines in the style sheet."""
+
 COLOURS = 6
 """Colours of the style sheet; later runs begin again."""
 
@@ -31,7 +35,8 @@ def draw(chart: Chart) -> Markup:
         line.at for line in chart.lines if not line.upright
     ]
     x_range = limits(xs, margin=0.02)
-    plane = Plane(x_range, chart.y_range or limits(ys))
+    y_range = chart.y_range or (log_limits(ys) if chart.logarithmic else limits(ys))
+    plane = Plane(x_range, y_range, logarithmic=chart.logarithmic)
     inner = [*map(plane.line, chart.lines), *map(plane.curve, chart.series)]
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
     clip = {"x": LEFT, "y": TOP, "width": width, "height": height}
@@ -98,8 +103,10 @@ def bars(chart: Bars) -> Markup:
 class Plane:
     """From the numbers of a chart to places in the drawing."""
 
-    def __init__(self, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
-        self.x_range, self.y_range = x_range, y_range
+    def __init__(
+        self, x_range: tuple[float, float], y_range: tuple[float, float], *, logarithmic: bool = False
+    ) -> None:
+        self.x_range, self.y_range, self.logarithmic = x_range, y_range, logarithmic
 
     def x(self, value: float) -> float:
         """The place of an x."""
@@ -109,12 +116,14 @@ class Plane:
     def y(self, value: float) -> float:
         """The place of a y; upwards is less."""
         low, high = self.y_range
+        if self.logarithmic:
+            low, high, value = (math.log10(each) for each in (low, high, value))
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
 
     def grid(self) -> list[Markup]:
         """Lines and numbers at the ticks of both axes."""
         made = []
-        for value in ticks(*self.y_range):
+        for value in (log_ticks if self.logarithmic else ticks)(*self.y_range):
             at = _n(self.y(value))
             made.append(
                 tag("line", attributes={"x1": LEFT, "x2": WIDTH - RIGHT, "y1": at, "y2": at, "class": "grid"})
@@ -140,7 +149,7 @@ class Plane:
         places = [(_n(self.x(x)), _n(self.y(y))) for x, y in zip(series.xs, series.ys, strict=True)]
         path = "M" + "L".join(f"{x} {y}" for x, y in places)
         kinds = ["stroke", _colour(series.colour)]
-        kinds += ["dashed"] * series.dashed + ["faint"] * series.faint
+        kinds += [dashes(series.dashes)] * (series.dashes > 0) + ["faint"] * series.faint
         made = [tag("path", attributes={"d": path, "class": " ".join(kinds)})]
         if series.points:
             made += [
@@ -181,6 +190,28 @@ def legend(names: Sequence[str]) -> Markup | None:
         for number, name in enumerate(names)
     ]
     return tag("ul", *items, attributes={"class": "legend"})
+
+
+def key_to_dashes(names: Sequence[str]) -> Markup | None:
+    """The ways that lines are drawn, in the order of their number, as a list; None if there is only one."""
+    if len(names) < 2:
+        return None
+    items = []
+    for number, name in enumerate(names):
+        kind = f"stroke gray {dashes(number)}".strip()
+        ends = {"x1": 0, "x2": 36, "y1": 5, "y2": 5, "class": kind}
+        drawn = tag("svg", tag("line", attributes=ends), attributes={"class": "key", "viewBox": "0 0 36 10"})
+        items.append(tag("li", drawn, name))
+    return tag("ul", *items, attributes={"class": "legend"})
+
+
+def dashes(number: int) -> str:
+    """The class of a line's dashes; after three kinds they begin again.
+
+    >>> [dashes(number) for number in range(5)]
+    ['', 'dashed', 'dotted', 'dash-dot', 'dashed']
+    """
+    return DASHES[(number - 1) % len(DASHES)] if number else ""
 
 
 def _svg(title: str, says: str, height: int, content: Sequence[Markup | list[Markup]]) -> Markup:

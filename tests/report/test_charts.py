@@ -8,10 +8,12 @@ import pytest
 from simflow.evaluate.latents import LatentStatistics
 from simflow.evaluate.plots import Curve
 from simflow.report import charts
+from simflow.report.distances import Distances
 from simflow.report.latent_space import LatentSpace
 from simflow.report.plot import plot
 from simflow.report.robustness import Robustness
 from simflow.report.sweep import Sweep
+from tests.report.network import Squares
 
 CURVE = Robustness(levels=(0.0, 1.0), scale=2.0, own_level=0.5, psnr=(20.0, 10.0), ssim=(0.9, 0.5), images=4)
 
@@ -25,6 +27,9 @@ SWEEP = Sweep(
     real_accuracy=0.75,
     samples=20,
 )
+
+
+STEPPED = dataclasses.replace(SWEEP, gamma=0.25)
 
 
 def statistics(value: float) -> LatentStatistics:
@@ -78,13 +83,58 @@ def test_an_exact_reconstruction_has_no_place_on_the_scale():
     assert [chart.title for chart in charts.robustness(["a"], [exact])] == ["SSIM under latent noise"]
 
 
+def far(*values: float, floor: float | None = 5.0, suffix: str = "Test") -> Distances:
+    identity = dataclasses.replace(Squares().identity, suffix=suffix)
+    return Distances(
+        extractor=identity, values=values, rank_deficient=True, real=80, floor=floor, floor_images=40
+    )
+
+
 def test_a_sweep_with_the_score_step_is_dashed():
-    stepped = dataclasses.replace(SWEEP, gamma=0.25)
-    accuracy, spread, both = charts.sweeps(["a"], [(SWEEP, stepped)])
-    assert [series.dashed for series in accuracy.series] == [False, True]
+    accuracy, spread, both = charts.sweeps(["a"], [(SWEEP, STEPPED)])
+    assert [series.dashes for series in accuracy.series] == [0, 1]
     assert [line.at for line in accuracy.lines] == [0.75]
     assert spread.series[0].ys == (0.9, 0.7)
     assert (both.series[0].xs, both.series[0].ys) == ((0.9, 0.7), (0.5, 0.8))
+
+
+def test_figure_7_has_a_line_a_score_step_and_comes_first():
+    sweeps = [
+        dataclasses.replace(SWEEP, gamma=gamma, distances=(far(*values),))
+        for gamma, values in ((None, (40.0, 30.0)), (0.25, (35.0, 28.0)), (0.5, (33.0, 31.0)))
+    ]
+    chart, *others = charts.sweeps(["a"], [sweeps])
+    assert (chart.title, chart.y, chart.logarithmic) == ("Fréchet distance, FD-Test", "FD-Test", False)
+    assert [each.label for each in chart.series] == ["a", "a, score step 0.25", "a, score step 0.5"]
+    assert [(each.dashes, each.colour) for each in chart.series] == [(0, 0), (1, 0), (2, 0)]
+    assert chart.series[1].ys == (35.0, 28.0)
+    assert [(line.label, line.at) for line in chart.lines] == [("real images 5", 5.0)]
+    assert "The least is 28, at 1 of a, score step 0.25." in chart.says
+    assert len(others) == 3
+
+
+def test_a_score_step_has_the_same_dashes_in_all_runs():
+    made = [[dataclasses.replace(SWEEP, gamma=gamma) for gamma in own] for own in ((None, 0.5), (None, 0.25))]
+    accuracy, *_ = charts.sweeps(["a", "b"], made)
+    assert [(each.dashes, each.colour) for each in accuracy.series] == [(0, 0), (2, 0), (0, 1), (1, 1)]
+
+
+def test_distances_of_different_networks_share_no_axes():
+    one, two = (dataclasses.replace(SWEEP, distances=(far(40.0, 30.0, suffix=suffix),)) for suffix in "AB")
+    made = charts.distances(["a", "b", "c"], [(one,), (two,), (one,)])
+    assert [chart.y for chart in made] == ["FD-A", "FD-B"]
+    assert [[each.colour for each in chart.series] for chart in made] == [[0, 2], [1]]
+    assert charts.distances(["a"], [(SWEEP,)]) == []
+
+
+def test_a_wide_spread_is_drawn_logarithmically():
+    wide = dataclasses.replace(SWEEP, distances=(far(400.0, 30.0),))
+    assert charts.distances(["a"], [(wide,)])[0].logarithmic
+    least = dataclasses.replace(SWEEP, distances=(far(400.0, 30.0, floor=0.0),))
+    assert not charts.distances(["a"], [(least,)])[0].logarithmic
+    unknown = dataclasses.replace(SWEEP, distances=(far(400.0, 30.0, floor=None),))
+    (chart,) = charts.distances(["a"], [(unknown,)])
+    assert (chart.lines, chart.logarithmic) == ((), True)
 
 
 def test_losses_are_shown_from_where_they_can_be_read_with_the_floor():
@@ -121,7 +171,8 @@ def test_what_is_no_histogram_is_left_out(record):
 
 
 def test_png_files_of_curves_and_bars(tmp_path):
-    made = [*charts.latents(["a"], [space(0.8)]), *charts.sweeps(["a"], [(SWEEP,)])]
+    wide = dataclasses.replace(STEPPED, distances=(far(400.0, 30.0),))
+    made = [*charts.latents(["a"], [space(0.8)]), *charts.sweeps(["a"], [(SWEEP, wide)])]
     plot(made, tmp_path / "all.png", title="all")
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["all.png"]

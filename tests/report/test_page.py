@@ -9,11 +9,13 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+from simflow.report.distances import Distances
 from simflow.report.gather import gather
 from simflow.report.markup import VOID
 from simflow.report.origin import Software
 from simflow.report.page import POLICY, page, write
 from simflow.report.picture import Picture
+from tests.report.network import Squares
 from tests.whole.tiny import CLASSES
 
 HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/x.png>"
@@ -188,6 +190,31 @@ def test_several_runs_stand_side_by_side(run):
     assert "<strong>99.00</strong>" in text
     assert "<strong>123.5 ± 2.3</strong>" not in text
     assert "stroke c2" in text  # the third run has losses, and its colour is its place
+
+
+def test_figure_7_is_drawn_told_and_tabled(run):
+    far = Distances(
+        extractor=Squares().identity,
+        values=(123.25, 45.5),
+        rank_deficient=True,
+        real=80,
+        floor=7.5,
+        floor_images=40,
+    )
+    sweeps = tuple(dataclasses.replace(sweep, distances=(far,)) for sweep in run.analysis.sweeps)
+    seen = dataclasses.replace(run, analysis=dataclasses.replace(run.analysis, sweeps=sweeps))
+    text, reader = rendered(seen)
+    said = " ".join(reader.text).split("Guidance sweep")[-1]
+    for expected in ("FD-Squares †, score step 0.5", "123.2", "45.50", "No more images than numbers"):
+        assert expected in said
+    charts = [svg["aria-label"] for svg in reader.named("svg") if svg.get("class") == "chart"]
+    assert any(label.startswith("Fréchet distance, FD-Squares. tiny: from 123 at 0") for label in charts)
+    assert "real images 7.5" in said
+    assert all(item in said for item in ("no score step", "score step 0.1", "score step 0.5"))
+    assert text.count('class="key"') == 3
+    without = " ".join(rendered(run)[1].text)
+    assert "No more images than numbers" not in without
+    assert "Fréchet distances (SimFlow, Figure 7)" not in without
 
 
 def test_of_a_thousand_classes_the_ends_are_shown(run):

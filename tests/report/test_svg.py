@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simflow.report import svg
-from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, thinned, ticks
+from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, log_ticks, thinned, ticks
 from simflow.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 
 
@@ -76,6 +76,39 @@ def test_a_legend_is_for_several():
     assert svg.legend(["one"]) is None
     assert svg.legend(["<one>", "two"]).count("<li>") == 2
     assert "<one>" not in svg.legend(["<one>", "two"])
+
+
+def test_equal_factors_are_equally_far_apart_on_a_logarithmic_axis():
+    series = Series(label="", xs=(0.0, 1.0, 2.0), ys=(1.0, 10.0, 100.0), points=True)
+    drawn = svg.draw(chart(series=(series,), y_range=(1.0, 100.0), logarithmic=True))
+    assert [y for _, y in marks(drawn)] == pytest.approx(
+        [HEIGHT - BOTTOM, (HEIGHT - BOTTOM + TOP) / 2, TOP], abs=0.1
+    )
+    said = [text.text for text in ElementTree.fromstring(drawn).iter("text")]
+    assert said[:7] == ["1", "2", "5", "10", "20", "50", "100"]
+    whole = svg.draw(chart(series=(series,), y_range=None, logarithmic=True))
+    assert all(TOP < y < HEIGHT - BOTTOM for _, y in marks(whole))
+
+
+def test_lines_have_their_dashes_and_a_key():
+    series = [Series(label=str(kind), xs=(0.0, 1.0), ys=(0.0, 1.0), dashes=kind) for kind in range(5)]
+    root = ElementTree.fromstring(svg.draw(chart(series=tuple(series))))
+    kinds = [path.attrib["class"].split()[2:] for path in root.iter("path")]
+    assert kinds == [[], ["dashed"], ["dotted"], ["dash-dot"], ["dashed"]]
+    key = svg.key_to_dashes(["none", "<0.25>"])
+    assert key.count("<li>") == key.count("<svg") == 2
+    assert key.count("dashed") == 1
+    assert "<0.25>" not in key
+    assert svg.key_to_dashes(["none"]) is None
+
+
+@given(st.floats(-9, 6), st.floats(1.05, 9))
+def test_logarithmic_ticks_are_few_and_inside(power, decades):
+    low, high = 10**power, 10 ** (power + decades)
+    made = log_ticks(low, high)
+    assert 1 <= len(made) <= 10
+    assert all(low <= tick <= high for tick in made)
+    assert made == sorted(set(made))
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
