@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from benchmarks import guidance, peers, sampling
+from benchmarks import peers, sampling
 from benchmarks.__main__ import main
 from benchmarks.measure import Timing, interleaved
 
@@ -53,48 +53,3 @@ def test_a_ratio_is_of_the_same_round():
 def test_a_path_that_is_no_checkout(tmp_path):
     with pytest.raises(ValueError, match=r"is no checkout of apple/ml-tarflow"):
         peers.tarflow(tmp_path)
-
-
-def test_guidance_in_forward_passes(tmp_path, capsys):
-    """Arithmetic does not depend on the machine: Eq. 6 is about four forward passes, and guidance doubles the deep
-    block of three."""
-    main(["guidance", "--sizes", "demo:2:1", "--rounds", "2", "--out", str(tmp_path / "out.json")])
-    records = {each["way"]: each for each in json.loads((tmp_path / "out.json").read_text())["records"]}
-    assert list(records) == ["forward pass", "sampling", "sampling, guided", "guided and Eq. 6", "Eq. 6"]
-    cost = {way: record["arithmetic"] for way, record in records.items()}
-    assert cost["sampling"] == pytest.approx(1, abs=0.1)
-    assert cost["sampling, guided"] == pytest.approx(4 / 3, abs=0.1)
-    assert cost["Eq. 6"] == pytest.approx(4, abs=0.2)
-    assert cost["guided and Eq. 6"] == pytest.approx(cost["sampling, guided"] + cost["Eq. 6"], rel=1e-6)
-    assert records["Eq. 6"]["added"] > 0
-    assert records["sampling"]["added"] is None
-    assert (records["Eq. 6"]["tokens"], records["Eq. 6"]["chunk"]) == (16, 1)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(records)
-
-
-def test_what_is_added_is_what_comes_on_top():
-    guided, both = Timing([2.0, 4.0]), Timing([3.0, 6.0])
-    assert guidance.added(guidance.BOTH, both, guided) == pytest.approx(0.5)
-    assert guidance.added(guidance.STEP, Timing([1.0, 2.0]), guided) == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["guidance", "--sizes", "demo"],
-        ["guidance", "--sizes", "demo:0"],
-        ["guidance", "--sizes", "demo:2:x"],
-        ["guidance", *SIZE],
-        ["sampling", "--sizes", "demo:2"],
-    ],
-)
-def test_sizes_that_are_none(words, capsys):
-    with pytest.raises(SystemExit):
-        main(words)
-    assert "size" in capsys.readouterr().err
-
-
-def test_a_recipe_without_a_density_has_no_eq_6():
-    with pytest.raises(ValueError, match="is no flow"):
-        guidance.build("table7-joint-64")
