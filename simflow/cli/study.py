@@ -19,9 +19,9 @@ from simflow.study.budget import Budget, hold_to
 from simflow.study.columns import column
 from simflow.study.layout import StudyFolder, read
 from simflow.study.named import get, studies
-from simflow.study.report import report
+from simflow.study.report import write_all
 from simflow.study.study import Scale, Study
-from simflow.study.work import Outcome, desk_for, work
+from simflow.study.worker import Outcome, desk_for, work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if not out.is_dir():
             raise ValueError(f"there is no study in '{out}'")
         hold_to(out, budget)
-        report(study, StudyFolder(out), budget)
+        write_all(study, StudyFolder(out), budget)
         print("\n".join(summary(out)))
         return 0
     check_data(budget.configure(study.rows[0], seed=0))

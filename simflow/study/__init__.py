@@ -3,6 +3,6 @@
 from simflow.study.budget import Budget
 from simflow.study.named import studies
 from simflow.study.study import Before, Claim, Row, Study
-from simflow.study.work import Outcome, work
+from simflow.study.worker import Outcome, work
 
 __all__ = ["Before", "Budget", "Claim", "Outcome", "Row", "Study", "studies", "work"]

@@ -51,7 +51,7 @@ class Bench:
     """Real images and judges; the same for all runs of a study."""
 
     held: ImageSet
-    numbers: Int[Tensor, " n"]
+    numbers: Int[Tensor, " held"]
     """Of the held-out images that are reconstructed."""
     originals: Held
     some: Held
@@ -62,7 +62,8 @@ class Bench:
     pool: int
     features: Features
     """Pooled pixels of training images."""
-    labels: Int[Tensor, " m"]
+    labels: Int[Tensor, " n"]
+    """And their classes."""
     perceptual: Judge | None
     record: dict[str, Any]
     """What is said of real images, for JSON."""
@@ -77,8 +78,6 @@ def prepare(train: ImageSet, held: ImageSet, called: str, budget: Budget, desk: 
     numbers = spread(len(held), budget.held_out)
     originals = taken(held, numbers)
     known, left_out = choose(budget.extractor)
-    if len(known) > 1:
-        raise ValueError("a study takes its Fréchet distances with one extractor")
     eyes = look(known[0], train, originals, budget, desk) if known else None
     fitted = taken(train, spread(len(train), CLASSIFIED))
     pool = pool_for(train.image_size)

@@ -14,6 +14,7 @@ import yaml
 
 from simflow import recipes
 from simflow.config import RunConfig
+from simflow.evaluate.choose import parse
 from simflow.export import replacing
 from simflow.settings import override
 from simflow.start import StartFrom
@@ -52,6 +53,10 @@ class Budget:
                 raise ValueError(
                     f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}"
                 )
+        if len(parse(self.extractor)) > 1:
+            raise ValueError(
+                "a study takes its Fréchet distances by one extractor: name one with --extractor"
+            )
         if "train.seed" in self.settings:
             raise ValueError("the seeds of a study are said with --seeds, not with --train.seed")
         if "name" in self.settings:
@@ -65,7 +70,7 @@ class Budget:
         """
         own = run.settings if isinstance(run, Before) else {}
         config = override(recipes.get(run.recipe), own)
-        config = override(config, self._settings_for(config))
+        config = override(config, self._settings_for(run, config))
         if self.data is not None:
             config = replace(config, data=replace(config.data, path=self.data))
         if self.steps is not None:
@@ -76,13 +81,16 @@ class Budget:
             config = replace(config, start_from=start)
         return replace(config, train=replace(config.train, seed=seed))
 
-    def _settings_for(self, config: RunConfig) -> dict[str, Any]:
-        """The settings, without those of an alignment where there is none: Figure 8 has both kinds of rows."""
-        bare = config.objective.alignment is None
+    def _settings_for(self, run: Row | Before, config: RunConfig) -> dict[str, Any]:
+        """The settings that concern a run: an autoencoder before a row has no prior and no samples, and of the rows
+        of Figure 8 one has no alignment."""
+        foreign = ("model.prior", "sample") if isinstance(run, Before) else ()
+        if config.objective.alignment is None:
+            foreign = (*foreign, "objective.alignment")
         return {
             name: value
             for name, value in self.settings.items()
-            if not (bare and name.startswith("objective.alignment."))
+            if not any(name.startswith(f"{part}.") for part in foreign)
         }
 
 

@@ -61,8 +61,8 @@ def table3(scale: Scale) -> Study:
             label=f"{dim} channels" + (f" (paper {their})" if their != dim else ""),
             recipe=f"table3-dim-{dim}{s.suffix}",
             paper=numbers,
-            x=dim,
-            paper_x=their,
+            x=float(dim),
+            paper_x=float(their),
         )
         for dim, their, numbers in zip(s.dims, theirs, printed, strict=True)
     )

@@ -16,7 +16,7 @@ RULE = (
 )
 
 Records = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""The record of each run by row and seed, as :mod:`simflow.study.work` keeps them."""
+"""The record of each run by row and seed, as :mod:`simflow.study.worker` keeps them."""
 
 
 def tabled(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> dict[str, Any]:

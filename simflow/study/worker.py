@@ -39,7 +39,7 @@ from simflow.study.bench import Bench, prepare
 from simflow.study.budget import Budget, hold_to
 from simflow.study.judge import judged, write_pictures
 from simflow.study.layout import StudyFolder
-from simflow.study.report import report
+from simflow.study.report import write_all, write_table
 from simflow.study.study import Before, Row, Study
 from simflow.study.training import is_trained, seconds_of, told
 from simflow.train import checkpoint
@@ -299,7 +299,7 @@ def work(
             if not worker.do(job):
                 return Outcome(stopped=True)
             if is_main() and isinstance(job.run, Row):
-                report(study, folder, budget)
+                write_table(study, folder, budget)
             barrier()
     return from_main(partial(outcome, worker))
 
@@ -337,8 +337,8 @@ def begin(folder: StudyFolder, budget: Budget) -> None:
 
 
 def outcome(worker: Worker) -> Outcome:
-    """What became of this call's runs; writes the table."""
-    report(worker.study, worker.folder, worker.budget)
+    """What became of this call's runs; writes the table and the pictures."""
+    write_all(worker.study, worker.folder, worker.budget)
     failures = {job.name: worker.failure(job) for job in worker.jobs()}
     return Outcome(
         failed={name: said for name, said in failures.items() if said is not None},
