@@ -35,7 +35,7 @@ evaluate() { # RUN OUT [flags]
   local run=$1 out=$2
   shift 2
   # shellcheck disable=SC2086
-  simflow evaluate "$runs/$run" --out "$figures/$out" --reference-num 10000 "$@" ${EVALUATE_FLAGS:-}
+  simflow evaluate "$runs/$run" --out "$figures/$out" --reference-num 5000 "$@" ${EVALUATE_FLAGS:-}
 }
 samples=${NUM:-2000}
 
