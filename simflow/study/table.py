@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from simflow.evaluate.provenance import made_by
 from simflow.study.budget import Budget, plain
 from simflow.study.claim import Verdict, tally, verdicts
 from simflow.study.columns import FIGURES, TRAINING, Column, column
@@ -48,7 +47,6 @@ def tabled(study: Study, budget: Budget, records: Records, reference: Mapping[st
         "rule": RULE,
         "orderings": [verdict.to_dict() for verdict in found],
         "tally": tally(found),
-        "made_by": made_by("cpu"),
     }
 
 
@@ -165,23 +163,23 @@ def number(each: Column, mean: float | None, deviation: float | None) -> str:
     """
     if mean is None:
         return ""
-    text = f"{mean:,.{each.digits}f}".replace(",", " ")
-    if deviation is None or each.key.endswith(("parameters", "collapsed")):
-        return text
-    return f"{text} ± {deviation:,.{each.digits}f}".replace(",", " ")
+    if each.key.endswith("parameters"):
+        return f"{mean:,.0f}".replace(",", " ")
+    text = f"{mean:.{each.digits}f}"
+    return text if deviation is None or each.key == "collapsed" else f"{text} ± {deviation:.{each.digits}f}"
 
 
 def printed(each: Column, value: float) -> str:
     """A number of the paper.
 
-    >>> printed(column("prior_parameters"), 37e6), printed(column("collapsed"), 1.0), printed(column("ssim"), 0.59)
-    ('37M', 'yes', '0.59')
+    >>> printed(column("prior_parameters"), 37e6), printed(column("collapsed"), 1.0), printed(column("rfd"), 2.9)
+    ('37M', 'yes', '2.90')
     """
     if each.key == "collapsed":
         return "yes" if value else "no"
     if each.key == "prior_parameters":
         return f"{value / 1e9:g}B" if value >= 1e9 else f"{value / 1e6:g}M"
-    return f"{value:g}"
+    return f"{value:.3f}" if each.key == "lpips" else f"{value:.2f}"
 
 
 def said_of(found: Sequence[Verdict]) -> str:
@@ -206,6 +204,7 @@ def orderings(
         theirs = [row.paper.get(claim.figure) for row in (better, worse)]
         ours = [spreads[row.name][claim.figure][0] for row in (better, worse)]
         error = "" if verdict.standard_error is None else f" ± {verdict.standard_error:.{each.digits}f}"
+        difference = None if verdict.difference is None else round(verdict.difference, each.digits) + 0.0
         lines.append(
             [
                 f"{better.label} beats {worse.label}",
@@ -213,7 +212,7 @@ def orderings(
                 claim.source,
                 " : ".join("–" if value is None else printed(each, value) for value in theirs),
                 " : ".join("–" if value is None else number(each, value, None) for value in ours),
-                "" if verdict.difference is None else f"{verdict.difference:+.{each.digits}f}{error}",
+                "" if difference is None else f"{difference:+.{each.digits}f}{error}",
                 f"{verdict.agreeing} of {verdict.seeds}" if verdict.seeds else "",
                 f"**{verdict.answer}**" + (f", {verdict.why}" if verdict.why else ""),
             ]

@@ -30,6 +30,7 @@ from simflow.distributed import barrier, is_main
 from simflow.evaluate.collect import from_main
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.extractors import sha256_of_file
+from simflow.evaluate.generation import LEAST
 from simflow.evaluate.provenance import made_by
 from simflow.fitting import fit
 from simflow.objective import Objective
@@ -276,6 +277,7 @@ def work(
     for row in chosen:  # what does not fit is said before anything is trained
         configured = [budget.configure(run, seed=0) for run in (row, row.after) if run is not None]
     images = load(configured[0].data)
+    check_counts(budget, images)
     from_main(partial(begin, folder, budget))
     worker = Worker(
         study=study,
@@ -302,6 +304,25 @@ def work(
                 write_table(study, folder, budget)
             barrier()
     return from_main(partial(outcome, worker))
+
+
+def check_counts(budget: Budget, images: ImageSet) -> None:
+    """Refuses numbers of images that no figure could be taken from, before anything is trained.
+
+    Raises:
+        ValueError: too few samples or images.
+    """
+    classes = max(len(images.class_names), 1)
+    if budget.num <= classes:
+        raise ValueError(
+            f"diversities are taken between samples of a class: --num must be more than {classes}, not {budget.num}"
+        )
+    if budget.extractor in ("", "none"):
+        return
+    for name, count in (("num", budget.num), ("held_out", budget.held_out), ("reference_num", len(images))):
+        if min(count, getattr(budget, name)) < LEAST:
+            flag = name.replace("_", "-")
+            raise ValueError(f"a Fréchet distance takes at least {LEAST} images: give a larger --{flag}")
 
 
 @contextmanager

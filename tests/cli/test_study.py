@@ -50,6 +50,8 @@ def test_the_list(capsys):
         ({"std-0.5": "std-5"}, "has no row 'std-5'; it has std-0.1"),
         ({"--seeds": "--train.seed"}, "said with --seeds"),
         ({"[1,1]": "some"}, "model.prior.depths"),
+        ({"none": "efficientnet-lite0"}, "at least 32 images: give a larger --num"),
+        ({"6": "3"}, "--num must be more than 3, not 3"),
         ({"none": "fid"}, "there is no extractor 'fid'"),
     ],
 )
