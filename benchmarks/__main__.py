@@ -1,51 +1,172 @@
-"""``python -m benchmarks sampling|training|guidance``: measures, prints a table in Markdown, writes JSON."""
+"""``python -m benchmarks SUBJECT``: measures, prints a table in Markdown, writes records (JSON), table and plot.
+
+Records and table are written as they come, so what was measured before an interruption is not lost.
+"""
 
 import argparse
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from benchmarks import guidance, sampling, training
-from benchmarks.measure import machine, table
+from benchmarks import growth, guidance, loader, sampling, training
+from benchmarks.ceilings import Ceilings, ceilings
+from benchmarks.measure import Deadline, machine, table
+from benchmarks.plots import Panel, bars_by, draw
+from benchmarks.subject import Record, Setting, Subject
+
+
+def guidance_arguments(parser: argparse.ArgumentParser) -> None:
+    """Recipes and batches."""
+    parser.add_argument("--sizes", type=guidance.parse, nargs="+", metavar="RECIPE:IMAGES[:CHUNK]")
+
+
+def guidance_records(chosen: argparse.Namespace, setting: Setting) -> Iterator[Record]:
+    """The records of each size, in float32."""
+    for size in chosen.sizes or guidance.DEFAULT:
+        if not setting.deadline.forgoes(f"{size.recipe}, {size.images} images"):
+            yield from guidance.measure(size, rounds=setting.rounds, device=setting.device)
+
+
+def guidance_panels(records: Sequence[Record]) -> list[Panel]:
+    """Milliseconds of each size, with the ratio to its forward pass."""
+    return bars_by(
+        records,
+        title=lambda each: f"{each['recipe']}: {each['images']} × {each['tokens']} tokens",
+        note=lambda each: f"{each['forward passes']:.1f} passes",
+    )
+
+
+SUBJECTS = {
+    "sampling": Subject(
+        "time of a sample in forward passes, beside the peers",
+        sampling.add_arguments,
+        sampling.measure,
+        sampling.row,
+        sampling.panels,
+    ),
+    "training": Subject(
+        "time of a training step, beside ml-tarflow or of a recipe",
+        training.add_arguments,
+        training.measure,
+        training.row,
+        training.panels,
+    ),
+    "loader": Subject(
+        "images a second of the data path, and the stall of training",
+        loader.add_arguments,
+        loader.measure,
+        loader.row,
+        loader.panels,
+    ),
+    "growth": Subject(
+        "how cost grows with tokens, depth and batch",
+        growth.add_arguments,
+        growth.measure,
+        growth.row,
+        growth.panels,
+    ),
+    "guidance": Subject(
+        "what guidance and Eq. 6 add to sampling",
+        guidance_arguments,
+        guidance_records,
+        guidance.row,
+        guidance_panels,
+    ),
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=("sampling", "training", "guidance"))
-    parser.add_argument("--peer-tarflow", type=Path, help="a checkout of apple/ml-tarflow")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, help="of the CPU; torch's own choice if not given")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--size", type=int, nargs=5, action="append", metavar=("B", "SIDE", "K", "L", "W"))
-    parser.add_argument("--sizes", type=guidance.parse, nargs="+", metavar="RECIPE:IMAGES[:CHUNK]")
-    parser.add_argument("--out", type=Path, help="where to write the records")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
+    subject = SUBJECTS[chosen.what]
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
-    device = torch.device(chosen.device)
-    if chosen.what == "guidance" and (chosen.size or chosen.peer_tarflow):
-        parser.error("guidance takes --sizes RECIPE:IMAGES, and no peer")
-    if chosen.what != "guidance" and chosen.sizes:
-        parser.error(f"{chosen.what} takes --size")
-    subject = {"sampling": sampling, "training": training, "guidance": guidance}[chosen.what]
-    if chosen.what == "guidance":
-        sizes, own = chosen.sizes, {}
-    else:
-        names = ("images", "side", "blocks", "layers", "width")
-        sizes = [sampling.Size(**dict(zip(names, numbers, strict=True))) for numbers in chosen.size or ()]
-        own = {"checkout": chosen.peer_tarflow}
-    records = [
-        entry
-        for size in sizes or subject.DEFAULT
-        for entry in subject.measure(size, rounds=chosen.rounds, device=device, **own)
-    ]
-    facts = machine(device)
-    print(", ".join(f"{name}: {value}" for name, value in facts.items()), end="\n\n")
-    print(table([subject.row(entry) for entry in records]))
-    if chosen.out is not None:
-        chosen.out.write_text(json.dumps({"machine": facts, "records": records}, indent=1), encoding="utf-8")
+    setting = Setting(
+        device=torch.device(chosen.device),
+        dtype=chosen.dtype,
+        rounds=chosen.rounds,
+        ceilings=ceilings(
+            torch.device(chosen.device), chosen.dtype, side=chosen.matrix, copied=chosen.copied
+        ),
+        deadline=Deadline(chosen.seconds),
+    )
+    facts = machine(setting.device) | measured(setting.ceilings, chosen.dtype)
+    records: list[Record] = []
+    for record in subject.measure(chosen, setting):
+        records.append(record)
+        write(chosen.out, facts, records, subject, setting)
+    write(chosen.out, facts, records, subject, setting)
+    print(said(facts, records, subject, setting))
+    if chosen.out is not None and records:
+        plot(
+            subject.panels(records), chosen.out.with_suffix(".png"), title=f"{chosen.what}: {facts['device']}"
+        )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of all subjects, and of each."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--device", default="cpu")
+    shared.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast, for all")
+    shared.add_argument("--rounds", type=int, default=5, help="times that each contestant runs, in turns")
+    shared.add_argument(
+        "--seconds", type=float, help="begin nothing new after that; what is left out is named"
+    )
+    shared.add_argument("--threads", type=int, help="of the CPU; torch's own choice if not given")
+    shared.add_argument(
+        "--out", type=Path, help="where to write: FILE.json, and FILE.md and FILE.png beside it"
+    )
+    shared.add_argument(
+        "--matrix", type=int, help="side of the matrices whose product is timed for the floors"
+    )
+    shared.add_argument("--copied", type=int, help="bytes whose copy is timed for the floors")
+    whole = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parts = whole.add_subparsers(dest="what", required=True)
+    for name, subject in SUBJECTS.items():
+        subject.add_arguments(parts.add_parser(name, parents=[shared], help=subject.about))
+    return whole
+
+
+def measured(rates: Ceilings, dtype: str) -> dict[str, str]:
+    """The ceilings as facts of the machine."""
+    return {
+        f"{dtype} matmul": f"{rates.flops / 1e12:.3g} TFLOP/s",
+        "copy": f"{rates.bandwidth / 1e9:.3g} GB/s",
+    }
+
+
+def said(facts: dict[str, str | int], records: Sequence[Record], subject: Subject, setting: Setting) -> str:
+    """What is printed: the machine, the table, and what there was no time for."""
+    parts = [", ".join(f"{name}: {value}" for name, value in facts.items())]
+    parts += [table([subject.row(record) for record in records])] if records else []
+    if setting.deadline.left_out:
+        parts.append(f"Left out for lack of time: {'; '.join(setting.deadline.left_out)}.")
+    return "\n\n".join(parts)
+
+
+def write(
+    out: Path | None,
+    facts: dict[str, str | int],
+    records: Sequence[Record],
+    subject: Subject,
+    setting: Setting,
+) -> None:
+    """The records so far as JSON, and the table beside them."""
+    if out is None:
+        return
+    whole = {"machine": facts, "records": records, "left out": setting.deadline.left_out}
+    out.write_text(json.dumps(whole, indent=1), encoding="utf-8")
+    out.with_suffix(".md").write_text(said(facts, records, subject, setting) + "\n", encoding="utf-8")
+
+
+def plot(panels: Sequence[Panel], target: Path, *, title: str) -> None:
+    """The picture, or a sentence where matplotlib is missing."""
+    try:
+        draw(panels, target, title=title)
+    except ValueError as error:
+        print(f"\nno plot: {error}")
 
 
 if __name__ == "__main__":

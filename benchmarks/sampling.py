@@ -1,153 +1,149 @@
 """The cost of a sample, in forward passes of the same batch: ``python -m benchmarks sampling``.
 
 One forward pass runs every token's network once, which no exact sampler can go below; guided, twice. Beside each time
-stand the arithmetic of the pass and the weights that a walk must read, once a token. Every way is compared with the
-walk in float64 before it is timed, and its largest error is printed; one that gives other images is refused.
+stands its floor (:mod:`benchmarks.ceilings`): a walk reads all weights once a token, and parallel passes are one pass
+at least. Before it is timed every way is compared with the walk in float64, on some images of the batch; its largest
+error is printed, and one that gives other images is refused.
 
-Weights are random and shared with the peer. They tell nothing of how fast Jacobi passes converge on a trained model.
+Weights are random and shared with the peers, unless ``--run`` names a trained TarFlow. Random ones tell nothing of how
+fast Jacobi passes converge on a trained model. ``--dtype bf16`` is autocast, for us and for the peers.
 """
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from benchmarks.measure import Timing, interleaved
-from benchmarks.peers import shake, tarflow
-from simflow.flow.apple import from_tarflow
-from simflow.flow.block import BlockConfig
+from benchmarks import equal_error, peers, sizes
+from benchmarks.arithmetic import a_pass, a_walk
+from benchmarks.contest import ALLOWED, FORWARD, Batch, Way, contest, in_float64
+from benchmarks.plots import Panel, bars_by
+from benchmarks.subject import Record, Setting
 from simflow.flow.guidance import LogScale
 from simflow.flow.jacobi import Jacobi
-from simflow.flow.stack import Flow, FlowConfig
 
-EXACT = 1e-4
-"""Largest error of an exact sampler in float32, relative to the largest number of the images."""
-GUIDED = LogScale(weight=1.0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Size:
-    """A TarFlow on gray images in patches of 4: 16 numbers a token."""
-
-    images: int = 16
-    side: int = 32
-    """Pixels; the tokens are (side / 4)^2."""
-    blocks: int = 4
-    layers: int = 4
-    width: int = 256
-    """A multiple of 64, the peer's head size."""
-    classes: int = 10
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of an image."""
-        return (self.side // 4) ** 2
+ROUGH = Jacobi(tolerance=1e-3)
+PEER, GUIDED_PEER = "ml-tarflow", "ml-tarflow, guided"
+RULE = LogScale(weight=1.0)
+"""Guides log-scale and shift in all blocks, as the peer does."""
 
 
-DEFAULT = (Size(), Size(images=4, side=64))
-Images = Callable[[], Tensor]
-
-
-def build(size: Size, checkout: Path | None) -> tuple[Flow, Any]:
-    """Our flow, and the peer with the same weights if there is a checkout."""
-    shape = (1, size.side, size.side)
-    if checkout is None:
-        block = BlockConfig(width=size.width, heads=size.width // 64, conditioning="added", null_class="mean")
-        config = FlowConfig(patch=4, depths=(size.layers,) * size.blocks, block=block)
-        flow = config.build(latent_shape=shape, classes=size.classes)
-        shake(flow)
-        return flow.eval(), None
-    peer = tarflow(
-        checkout,
-        in_channels=1,
-        img_size=size.side,
-        patch_size=4,
-        channels=size.width,
-        num_blocks=size.blocks,
-        layers_per_block=size.layers,
-        num_classes=size.classes,
-    )
-    shake(peer)
-    read = from_tarflow(peer.state_dict())
-    flow = read.config.build(latent_shape=read.latent_shape, classes=read.classes)
-    flow.load_state_dict(read.state)
-    return flow.eval(), peer.eval()
+def add_arguments(parser: ArgumentParser) -> None:
+    """Flows, batches, peers, and what to leave out."""
+    sizes.add_arguments(parser)
+    parser.add_argument("--peer-tarflow", type=Path, help="a checkout of apple/ml-tarflow")
+    parser.add_argument("--peer-gsjacobi", type=Path, help="a checkout of encoreus/GS-Jacobi_for_TarFlow")
+    parser.add_argument("--unguided", action="store_true", help="leave guided sampling out")
+    parser.add_argument("--target", type=float, default=1e-2, help="the error at which GS-Jacobi is compared")
 
 
 @torch.no_grad()
-def measure(size: Size, *, rounds: int, checkout: Path | None, device: torch.device) -> list[dict]:
-    """A record for each way to sample."""
-    torch.manual_seed(0)
-    flow, peer = build(size, checkout)
-    reference = copy.deepcopy(flow).double()
-    flow, reference = flow.to(device), reference.to(device)
-    z = torch.randn(size.images, *flow.noise_shape, device=device)
-    labels = torch.arange(size.images, device=device) % size.classes
-    x = flow.inverse(z, labels)
-    rough = Jacobi(tolerance=1e-3)
-    plain: dict[str, tuple[Images, float]] = {
-        "sequential": (lambda: flow.inverse(z, labels), EXACT),
-        "Jacobi, tolerance 1e-3": (lambda: flow.inverse(z, labels, None, rough), 10 * rough.tolerance),
+def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
+    """A record for each way to sample, flow after flow, batch after batch."""
+    for case in sizes.cases(chosen, setting.device):
+        left = [
+            images for images in case.batches if not setting.deadline.forgoes(f"{case.name}, {images} images")
+        ]
+        if not left:
+            continue
+        flow = case.build()
+        reference = in_float64(flow)
+        peer = None if chosen.peer_tarflow is None else peers.tarflow(chosen.peer_tarflow, flow)
+        for images in left:
+            if setting.deadline.forgoes(f"{case.name}, {images} images"):
+                continue
+            setting.forget()
+            batch = Batch(flow, images, name=case.name)
+            ways = plain(batch, batch.exact(reference), peer, setting)
+            if not chosen.unguided:
+                ways |= guided(batch, batch.exact(reference, RULE), peer, setting)
+            yield from contest(batch, ways, setting)
+        if chosen.peer_gsjacobi is not None:
+            other = peers.gs_jacobi(chosen.peer_gsjacobi, flow)
+            for images in left:
+                if not setting.deadline.forgoes(f"{case.name}, {images} images, GS-Jacobi"):
+                    batch = Batch(flow, images, name=case.name, cut=equal_error.CUT)
+                    yield from equal_error.measure(batch, reference, other, setting, target=chosen.target)
+
+
+def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str, Way]:
+    """The forward pass, and the ways without guidance."""
+    flow, z, labels = batch.flow, batch.z, batch.labels
+    a_forward = a_pass(flow, batch.images, itemsize=setting.itemsize)
+    walk = a_walk(flow, batch.images, itemsize=setting.itemsize)
+    allowed = ALLOWED[setting.dtype]
+
+    def sample(decoding: Jacobi | None = None) -> Tensor:
+        with setting.autocast():
+            return flow.inverse(z, labels, None, decoding)
+
+    def forward() -> Tensor:
+        with setting.autocast():
+            return flow(batch.x, labels)[0]
+
+    def theirs() -> Tensor:
+        with setting.autocast():
+            return peer.reverse(z.clone(), labels)
+
+    ways = {
+        FORWARD: Way(forward, a_forward),
+        "sequential": Way(sample, walk, wanted, allowed, PEER),
+        f"Jacobi, tolerance {ROUGH.tolerance:g}": Way(
+            lambda: sample(ROUGH), a_forward, wanted, max(10 * ROUGH.tolerance, allowed), PEER
+        ),
     }
-    guided: dict[str, tuple[Images, float]] = {
-        "sequential, guided": (lambda: flow.inverse(z, labels, GUIDED), EXACT)
-    }
-    if peer is not None:
-        peer.to(device)
-        plain["ml-tarflow"] = (lambda: peer.reverse(z.clone(), labels), EXACT)
-        guided["ml-tarflow, guided"] = (lambda: peer.reverse(z.clone(), labels, guidance=1.0), EXACT)
-    errors = compare(plain, reference.inverse(z.double(), labels))
-    errors |= compare(guided, reference.inverse(z.double(), labels, GUIDED))
-    ways = {name: run for name, (run, _) in (plain | guided).items()}
-    times = interleaved({"forward pass": lambda: flow(x, labels), **ways}, rounds=rounds, device=device)
-    return [
-        record(size, flow, name, timing, times["forward pass"], errors.get(name))
-        for name, timing in times.items()
-    ]
+    return ways if peer is None else ways | {PEER: Way(theirs, walk, wanted, allowed)}
 
 
-def compare(ways: dict[str, tuple[Images, float]], wanted: Tensor) -> dict[str, float]:
-    """The largest error of each way, relative to the largest number of the images.
+def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str, Way]:
+    """The ways with guidance: twice the rows."""
+    flow, z, labels = batch.flow, batch.z, batch.labels
+    walk, allowed = a_walk(flow, 2 * batch.images, itemsize=setting.itemsize), ALLOWED[setting.dtype]
 
-    Raises:
-        RuntimeError: a way gives other images.
-    """
-    errors = {}
-    for name, (run, allowed) in ways.items():
-        errors[name] = ((run().double() - wanted).abs().max() / wanted.abs().max()).item()
-        if not errors[name] <= allowed:
-            raise RuntimeError(f"'{name}' gives other images: its error is {errors[name]:.1e}")
-    return errors
+    def sample() -> Tensor:
+        with setting.autocast():
+            return flow.inverse(z, labels, RULE)
 
+    def theirs() -> Tensor:
+        with setting.autocast():
+            return peer.reverse(z.clone(), labels, guidance=RULE.weight)
 
-def record(size: Size, flow: Flow, name: str, timing: Timing, forward: Timing, error: float | None) -> dict:
-    """All that is known of one way."""
-    numbers = sum(module.weight.numel() for module in flow.modules() if isinstance(module, nn.Linear))
-    return {
-        "images": size.images,
-        "tokens": size.tokens,
-        "way": name,
-        "seconds": timing.median,
-        "rounds": timing.rounds,
-        "forward passes": timing.ratio(forward),
-        "error": error,
-        "GFLOP of a pass": 2 * numbers * size.images * size.tokens / 1e9,
-        "GB of weights in a walk": 4 * numbers * size.tokens / 1e9,
-    }
+    ways = {"sequential, guided": Way(sample, walk, wanted, allowed, GUIDED_PEER)}
+    return ways if peer is None else ways | {GUIDED_PEER: Way(theirs, walk, wanted, allowed)}
 
 
-def row(entry: dict) -> dict[str, str]:
+def row(record: Record) -> dict[str, str]:
     """A record as it is printed."""
+    seconds, error, faster = record["seconds"], record["error"], record["times as fast as the peer"]
+    target = record["target error"]
     return {
-        "images × tokens": f"{entry['images']} × {entry['tokens']}",
-        "way": entry["way"],
-        "ms": f"{1e3 * entry['seconds']:.0f}",
-        "forward passes": f"{entry['forward passes']:.2f}",
-        "largest error": "" if entry["error"] is None else f"{entry['error']:.0e}",
-        "GFLOP of a pass": f"{entry['GFLOP of a pass']:.1f}",
-        "GB of weights in a walk": f"{entry['GB of weights in a walk']:.1f}",
+        "flow": record["flow"],
+        "images × tokens": f"{record['images']} × {record['tokens']}",
+        "way": record["way"] + ("" if target is None else f" (to an error of {target:g})"),
+        "ms": record["absent"] if seconds is None else f"{1e3 * seconds:.1f}",
+        "forward passes": number(record["forward passes"]),
+        "faster than the peer": "" if faster is None else f"{faster:.1f} ×",
+        "largest error": "" if error is None else f"{error:.0e}",
+        "floor, ms": f"{1e3 * record['floor seconds']:.1f}",
+        "times the floor": number(record["times the floor"]),
+        "GFLOP": f"{record['GFLOP']:.1f}",
+        "GB": f"{record['GB']:.2f}",
     }
+
+
+def number(value: float | None) -> str:
+    """Two decimals, or nothing."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def panels(records: Sequence[Record]) -> list[Panel]:
+    """Milliseconds of each batch, with the ratio to its forward pass."""
+
+    def title(each: Record) -> str:
+        of = f"{each['flow']}: {each['images']} × {each['tokens']} tokens"
+        return of if each["target error"] is None else f"{of}, to an error of {each['target error']:g}"
+
+    return bars_by(records, title, note=lambda each: f"{each['forward passes']:.1f} passes")

@@ -1,55 +1,88 @@
-"""The benchmarks run, compare before they time, and refuse a sampler that gives other images."""
+"""What all subjects share: turns, deadlines, tables and plots."""
 
 import json
-import os
+import sys
 
 import pytest
 import torch
 
-from benchmarks import peers, sampling
-from benchmarks.__main__ import main
-from benchmarks.measure import Timing, interleaved
+from benchmarks.__main__ import main, parser
+from benchmarks.measure import Deadline, Timing, interleaved, machine, table
+from benchmarks.plots import Bar, Bars, Lines, Points, draw
 
-SIZE = ["--size", "2", "8", "2", "1", "64"]
-PEER = os.environ.get("SIMFLOW_PEER_TARFLOW")
-
-
-@pytest.mark.parametrize("what", ["sampling", "training"])
-def test_a_table_and_a_file(what, tmp_path, capsys):
-    beside = ["--peer-tarflow", PEER] if PEER else []
-    main([what, *SIZE, "--rounds", "2", "--out", str(tmp_path / "out.json"), *beside])
-    records = json.loads((tmp_path / "out.json").read_text())["records"]
-    ways = [record["way"] for record in records]
-    assert ways[0] == {"sampling": "forward pass", "training": "SimFlow"}[what]
-    assert ("ml-tarflow" in ways) == bool(PEER)
-    assert all(record["seconds"] > 0 and len(record["rounds"]) == 2 for record in records)
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert len(lines) == 2 + len(records)
-    assert {line.count("|") for line in lines} == {lines[0].count("|")}
-
-
-def test_other_images_are_refused():
-    wanted = torch.ones(2, dtype=torch.float64)
-    assert sampling.compare({"same": (lambda: torch.ones(2), 1e-4)}, wanted) == {"same": 0.0}
-    with pytest.raises(RuntimeError, match=r"'other' gives other images: its error is 1\.0e-01"):
-        sampling.compare({"other": (lambda: torch.tensor([1.0, 1.1]), 1e-4)}, wanted)
-    with pytest.raises(RuntimeError, match="gives other images"):
-        sampling.compare({"nothing": (lambda: torch.full((2,), torch.nan), 1e-4)}, wanted)
+CPU = torch.device("cpu")
+FEW = ["--rounds", "1", "--matrix", "32", "--copied", "1024"]
 
 
 def test_contestants_take_turns():
     order = []
-    times = interleaved(
-        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2, device=torch.device("cpu")
-    )
+    runs = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = interleaved(runs, rounds=2, device=CPU)
     assert order == ["a", "b"] * 3
     assert [len(timing.rounds) for timing in times.values()] == [2, 2]
+    assert interleaved(runs, rounds=1, device=CPU, warm_up=False).keys() == times.keys()
+    assert order == ["a", "b"] * 4
 
 
 def test_a_ratio_is_of_the_same_round():
     assert Timing([2.0, 8.0, 30.0]).ratio(Timing([1.0, 4.0, 10.0])) == 2.0
 
 
-def test_a_path_that_is_no_checkout(tmp_path):
-    with pytest.raises(ValueError, match=r"is no checkout of apple/ml-tarflow"):
-        peers.tarflow(tmp_path)
+def test_nothing_new_begins_after_the_deadline():
+    now = iter([0.0, 1.0, 5.0, 5.0, 5.0])
+    deadline = Deadline(3.0, now=lambda: next(now))
+    assert not deadline.forgoes("a batch of 1")
+    assert deadline.forgoes("a batch of 2")
+    assert deadline.left_out == ["a batch of 2"]
+    times = interleaved({"a": lambda: None}, rounds=9, device=CPU, deadline=deadline)
+    assert len(times["a"].rounds) == 1, "the first round is always there"
+    assert not Deadline().over
+
+
+def test_a_row_says_nothing_in_columns_that_it_lacks():
+    assert table([{"a": "1"}, {"a": "2", "b": "3"}]) == "| a | b |\n| --- | --- |\n| 1 |  |\n| 2 | 3 |"
+
+
+def test_a_figure_has_its_machine_and_date():
+    assert {"device", "threads", "torch", "date", "revision"} <= machine(CPU).keys()
+
+
+def test_bars_and_lines_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    panels = [
+        Bars("a batch", "ms", [Bar("forward", 1.0, ""), Bar("sample", 20.0, "20.0 passes")]),
+        Lines("growth", "tokens", "ms", [Points("sample", [4.0, 16.0], [1.0, 4.0])]),
+    ]
+    draw(panels, tmp_path / "a.png", title="machine")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    draw(panels, tmp_path / "a.svg", title="machine")
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+
+
+def test_without_matplotlib_there_is_a_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    words = ["--base", "1", "2", "1", "1", "64", "--grids", "2", "--layers", "1", "--images", "1"]
+    main(["growth", *words, *FEW, "--out", str(tmp_path / "out.json")])
+    assert "plots need matplotlib" in capsys.readouterr().out
+    assert not (tmp_path / "out.png").exists()
+    assert (tmp_path / "out.json").exists()
+
+
+def test_a_deadline_that_is_over_leaves_everything_out(tmp_path, capsys):
+    main(["sampling", "--geometry", "XXL", *FEW, "--seconds", "-1", "--out", str(tmp_path / "out.json")])
+    assert "Left out for lack of time: XXL, 16 images." in capsys.readouterr().out
+    assert json.loads((tmp_path / "out.json").read_text())["left out"] == ["XXL, 16 images"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["guidance", "--size", "2", "8", "2", "1", "64"],
+        ["sampling", "--sizes", "demo:2"],
+        ["sampling", "--size", "2", "8"],
+    ],
+)
+def test_sizes_that_are_none(words, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args(words)
+    assert "size" in capsys.readouterr().err

@@ -1,0 +1,58 @@
+"""What every subject of the benchmarks is given, and what it gives."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.ceilings import Ceilings, Precision
+from benchmarks.measure import Deadline
+from benchmarks.plots import Panel
+from simflow.train.step import autocast_for
+
+Record = dict[str, Any]
+"""All that is known of one figure, JSON-able; people read the keys."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where, in what precision, how often and how long."""
+
+    device: torch.device
+    dtype: Precision = "fp32"
+    rounds: int = 5
+    ceilings: Ceilings
+    """What the device was measured to do, in this precision."""
+    deadline: Deadline = field(default_factory=Deadline)
+
+    def autocast(self) -> AbstractContextManager:
+        """A fresh context for one run: weights are cast once in it."""
+        return autocast_for(self.dtype, self.device)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number in the products."""
+        return 2 if self.dtype == "bf16" else 4
+
+    def forget(self) -> None:
+        """Gives memory that nobody uses back to the device, after something that did not fit or before much."""
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+class Subject(NamedTuple):
+    """A subject as the command sees it."""
+
+    about: str
+    """One line for ``--help``."""
+    add_arguments: Callable[[ArgumentParser], None]
+    """Adds the flags that it has beside those of all."""
+    measure: Callable[[Namespace, Setting], Iterator[Record]]
+    """Records as they come; what the deadline leaves out is told to it."""
+    row: Callable[[Record], dict[str, str]]
+    """A record as a row of the printed table."""
+    panels: Callable[[Sequence[Record]], list[Panel]]
+    """What is drawn of them."""
