@@ -2,20 +2,20 @@
 
 from difflib import get_close_matches
 
-from simflow.study import own, published
+from simflow.study import comparisons, own, sweeps
 from simflow.study.study import Scale, Study
 
 
 def studies(scale: Scale = "small") -> dict[str, Study]:
     """All studies by name."""
     made = (
-        published.table3,
-        published.table4,
-        published.table5,
-        published.table6,
-        published.table7,
-        published.table10,
-        published.figure8,
+        sweeps.table3,
+        sweeps.table4,
+        sweeps.table5,
+        comparisons.table6,
+        comparisons.table7,
+        comparisons.table10,
+        comparisons.figure8,
         own.balance,
     )
     return {study.name: study for study in (make(scale) for make in made)}

@@ -1,6 +1,6 @@
 """A study that is in no paper: what must stand against the prior's term lest small latents collapse."""
 
-from simflow.study.published import best, of
+from simflow.study.stated import best, of
 from simflow.study.study import Claim, Row, Scale, Study
 
 
