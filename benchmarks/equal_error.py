@@ -9,6 +9,7 @@ weights that leave [-3, 3] nevertheless show as an error that no bound mends. It
 ours on each image's largest number, so equal bounds say nothing and errors are compared.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -40,7 +41,8 @@ class Found(NamedTuple):
     """The loosest bound of a family that comes near enough, or the best that it reached."""
 
     bound: float
-    error: float
+    error: float | None
+    """None if nothing but NaN came."""
     reached: bool
 
 
@@ -89,12 +91,12 @@ def loosest(
     bounds: Sequence[float] = BOUNDS,
 ) -> Found:
     """Walks down the bounds until the error is small enough, or there is no time."""
-    nearest = Found(0.0, float("inf"), reached=False)
+    nearest = Found(bounds[0], None, reached=False)
     for bound in bounds:
         error = error_of(family(bound), wanted, batch.rows)
         if error <= target:
             return Found(bound, error, reached=True)
-        if error < nearest.error:
+        if not math.isnan(error) and (nearest.error is None or error < nearest.error):
             nearest = Found(bound, error, reached=False)
         if setting.deadline.over:
             break

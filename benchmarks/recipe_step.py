@@ -203,6 +203,7 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
 
 def timed(step: RecipeStep, images: int, flop: float, setting: Setting) -> Record:
     """All that is known of a batch; without a time it did not fit into memory."""
+    empty(setting)
     batch = step.random(images) if images else None
     cuda = setting.device.type == "cuda"
     if cuda:

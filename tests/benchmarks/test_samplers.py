@@ -165,6 +165,8 @@ def test_the_loosest_bound_that_is_near_enough(flow):
     far = equal_error.loosest(lambda bound: torch.ones(1, 2) + 0.5 + bound, wanted, batch, setting(), 1.5e-2)
     assert (far.bound, far.reached) == (1e-6, False)
     assert far.error == pytest.approx(0.5, rel=1e-3)
+    lost = equal_error.loosest(lambda bound: torch.full((1, 2), torch.nan), wanted, batch, setting(), 1.5e-2)
+    assert (lost.error, lost.reached) == (None, False)
 
 
 def test_equal_error_beside_a_peer_that_stays_apart(flow):

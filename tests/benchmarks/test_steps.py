@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks import growth, loader, recipe_step, training
 from benchmarks.__main__ import parser
+from benchmarks.arithmetic import counted_flop
 from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Timing
 from benchmarks.recipe_step import largest, recomputing, variant
@@ -68,16 +69,21 @@ def test_variants_of_a_recipe():
     ).model.prior.checkpointing
 
 
-def test_the_adversary_plays():
-    """With all losses the discriminator learns in the very first step."""
-    config = variant("simflow-s", side=32, losses="all", dtype="fp32")
+def test_the_adversary_plays_and_is_counted():
+    """With all losses the discriminator learns in the very first step, and its arithmetic is the step's."""
     small = KLConfig(latent_channels=4, width=32, multipliers=(1, 1), encoder_blocks=1)
-    assert config.objective.perceptual is not None
-    step = recipe_step.RecipeStep(smaller(config, small), SETTING)
-    before = [p.clone() for p in step.state.modules["discriminator"].parameters()]
-    step(step.random(2))
-    after = step.state.modules["discriminator"].parameters()
+    every, plain = (
+        recipe_step.RecipeStep(
+            smaller(variant("simflow-s", side=32, losses=losses, dtype="fp32"), small), SETTING
+        )
+        for losses in ("all", "plain")
+    )
+    before = [p.clone() for p in every.state.modules["discriminator"].parameters()]
+    batch = every.random(1)
+    assert counted_flop(lambda: every(batch)) > counted_flop(lambda: plain(batch)) > 0
+    after = every.state.modules["discriminator"].parameters()
     assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert set(plain.state.modules) == {"model"}
 
 
 def smaller(config, autoencoder):
