@@ -25,10 +25,13 @@ from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import decode as decode_picture
 from simflow.data.source import Source
 from simflow.flow import score as flow_score
+from simflow.flow.decode import Decoding
 from simflow.flow.guidance import GaussianProduct
-from simflow.model import Model
+from simflow.model import Model, NetworkDtype
 from simflow.pixels import require_signed, to_float
-from simflow.sample import sample
+from simflow.plan.record import MeasuredPlan
+from simflow.plan.search import PlanConfig, measure
+from simflow.sample import SampleConfig, sample
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 from simflow.train import checkpoint
 
@@ -98,6 +101,8 @@ class Pipeline:
         seeds: Sequence[int] | None = None,
         num_images: int | None = None,
         temperature: float | None = None,
+        decoding: Decoding | None = None,
+        dtype: NetworkDtype | None = None,
         output_type: Literal["pil", "np", "pt"] = "pil",
     ) -> Sampled:
         """Samples images of the class labels in turn.
@@ -111,10 +116,13 @@ class Pipeline:
             seeds: one for each image, instead of drawn ones.
             num_images: how many; one for each seed or each label given, or one, if None.
             temperature: standard deviation of the noise; None is the run's own.
+            decoding: how the blocks of a flow are undone, such as ``pipe.plan().plan``; None is the run's own.
+            dtype: in what the prior's networks compute; None is the run's own.
             output_type: see :class:`Sampled`.
 
         Raises:
-            ValueError: an unknown class, guidance without classes, or seeds that are too many or too few.
+            ValueError: an unknown class, guidance without classes, seeds that are too many or too few, or a way of
+                decoding that does not fit the prior.
         """
         classes = range(len(self.model.facts.class_names)) or [NULL]
         chosen = self._numbers(classes if class_labels is None else class_labels)
@@ -124,16 +132,41 @@ class Pipeline:
         if seeds is None:
             drawn = torch.randint(2**62, (len(labels),), generator=generator, device=_device_of(generator))
             seeds = drawn.tolist()
-        config = self.config.sample
-        if temperature is not None:
-            config = replace(config, temperature=temperature)
-        if guidance_scale is not None or attention_temperature is not None:
-            config = replace(config, guidance=guided(self, guidance_scale, attention_temperature))
+        config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
+        config = config if decoding is None else replace(config, decoding=decoding)
         parts = list(sample(self.model, seeds=seeds, labels=labels, config=config))
         size, channels = self.model.facts.image_size, self.model.facts.channels
         empty = torch.zeros(0, channels, size, size, dtype=torch.uint8)
         images = torch.cat([empty, *(part.images for part in parts)])
         return Sampled(images=_as(images, output_type), labels=labels, seeds=list(seeds))
+
+    def plan(
+        self,
+        *,
+        tolerance: float = 0.02,
+        num: int = 16,
+        batch: int | None = None,
+        guidance_scale: float | None = None,
+        attention_temperature: float | None = None,
+        temperature: float | None = None,
+        dtype: NetworkDtype | None = None,
+    ) -> MeasuredPlan:
+        """Measures how this model is decoded fastest on its device (:mod:`simflow.plan.search`); nothing is stored.
+
+        Its ``plan`` is the ``decoding`` of a call with the same guidance, temperature and dtype.
+
+        Args:
+            tolerance: how far a number of an image, on [-1, 1], may be from exact decoding.
+            num: probe images for the choice, and as many fresh ones for the check.
+            batch: images sampled at once; None is the run's own.
+            guidance_scale, attention_temperature, temperature, dtype: as for a call.
+
+        Raises:
+            ValueError: the prior is no flow, or guidance without classes.
+        """
+        config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
+        config = config if batch is None else replace(config, batch=batch)
+        return measure(self.model, config, PlanConfig(tolerance=tolerance, num=num))
 
     @torch.no_grad()
     def encode(self, images: "Tensor | Sequence[Image]", *, generator: Generator | None = None) -> Latents:
@@ -189,6 +222,21 @@ class Pipeline:
             address = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder)
         return str(address)
+
+    def _sampling(
+        self,
+        guidance_scale: float | None,
+        attention_temperature: float | None,
+        temperature: float | None,
+        dtype: NetworkDtype | None,
+    ) -> SampleConfig:
+        """The run's own way of sampling with what is not None."""
+        config = self.config.sample
+        if temperature is not None:
+            config = replace(config, temperature=temperature)
+        if guidance_scale is not None or attention_temperature is not None:
+            config = replace(config, guidance=guided(self, guidance_scale, attention_temperature))
+        return config if dtype is None else replace(config, dtype=dtype)
 
     def _labels_of(self, class_labels: Sequence[str | int] | None, count: int) -> Labels:
         numbers = [NULL] * count if class_labels is None else self._numbers(class_labels)

@@ -22,6 +22,7 @@ from simflow.cli.words import split_settings
 COMMANDS = {
     "train": "train a recipe on your images; the same command again resumes",
     "sample": "make images with a trained run",
+    "plan": "measure how a trained run samples fastest on this machine, and store it",
     "reconstruct": "encode and decode images with a trained run",
     "interpolate": "decode the way between the latents of two images",
     "classify": "tell the class of images by the flow's densities, and how often that is right",

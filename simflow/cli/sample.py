@@ -1,7 +1,8 @@
 """``simflow sample RUN``: images of seeds and classes as PNG files, a sheet and, if asked, an npz archive."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,11 +11,16 @@ from PIL.Image import Image
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
+from simflow.cli.bars import counting
+from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
 from simflow.cli.sampling import Flags, changed, check_classes
+from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
+from simflow.cli.talk import talking
 from simflow.cli.words import parse_numbers, parse_seeds, refuse_settings
-from simflow.export import save_npz, save_picture, save_png_folder
+from simflow.export import save_picture, save_png_folder
+from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -28,7 +34,8 @@ class Arguments:
 
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
-    that a range of seeds is balanced.
+    that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
+    it is complete. The same command again makes the same images again.
     """
 
     run: Positional[str]
@@ -41,12 +48,14 @@ class Arguments:
     """Seeds such as 0-999 or 3,7,20-29; from 0 on if not given."""
     how: OmitArgPrefixes[Flags]
     """The way of sampling."""
+    speed: OmitArgPrefixes[Speed]
+    """How fast, and how near to exact."""
     out: Path
     """Folder for grid.png, the PNG files and labels.csv; with --denoise also denoise.png, before and after."""
     trajectory: bool = False
     """Also draw trajectory.png: the first ten samples through the blocks of the flow."""
     sweep: str | None = None
-    """Also draw sweep.png: the first ten samples at strengths of guidance such as 0,0.5,1,2."""
+    """Also draw sweep.png: the first ten samples at strengths of guidance such as 0,0.5,1,2, decoded exactly."""
     npz: Path | None = None
     """Also write an archive as guided-diffusion's evaluator reads it."""
     which: Literal["ema", "model"] = "ema"
@@ -61,7 +70,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     seeds, weights = seeds_of(arguments), parse_numbers(arguments.sweep or "0")
     if arguments.npz is not None and arguments.npz.suffix != ".npz":
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
-    with distributed.launch(arguments.device) as device:
+    with distributed.launch(arguments.device) as device, talking() as console:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         facts = pipe.model.facts
         classes = len(facts.class_names)
@@ -69,25 +78,29 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if arguments.sweep is not None:
             check_classes(config, classes=classes)
         labels = labels_for(arguments.labels, facts, seeds)
+        config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
         shown = chosen(labels)
         kept: list[Bytes] = []
-        wanted = shown if arguments.npz is None else range(len(seeds))
-        batches = keeping(shared_out(pipe.model, seeds, labels, config), kept, wanted)
+        with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:
+            batches = shared_out(pipe.model, seeds, labels, config, count)
+            if distributed.is_main():
+                (arguments.out / "labels.csv").unlink(missing_ok=True)
+                if arguments.npz is not None:
+                    stream = npz_stream(arguments.npz, labels, side=facts.image_size)
+                    batches = passing(batches, open_files.enter_context(stream))
+                batches = keeping(batches, kept, shown)
+                save_png_folder(batches, labels, seeds, arguments.out, class_names=facts.class_names)
+            else:
+                for _ in batches:
+                    pass
         if distributed.is_main():
-            save_png_folder(batches, labels, seeds, arguments.out, class_names=facts.class_names)
             images = torch.cat(kept)
-            if arguments.npz is not None:
-                save_npz(arguments.npz, images, torch.tensor(labels))
-                images = images[shown]
             save_picture(sheet(images, [labels[i] for i in shown], facts), arguments.out / "grid.png")
             for name, picture in pictures(arguments, pipe.model, seeds, labels, config, weights):
                 save_picture(picture, arguments.out / name)
             print(f"{len(seeds)} images in {arguments.out}, a sheet of them in {arguments.out / 'grid.png'}")
             if arguments.npz is not None:
                 print(f"archive {arguments.npz}")
-        else:
-            for _ in batches:
-                pass
         distributed.barrier()
     return 0
 
@@ -106,7 +119,8 @@ def pictures(
     if arguments.how.denoise is not None and config.refinement is not None:
         yield "denoise.png", before_and_after(model, seeds, labels, config)
     if arguments.sweep is not None:
-        yield "sweep.png", guidance_sweep(model, seeds, labels, config, weights)
+        exact = replace(config, decoding=SEQUENTIAL)  # a plan keeps its bound at the guidance that it is for
+        yield "sweep.png", guidance_sweep(model, seeds, labels, exact, weights)
 
 
 def seeds_of(arguments: Arguments) -> list[int]:
@@ -155,16 +169,31 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
 
 
 def shared_out(
-    model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
+    model: Model,
+    seeds: Sequence[int],
+    labels: Sequence[int],
+    config: SampleConfig,
+    on_progress: Callable[[int], None] = lambda images: None,
 ) -> Iterator[Bytes]:
-    """All images in the order of their seeds, on every rank, each batch sampled by all ranks together."""
+    """All images in the order of their seeds, on every rank, each batch sampled by all ranks together.
+
+    ``on_progress`` is called with the number of images that this rank has made since the last call.
+    """
     rank, together = distributed.rank(), config.batch * distributed.world()
     size, channels = model.facts.image_size, model.facts.channels
     for start in range(0, len(seeds), together):
         own = slice(start + rank * config.batch, start + (rank + 1) * config.batch)
         parts = [torch.zeros(0, channels, size, size, dtype=torch.uint8)]
         parts += [part.images for part in sample(model, seeds=seeds[own], labels=labels[own], config=config)]
+        on_progress(len(seeds[own]))
         yield distributed.gather_tensors(torch.cat(parts).to(model.device)).cpu()
+
+
+def passing(batches: Iterator[Bytes], take: Callable[[Bytes], None]) -> Iterator[Bytes]:
+    """Passes batches on and shows each to ``take``."""
+    for batch in batches:
+        take(batch)
+        yield batch
 
 
 def keeping(batches: Iterator[Bytes], kept: list[Bytes], numbers: Sequence[int]) -> Iterator[Bytes]:
