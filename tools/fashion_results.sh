@@ -45,7 +45,7 @@ evaluate likelihood likelihood --likelihood --per-image --num 100 --extractor no
 
 # TarFlow with classes and Gaussian noise: denoising, guidance, the way through the blocks, Bayes' rule.
 train tarflow-fashion tarflow
-simflow sample "$runs/tarflow" --num 100 --denoise --trajectory --sweep 0,0.5,1,2 --out "$figures/tarflow"
+simflow sample "$runs/tarflow" --num 100 --denoise --trajectory --sweep 0,1,3,10 --out "$figures/tarflow"
 simflow classify "$runs/tarflow" --num "${NUM:-10000}" --out "$figures/tarflow/classify.json"
 evaluate tarflow tarflow/as-sampled --num "$samples" --denoise 0
 evaluate tarflow tarflow/denoised --num "$samples"
