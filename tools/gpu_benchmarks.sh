@@ -76,16 +76,18 @@ else
   part sampling 180 sampling --geometry B XXL S L XL --batch 16 1 256 --unguided --rounds 2 "${half[@]}" \
     ${peer[@]+"${peer[@]}"}
   # The whole system: the largest batch that fits, its share of the matmul rate.
-  part training-recipe 100 training --recipe simflow-xxl --data-shape 256 --largest --rounds 3 "${half[@]}"
+  part training-recipe 95 training --recipe simflow-xxl --data-shape 256 --largest --rounds 3 "${half[@]}"
   part training 40 training --geometry B XXL --batch 64 --rounds 3 "${half[@]}" ${peer[@]+"${peer[@]}"}
-  part loader 40 loader --recipe simflow-b --data-shape 256 --batch 64 --steps 10 --rounds 2 --workers 12 \
+  part loader 35 loader --recipe simflow-b --data-shape 256 --batch 64 --steps 10 --rounds 2 --workers 12 \
     --photographs 256 "${half[@]}"
-  part sampling-guided 20 sampling --geometry B --batch 16 --rounds 2 "${half[@]}" ${peer[@]+"${peer[@]}"}
+  part sampling-guided 15 sampling --geometry B --batch 16 --rounds 2 "${half[@]}" ${peer[@]+"${peer[@]}"}
   [ -z "$gsjacobi" ] || part gs-jacobi 40 sampling --geometry B --batch 16 --unguided --rounds 2 \
     --peer-gsjacobi "$gsjacobi" "${half[@]}"
-  part growth 30 growth --base 16 16 6 4 768 --grids 8 16 32 --layers 1 2 4 8 --images 1 16 64 256 --rounds 1 \
+  part growth 25 growth --base 16 16 6 4 768 --grids 8 16 32 --layers 1 2 4 8 --images 1 16 64 256 --rounds 1 \
     "${half[@]}"
-  part guidance 15 guidance --sizes simflow-b:16 --rounds 2
+  part guidance 10 guidance --sizes simflow-b:16 --rounds 2
+  # Last, as compiling cannot be cut short.
+  part training-compiled 40 training --geometry B --batch 64 --compile --rounds 3 "${half[@]}" ${peer[@]+"${peer[@]}"}
 fi
 
 for name in "${parts[@]}"; do

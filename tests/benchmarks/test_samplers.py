@@ -15,6 +15,7 @@ from benchmarks.contest import FORWARD, Batch, Way, compare, contest, fits, in_f
 from benchmarks.sizes import Size, cases, trained
 from benchmarks.subject import Setting
 from simflow import recipes
+from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.recipes.tarflow import shape
 from tests.benchmarks.fake import checkout
@@ -206,7 +207,8 @@ def test_a_trained_run_is_measured_with_its_own_weights(tmp_path):
     (case,) = cases(parser().parse_args(words), CPU)
     assert (case.name, case.batches) == ("run", [1, 3])
     flow = case.build()
-    assert torch.equal(flow.blocks[0].positions, model.prior.blocks[0].positions)
+    assert isinstance(model.prior, Flow)
+    assert all(map(torch.equal, flow.parameters(), model.prior.parameters()))
     assert peers.tarflow(checkout(tmp_path), flow).blocks[0].head_dim == 64
 
 

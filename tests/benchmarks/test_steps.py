@@ -14,9 +14,12 @@ from benchmarks.__main__ import parser
 from benchmarks.arithmetic import counted_flop
 from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Timing
+from benchmarks.plots import Lines
 from benchmarks.recipe_step import largest, recomputing, variant
 from benchmarks.subject import Setting
 from simflow.autoencoder.kl import KLConfig
+from simflow.flow.stack import FlowConfig
+from simflow.sit.prior import SiTConfig
 
 SETTING = Setting(device=torch.device("cpu"), rounds=1, ceilings=Ceilings(1e9, 1e9))
 SIZE = ["--size", "2", "8", "2", "1", "64"]
@@ -61,12 +64,13 @@ def test_variants_of_a_recipe():
     assert plain.data.image_size == 256
     assert (plain.objective.adversarial, plain.objective.perceptual) == (None, None)
     again = recomputing(plain).model
+    assert isinstance(again.prior, FlowConfig)
     assert again.prior.block.checkpointing
     assert isinstance(again.autoencoder, KLConfig)
     assert again.autoencoder.checkpointing
-    assert recomputing(
-        variant("table7-joint-64", side=None, losses="plain", dtype="fp32")
-    ).model.prior.checkpointing
+    velocity = recomputing(variant("table7-joint-64", side=None, losses="plain", dtype="fp32")).model.prior
+    assert isinstance(velocity, SiTConfig)
+    assert velocity.checkpointing
 
 
 def test_the_adversary_plays_and_is_counted():
@@ -191,4 +195,5 @@ def test_growth_moves_one_axis_at_a_time():
     wanted = growth.exponent([4, 9], [record["seconds"] for record in first])
     assert [record["exponent"] for record in first] == [wanted] * 2
     (tokens, _, _) = growth.panels(records)
+    assert isinstance(tokens, Lines)
     assert [curve.xs for curve in tokens.curves] == [[4, 9]] * 2
