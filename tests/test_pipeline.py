@@ -10,6 +10,7 @@ from PIL import Image
 
 from simflow import Pipeline
 from simflow.cli import main
+from simflow.flow.jacobi import Jacobi
 from simflow.pixels import to_float
 from simflow.train import checkpoint
 from tests.whole.tiny import trained, words
@@ -106,6 +107,21 @@ def test_guidance_and_temperature_change_images(pipe):
         assert not torch.equal(
             pipe(class_labels=[0, 1], seeds=[1, 2], output_type="pt", **changed).images, plain
         )
+
+
+def test_a_plan_and_passes_give_the_images_of_the_walk(pipe):
+    seeds = range(5)
+    exact = pipe(seeds=seeds, output_type="pt").images.int()
+    found = pipe.plan(num=2, batch=3, tolerance=0.01)
+    assert (found.tolerance, found.num, found.sampling.batch) == (0.01, 2, 3)
+    assert found.sampling.guidance == pipe.config.sample.guidance
+    for decoding in (found.plan, Jacobi(tolerance=1e-4)):
+        images = pipe(seeds=seeds, output_type="pt", decoding=decoding).images.int()
+        assert (images - exact).abs().max() <= 2
+    far = pipe(seeds=seeds, output_type="pt", decoding=Jacobi(tolerance=1e6)).images.int()
+    assert (far - exact).abs().max() > 0
+    rough = pipe(seeds=seeds, output_type="pt", dtype="bfloat16").images.int()
+    assert 0 < (rough - exact).abs().max() < 25
 
 
 def test_output_types_agree(pipe):

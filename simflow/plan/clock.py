@@ -7,7 +7,6 @@ import platform
 import re
 import time
 from collections.abc import Callable
-from statistics import median
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -26,7 +25,7 @@ class Clock(Protocol):
 
 
 class Stopwatch:
-    """A clock: the median of three runs after one to warm up; a long act is run once."""
+    """A clock: the shortest of three runs after one to warm up, as other jobs only lengthen; a long act is run once."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -34,7 +33,7 @@ class Stopwatch:
     def __call__(self, way: Decoding, act: Callable[[], object]) -> float:
         """Seconds of an act, the work on the device included."""
         first = self.once(act)
-        return first if first > LONG else median(self.once(act) for _ in range(3))
+        return first if first > LONG else min(self.once(act) for _ in range(3))
 
     def once(self, act: Callable[[], object]) -> float:
         """Seconds of one run."""
