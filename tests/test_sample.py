@@ -110,7 +110,7 @@ def test_settings_from_before_there_was_a_choice_still_load():
 
 
 def test_a_mistake_in_the_settings_is_a_sentence():
-    with pytest.raises(ValueError, match="'decoding.type' must be 'Sequential' or 'Jacobi' or 'Plan'"):
+    with pytest.raises(ValueError, match=r"'decoding\.type' must be 'Sequential' or 'Jacobi' or 'Plan'"):
         from_dict(SampleConfig, {"decoding": {"type": "Jakobi"}})
     with pytest.raises(ValueError, match="setting 'dtype' must be"):
         from_dict(SampleConfig, {"dtype": "float16"})
