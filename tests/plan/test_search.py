@@ -131,13 +131,18 @@ def test_fresh_images_that_are_too_far_ask_for_a_finer_tolerance(model, monkeypa
 
 
 def test_where_no_tolerance_will_do_all_is_exact(model):
-    found = measure(model, HOW, replace(TRY, tolerance=1e-12), clock=favouring(None, None, None))
-    assert set(found.sampling.decoding.blocks) == {SEQUENTIAL}
-    assert found.error == 0
+    clock = favouring(None, None, None)
+    found = measure(model, HOW, replace(TRY, tolerance=1e-12), clock=clock)
+    assert set(found.plan.blocks) == {SEQUENTIAL}
+    assert (found.error, found.speed_up) == (0, 1)
+    assert [isinstance(way, Plan) for way in clock.asked].count(True) == 1, "the same was timed twice"
 
 
 def test_a_plan_that_is_slower_as_a_whole_is_not_kept(model):
-    clock = Script(lambda block, way: 2.0 if way == SEQUENTIAL else 1.0, lambda plan: 3.0)
+    clock = Script(
+        lambda block, way: 2.0 if way == SEQUENTIAL else 1.0,
+        lambda plan: 3.0 if SEQUENTIAL in plan.blocks else 4.0,
+    )
     found = measure(model, HOW, TRY, clock=clock)
     assert set(found.sampling.decoding.blocks) == {SEQUENTIAL}
     assert (found.error, found.speed_up) == (0, 1)
