@@ -84,7 +84,7 @@ def way_said(way: Way) -> str:
 def said(trial: Trial) -> str:
     """A trial for people.
 
-    >>> said(Trial(way=Jacobi(window=8), seconds=0.25, passes=9)), said(Trial(way=Sequential(), seconds=2, passes=64))
+    >>> said(Trial(way=Jacobi(window=8), seconds=0.25, passes=9)), said(Trial(way=Sequential(), seconds=2.0, passes=64))
     ('windows of 8 in passes 250.0 ms (9)', 'token by token 2000.0 ms (64)')
     """
     return f"{way_said(trial.way)} {1000 * trial.seconds:.1f} ms ({trial.passes})"
