@@ -157,6 +157,7 @@ def write(
     if out is None:
         return
     whole = {"machine": facts, "records": records, "left out": setting.deadline.left_out}
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(whole, indent=1), encoding="utf-8")
     out.with_suffix(".md").write_text(said(facts, records, subject, setting) + "\n", encoding="utf-8")
 
