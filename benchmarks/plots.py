@@ -1,14 +1,11 @@
-"""Bars of milliseconds and lines of growth, as a picture beside the records.
-
-Matplotlib is imported only here and only when a picture is drawn; no window or global state is involved.
-"""
+"""Bars of milliseconds and lines of growth, as a picture beside the records."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simflow.evaluate.plots import COLOURS
+from simflow.canvas import COLOURS, canvas, dress, rule
 from simflow.export import replacing
 
 if TYPE_CHECKING:
@@ -71,22 +68,14 @@ def draw(panels: Sequence[Panel], target: Path, *, title: str) -> None:
     Raises:
         ValueError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ValueError("plots need matplotlib: pip install simflow[plots]") from error
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     tallest = max(len(panel.bars) if isinstance(panel, Bars) else 8 for panel in panels)
-    figure = Figure(
-        figsize=(6.4 * columns, (0.9 + 0.3 * tallest) * rows + 0.4), dpi=100, layout="constrained"
-    )
-    figure.suptitle(title, fontsize=11)
+    size = (6.4 * columns, (0.9 + 0.3 * tallest) * rows + 0.4)
+    figure = canvas(title, inches=size, dpi=100, points=11.0, weight="normal")
     for number, panel in enumerate(panels, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        axes.set_title(panel.title, fontsize=10, loc="left")
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
+        dress(axes, panel.title, points=10.0)
         draw_bars(axes, panel) if isinstance(panel, Bars) else draw_lines(axes, panel)
     with replacing(target) as part:
         figure.savefig(part, format=target.suffix.removeprefix("."))
@@ -119,5 +108,4 @@ def draw_lines(axes: "Axes", panel: Lines) -> None:
     axes.set_xlabel(panel.x, fontsize=9)
     axes.set_ylabel(panel.y, fontsize=9)
     axes.legend(fontsize=8, frameon=False)
-    axes.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
+    rule(axes)

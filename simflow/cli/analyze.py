@@ -10,6 +10,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from simflow import distributed, pipeline
+from simflow.canvas import can_plot
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
@@ -22,7 +23,7 @@ from simflow.report.analysis import Analysis, Plan, save
 from simflow.report.analyze import analyze
 from simflow.report.gather import ANALYSIS
 from simflow.report.origin import Origin, names_of, now, software
-from simflow.report.plot import can_plot, plot
+from simflow.report.plot import plot
 from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
 from simflow.report.sweep import WEIGHTS

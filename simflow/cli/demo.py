@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from rich.console import Console
 
 from simflow import distributed, recipes
+from simflow.canvas import can_plot
 from simflow.cli import STOPPED
 from simflow.cli.describe import millions, parameters
 from simflow.cli.held_out import held_out
@@ -114,7 +114,7 @@ def judged(
         scale=scale_for(images.image_size),
     )
     save_picture(pairs, folder / "reconstructions.png")
-    if find_spec("matplotlib") is None:
+    if not can_plot():
         console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]", markup=False)
     else:
         plot_losses(

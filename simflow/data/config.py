@@ -1,5 +1,6 @@
 """What a user chooses about the data: where it is, how a picture becomes a square, which files may be bad."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,10 @@ class DataConfig:
     flip: bool = True
     """Mirror half of the training images left to right. Turn it off for letters and digits."""
 
+    alike: str | None = None
+    """A regular expression; images in whose names its groups (or all of it) find the same text are near-duplicates
+    and count as one: an epoch shows one of them, drawn anew. ``'([^/]+)_v[0-9]+'`` takes a_v1 and a_v2 together."""
+
     corrupt: Literal["skip", "stop"] = "skip"
     """``skip``: leave unreadable images out and name them. ``stop``: refuse the set, naming the first."""
 
@@ -55,6 +60,11 @@ class DataConfig:
             raise ValueError(f"fit must be 'crop' or 'pad', not {self.fit!r}.")
         if self.corrupt not in ("skip", "stop"):
             raise ValueError(f"corrupt must be 'skip' or 'stop', not {self.corrupt!r}.")
+        if self.alike is not None:
+            try:
+                re.compile(self.alike)
+            except re.error as error:
+                raise ValueError(f"alike is not a regular expression: {error} in {self.alike!r}.") from error
         if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
             raise ValueError(f"background must be three numbers from 0 to 255, not {self.background}.")
         if self.cache_gib < 0:

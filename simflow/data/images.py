@@ -6,6 +6,7 @@ images.labels[[0, 1]]  ->  int64 (2,)
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 
 import torch
@@ -32,6 +33,10 @@ class ImageSet:
         self._rows = torch.tensor(readable, dtype=torch.int64)
         self.labels: Int[Tensor, " n"] = torch.from_numpy(source.labels)[self._rows]
         """The class of each image, int64; ``NULL`` throughout if the set has no classes."""
+        self.groups: Int[Tensor, " n"] | None = (
+            None if config.alike is None else _groups([source.names[row] for row in readable], config.alike)
+        )
+        """The group of near-duplicates of each image, ``0 .. groups - 1``; None if each stands for itself."""
         self.class_names = source.class_names
         """One name a class; empty if the set has no classes."""
         self.channels = config.channels
@@ -77,6 +82,20 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
             f"None of the {len(source.names)} images in {config.path} can be read, such as {source.names[0]}."
         )
     return images
+
+
+def _groups(names: Sequence[str], pattern: str) -> Int[Tensor, " n"]:
+    """Numbers that agree where the pattern finds the same in two names; a name without a match is alone.
+
+    >>> _groups(["a_v1", "b_v1", "a_v2", "other"], "(.*)_v")
+    tensor([0, 1, 0, 2])
+    """
+    numbers: dict[object, int] = {}
+    keys = (
+        (found.groups() or found[0]) if (found := re.search(pattern, name)) else (None, name)
+        for name in names
+    )
+    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.int64)
 
 
 def _fingerprint(source: Source, config: DataConfig) -> str:

@@ -58,7 +58,7 @@ def batches(
         raise ValueError(f"A batch of {batch} images cannot be shared equally by {world} processes.")
     if prefetched < 1:
         raise ValueError(f"At least one batch must be prefetched, not {prefetched}.")
-    stream = Stream(size=len(images), seed=seed)
+    stream = Stream(size=len(images), seed=seed, groups=images.groups)
     share = batch // world
 
     def make(step: int) -> Batch:

@@ -3,7 +3,8 @@
 The stream is one permutation of the set after another; that of epoch ``e`` is drawn from ``(seed, "order",
 e)``. Position ``p`` of the stream holds image ``permutation(p // n)[p % n]``, so what a step sees follows
 from its number alone. A batch may straddle two epochs, or span several if the set is small, and nothing is
-dropped at an epoch's end.
+dropped at an epoch's end. Where near-duplicates count as one, the permutation is of their groups, and each epoch
+draws one image of each.
 """
 
 from functools import lru_cache
@@ -16,20 +17,31 @@ from simflow.seeding import generator
 
 
 class Stream:
-    """The endless order of ``size`` images.
+    """The endless order of ``size`` images, which may fall into groups of near-duplicates.
 
     >>> stream = Stream(size=3, seed=0)
     >>> sorted(stream.at(0, 3).tolist()), sorted(stream.at(3, 3).tolist())
     ([0, 1, 2], [0, 1, 2])
     >>> stream.at(2, 3).tolist() == stream.at(0, 6).tolist()[2:5]
     True
+    >>> twins = Stream(size=3, seed=0, groups=torch.tensor([0, 1, 1]))
+    >>> [sorted(twins.at(2 * epoch, 2).tolist()) for epoch in range(3)]
+    [[0, 1], [0, 2], [0, 1]]
     """
 
-    def __init__(self, *, size: int, seed: int) -> None:
-        def permutation(epoch: int) -> Tensor:
-            return torch.randperm(size, generator=generator(seed, "order", epoch))
+    def __init__(self, *, size: int, seed: int, groups: Int[Tensor, " n"] | None = None) -> None:
+        counts = torch.ones(size, dtype=torch.int64) if groups is None else torch.bincount(groups)
+        members = torch.arange(size) if groups is None else groups.argsort(stable=True)
+        firsts = counts.cumsum(0) - counts
 
-        self._size = size
+        def permutation(epoch: int) -> Tensor:
+            order = torch.randperm(len(counts), generator=generator(seed, "order", epoch))
+            if groups is None:
+                return order
+            drawn = torch.rand(len(counts), generator=generator(seed, "alike", epoch), dtype=torch.float64)
+            return members[firsts + (drawn * counts).long()][order]
+
+        self._size = len(counts)
         self._permutation = lru_cache(maxsize=2)(permutation)
 
     def at(self, start: int, count: int) -> Int[Tensor, " b"]:

@@ -5,8 +5,6 @@ They are read from ``metrics.jsonl``, one JSON object a line with ``step`` and t
 fortieth of the run. The first twentieth of a long run may be cut off above, where losses fall steeply, so
 that what follows can be read. The flow's panel shows the floor of its loss as a dashed line: a curve that
 comes to rest on it belongs to latents that say nothing of their images.
-
-Matplotlib is imported only here and only when a picture is drawn; no window or global state is involved.
 """
 
 import json
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simflow.canvas import COLOURS, canvas, dress, layout, rule
 from simflow.export import replacing
 
 if TYPE_CHECKING:
@@ -33,8 +32,6 @@ HEADINGS = {
     "mse": ("Mean squared error", "on [-1, 1]"),
 }
 """Heading and unit of the terms that have a better one than their own name."""
-
-COLOURS = ("#1f5a99", "#c0562b", "#2e7d4f", "#7a4a9e", "#8a6d1d", "#4d6470")
 
 
 class Curve(NamedTuple):
@@ -90,14 +87,8 @@ def draw_losses(curves: dict[str, Curve], *, title: str, floor: float | None = N
     Raises:
         ValueError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ValueError("plots need matplotlib: pip install simflow[plots]") from error
-    columns = 2 if len(curves) == 4 else min(3, len(curves))
-    rows = -(-len(curves) // columns)
-    figure = Figure(figsize=(4.6 * columns, 3.1 * rows + 0.4), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    columns, rows = layout(len(curves))
+    figure = canvas(title, inches=(4.6 * columns, 3.1 * rows + 0.4))
     for index, (name, curve) in enumerate(curves.items()):
         panel = figure.add_subplot(rows, columns, index + 1)
         _draw(panel, name, curve, COLOURS[index % len(COLOURS)], floor if name == "prior" else None)
@@ -127,13 +118,10 @@ def _draw(panel: "Axes", name: str, curve: Curve, colour: str, floor: float | No
     low, high = min(shown.min(), shown.min() if floor is None else floor), shown.max()
     margin = 0.06 * (high - low) + 1e-9
     panel.set_ylim(low - margin, high + margin)
-    panel.set_title(heading, fontsize=10.5, loc="left")
     panel.set_xlabel("training step", fontsize=9)
     panel.set_ylabel(unit, fontsize=9)
-    panel.tick_params(labelsize=8)
-    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    dress(panel, heading)
+    rule(panel)
 
 
 def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 def recipes() -> "dict[str, Recipe]":
     """All recipes by name, small ones first, the paper's tables last; the files are imported when this is called."""
-    from simflow.recipes import demo, simflow, starflow, tables, tarflow
+    from simflow.recipes import demo, shipped, simflow, starflow, tables, tarflow
 
     return {
         "demo": demo.demo,
         "small-32": demo.small_32,
         "small-64": demo.small_64,
+        "fashion-32": shipped.fashion_32,
+        "fashion-32-decoder": shipped.fashion_32_decoder,
+        "emoji-32": shipped.emoji_32,
+        "emoji-32-decoder": shipped.emoji_32_decoder,
         "tarflow-fashion": tarflow.tarflow_fashion,
         "tarflow-fashion-likelihood": tarflow.tarflow_fashion_likelihood,
         "tarflow-mnist": tarflow.tarflow_mnist,

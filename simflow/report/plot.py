@@ -1,14 +1,10 @@
-"""Charts as PNG files, if matplotlib is installed.
-
-Matplotlib is imported only here and only when a chart is drawn; no window or global state is involved.
-"""
+"""Charts as PNG files, if matplotlib is installed."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from simflow.evaluate.plots import COLOURS
+from simflow.canvas import COLOURS, canvas, dress, layout, rule
 from simflow.export import replacing
 from simflow.report.chart import Bars, Chart, log_limits, log_ticks, short
 
@@ -20,30 +16,17 @@ GRAY = "#6b7280"
 DASHES = ("--", ":", "-.")
 
 
-def can_plot() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
-
-
 def plot(charts: Sequence[Chart | Bars], target: Path, *, title: str) -> None:
     """Draws charts side by side, at most three in a row, into a PNG file.
 
     Raises:
         ValueError: matplotlib is not installed.
     """
-    if not can_plot():
-        raise ValueError("plots need matplotlib: pip install simflow[plots]")
-    from matplotlib.figure import Figure
-
-    columns = 2 if len(charts) == 4 else min(3, len(charts))
-    rows = -(-len(charts) // columns)
-    figure = Figure(figsize=(4.8 * columns, 3.4 * rows + 0.4), dpi=120, layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    columns, rows = layout(len(charts))
+    figure = canvas(title, inches=(4.8 * columns, 3.4 * rows + 0.4))
     for number, chart in enumerate(charts, start=1):
         panel = figure.add_subplot(rows, columns, number)
-        panel.set_title(chart.title, fontsize=10.5, loc="left")
-        panel.tick_params(labelsize=8)
-        panel.spines[["top", "right"]].set_visible(False)
+        dress(panel, chart.title)
         _bars(panel, chart) if isinstance(chart, Bars) else _curves(panel, chart)
     with replacing(target) as part:
         figure.savefig(part, format="png")
@@ -91,8 +74,7 @@ def _curves(panel: "Axes", chart: Chart) -> None:
         panel.legend(fontsize=8, frameon=False)
     panel.set_xlabel(chart.x, fontsize=9)
     panel.set_ylabel(chart.y, fontsize=9)
-    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
+    rule(panel)
 
 
 def _bars(panel: "Axes", chart: Bars) -> None:

@@ -1,16 +1,14 @@
 """The plot of a study: above, ours, means with standard deviations and the seeds as dots; below, the paper's numbers.
 
-Both have axes of their own, for only their shapes can be compared. Matplotlib is imported only here and only when a
-picture is drawn.
+Both have axes of their own, for only their shapes can be compared.
 """
 
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from simflow.evaluate.plots import COLOURS
+from simflow.canvas import COLOURS, canvas, dress, rule
 from simflow.export import replacing
 from simflow.study.columns import column
 from simflow.study.study import Row, Study
@@ -40,15 +38,9 @@ class Point(NamedTuple):
     seeds: Sequence[float]
 
 
-def can_plot() -> bool:
-    """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
-
-
 def plot(study: Study, records: Mapping[str, Mapping[int, Mapping[str, Any]]], target: Path) -> None:
     """Draws the study into an SVG file; matplotlib must be there."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
 
     figures = figures_of(records)
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": study.name}):
@@ -57,8 +49,8 @@ def plot(study: Study, records: Mapping[str, Mapping[int, Mapping[str, Any]]], t
         ]
         paper = [keys for _, keys in panels if any(theirs(study.rows, key) for key in keys)]
         columns, rows = max(1, len(panels)), 2 if paper else 1
-        figure = Figure(figsize=(4.2 * columns, 3.4 * rows + 0.4), layout="constrained")
-        figure.suptitle(f"{study.name}: {study.says}", fontsize=11, fontweight="bold")
+        size = (4.2 * columns, 3.4 * rows + 0.4)
+        figure = canvas(f"{study.name}: {study.says}", inches=size, dpi=100, points=11.0)
         for number, (heading, keys) in enumerate(panels):
             panel = figure.add_subplot(rows, columns, number + 1)
             draw(panel, study, {key: ours(study.rows, figures, key) for key in keys}, heading)
@@ -117,11 +109,8 @@ def draw(panel: "Axes", study: Study, curves: Mapping[str, Sequence[Point]], hea
         )
         for x, point in zip(xs, points, strict=True):
             panel.plot([x] * len(point.seeds), point.seeds, ".", color=colour, alpha=0.4, markersize=4)
-    panel.set_title(heading, fontsize=10, loc="left")
-    panel.tick_params(labelsize=8)
-    panel.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    dress(panel, heading, points=10.0)
+    rule(panel, axis="y")
     if len(shown) > 1:
         panel.legend(fontsize=8, frameon=False)
     if study.axis is None:

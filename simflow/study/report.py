@@ -1,10 +1,11 @@
 """Writes what a study has come to so far: ``table.md`` and ``table.json``, and ``plot.svg`` and ``sheet.png``."""
 
+from simflow.canvas import can_plot
 from simflow.export import replacing, save_picture
 from simflow.study import layout
 from simflow.study.budget import Budget
 from simflow.study.layout import StudyFolder
-from simflow.study.plot import can_plot, plot
+from simflow.study.plot import plot
 from simflow.study.sheet import sheet
 from simflow.study.study import Study
 from simflow.study.table import markdown, tabled

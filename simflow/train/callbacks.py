@@ -9,6 +9,7 @@ trackers in :mod:`simflow.train.trackers`.
 import json
 import logging
 import math
+import os
 import signal
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -18,6 +19,9 @@ from simflow.distributed import gather_objects, is_main
 from simflow.train.metrics import StepMetrics
 
 logger = logging.getLogger("simflow")
+
+STDERR = 2
+"""The file descriptor."""
 
 
 @runtime_checkable
@@ -157,7 +161,8 @@ class Stopper:
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
-        logger.warning("stopping: the run is saved first; press Ctrl-C again to stop at once")
+        # The signal may come in the midst of a message or of an import: only the bare call is safe here.
+        os.write(STDERR, b"stopping: the run is saved first; press Ctrl-C again to stop at once\n")
 
 
 def flat(metrics: StepMetrics) -> dict[str, int | float]:

@@ -166,3 +166,28 @@ def test_closing_with_an_error_waiting():
     assert next(iterator) == 0
     iterator.close()
     assert worker_threads() == []
+
+
+def test_of_images_that_are_alike_an_epoch_shows_one_drawn_anew(tmp_path):
+    from PIL import Image
+
+    names = ["a_1", "a_2", "a_3", "b_1", "c"]
+    for level, name in enumerate(names):
+        Image.new("L", (4, 4), level).save(tmp_path / f"{name}.png")
+    together = load(DataConfig(path=str(tmp_path), image_size=4, channels=1, alike="^(.)_"))
+    assert together.groups is not None
+    assert together.groups.tolist() == [0, 0, 0, 1, 2]
+    iterator = batches(together, batch=3, seed=0)
+    epochs = [
+        sorted(((batch.images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist())
+        for batch in islice(iterator, 60)
+    ]
+    iterator.close()
+    assert all(epoch[1:] == [3, 4] for epoch in epochs)
+    shown = [epoch[0] for epoch in epochs]
+    assert min(shown.count(level) for level in range(3)) >= 10
+
+
+def test_a_pattern_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"alike is not a regular expression: .* in '\('"):
+        DataConfig(path="x", image_size=4, alike="(")

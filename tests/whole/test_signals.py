@@ -36,7 +36,7 @@ def test_a_signal_saves_before_the_end(tmp_path, number):
         printed, said = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, said
     assert "stopped and saved at step" in printed
     assert "the run is saved first" in said
     assert "Traceback" not in said

@@ -1,0 +1,78 @@
+"""The models that ship with the package, each in two stages: all of SimFlow together, then its decoder alone.
+
+Stage I is the paper's: encoder, decoder and flow learn from one objective, with a perceptual distance. Stage II
+freezes encoder and flow and teaches the decoder, on the noisy latents that the flow was taught, with the perceptual
+distance and a discriminator: samples gain the texture that a decoder trained for the mean leaves out. Both stages
+run on two CPU cores.
+"""
+
+from dataclasses import replace
+
+from simflow.autoencoder.compact import CompactConfig
+from simflow.config import RunConfig
+from simflow.data.config import DataConfig
+from simflow.flow.block import BlockConfig
+from simflow.flow.guidance import GaussianProduct
+from simflow.flow.stack import FlowConfig
+from simflow.losses.adversarial import AdversarialConfig
+from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.model import ModelConfig
+from simflow.objective import Calibrated, ObjectiveConfig
+from simflow.posterior import FixedVariance
+from simflow.recipes.starflow import FASHION, decoder_only
+from simflow.sample import SampleConfig
+from simflow.train.ema import EmaConfig
+from simflow.train.loop import TrainConfig
+from simflow.train.optim import Linear, OptimizerConfig, StageConfig
+
+
+def fashion_32() -> RunConfig:
+    """SimFlow on all 60 000 images of Fashion-MNIST: ``simflow train fashion-32 --data FOLDER --out runs/fashion``.
+
+    4.3 M parameters, 16 tokens of 32 numbers, nothing coarser than pairs of pixels in the autoencoder.
+    """
+    return RunConfig(
+        name="fashion-32",
+        data=FASHION,
+        classes=10,
+        model=ModelConfig(
+            autoencoder=CompactConfig(latent_channels=32, patch=2, widths=(32, 64, 128), decoder_blocks=2),
+            posterior=FixedVariance(std=0.5),
+            prior=FlowConfig(depths=(2, 2, 2), block=BlockConfig(width=160, heads=5)),
+        ),
+        objective=ObjectiveConfig(reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0)),
+        train=TrainConfig(
+            batch=64,
+            stages=(StageConfig(steps=8000, schedule=Linear(final=0.0, warmup=100)),),
+            optimizer=OptimizerConfig(lr=1.5e-3, betas=(0.9, 0.99)),
+            ema=EmaConfig(rate=0.999),
+            sample_every=1000,
+            save_every=500,
+        ),
+        sample=SampleConfig(guidance=GaussianProduct(weight=1.0)),
+    )
+
+
+EMOJI = DataConfig(path="folder", image_size=32, channels=3, alike="([^/]+_[^_]+)_")
+"""Emoji in class folders (``tools/emoji_set.py``); the skin tones of one drawing count as one image."""
+
+
+def emoji_32() -> RunConfig:
+    """SimFlow on 6 346 emoji of nine classes: ``simflow train emoji-32 --data emoji.zip --out runs/emoji``."""
+    base = fashion_32()
+    stages = (StageConfig(steps=7000, schedule=Linear(final=0.0, warmup=100)),)
+    return replace(base, name="emoji-32", data=EMOJI, classes=9, train=replace(base.train, stages=stages))
+
+
+JUDGE = AdversarialConfig(weight=0.1, filters=32, layers=2, lecam=1e-3, start_step=500, head_start=200)
+"""A small discriminator for small pictures, which joins when the decoder has learnt of the noise."""
+
+
+def fashion_32_decoder() -> RunConfig:
+    """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
+    return decoder_only(fashion_32(), "fashion-32-decoder", JUDGE, steps=4000, lr=1e-3)
+
+
+def emoji_32_decoder() -> RunConfig:
+    """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``."""
+    return decoder_only(emoji_32(), "emoji-32-decoder", JUDGE, steps=4000, lr=1e-3)

@@ -1,0 +1,58 @@
+"""Divides a folder or tar of emoji, ``<class>/<font>_<base code>_<code>.webp``, into training, validation and test.
+
+    python tools/emoji_set.py emoji64.tar data/emoji.zip
+
+All drawings of one base code, in every font and skin tone, fall into the same part: 90, 5 and 5 of a hundred by a hash
+of the code, so that nothing of a held-out emoji was seen. The archive is deterministic. The recipes of emoji count the
+skin tones of one drawing as one image.
+"""
+
+import argparse
+import hashlib
+import tarfile
+import zipfile
+from collections import Counter
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+FIRST_DAY = (1980, 1, 1, 0, 0, 0)
+"""The date of every entry, the earliest a zip can hold."""
+
+
+Part = Literal["train", "validation", "test"]
+
+
+def part(base: str) -> Part:
+    """``train``, ``validation`` or ``test``.
+
+    >>> [part(code) for code in ("1f600", "1f44b", "1f436")]
+    ['train', 'train', 'train']
+    """
+    place = int.from_bytes(hashlib.blake2b(base.encode(), digest_size=8).digest()) % 100
+    return "train" if place < 90 else "validation" if place < 95 else "test"
+
+
+def main() -> None:
+    """Reads the words of the command line and writes the archive."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path)
+    parser.add_argument("out", type=Path)
+    words = parser.parse_args()
+    counts: Counter[Part] = Counter()
+    with tarfile.open(words.source) as source, zipfile.ZipFile(words.out, "w", zipfile.ZIP_STORED) as out:
+        for member in sorted((one for one in source if one.name.endswith(".webp")), key=lambda one: one.name):
+            path = PurePosixPath(member.name)
+            _, base, _ = path.stem.split("_")
+            content = source.extractfile(member)
+            assert content is not None
+            counts[part(base)] += 1
+            out.writestr(
+                zipfile.ZipInfo(f"{part(base)}/{path.parent.name}/{path.name}", FIRST_DAY), content.read()
+            )
+    print(", ".join(f"{count} {name}" for name, count in counts.items()))
+
+
+if __name__ == "__main__":
+    main()
