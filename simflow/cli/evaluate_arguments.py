@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow.cli.sampling import Flags
+from simflow.cli.speed import Speed
 from simflow.evaluate.lpips import Kind
 
 
@@ -30,6 +31,8 @@ class Arguments:
     Under torchrun write -n, for it takes --num for its own."""
     how: OmitArgPrefixes[Flags]
     """The way of sampling, as for simflow sample."""
+    speed: OmitArgPrefixes[Speed]
+    """How fast, and how near to exact, as for simflow sample; the record says what was used."""
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none"."""
     extractor: str = "efficientnet-lite0"
@@ -92,6 +95,8 @@ def place(arguments: Arguments) -> Path:
         for name in ("reconstruction", "likelihood", "per_image"):
             if getattr(arguments, name):
                 raise ValueError(f"--{name.replace('_', '-')} needs a run, and only samples are given")
+        if arguments.how != Flags() or arguments.speed != Speed():
+            raise ValueError("how to sample needs a run, and only samples are given: leave out such flags")
         if arguments.out is None:
             raise ValueError("say where to write with --out")
         return arguments.out

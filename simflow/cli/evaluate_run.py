@@ -16,6 +16,7 @@ from simflow.cli.image_files import described, limited, real_images
 from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
+from simflow.cli.speed import sped
 from simflow.cli.talk import load_showing
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
@@ -29,13 +30,13 @@ from simflow.evaluate.protocol import Real, classes, generation
 from simflow.evaluate.provenance import ROUNDING
 from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.scores import Scores
-from simflow.evaluate.shards import Shards, make
+from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import pairs_grid, replacing, save_picture
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline, find
 from simflow.posterior import NoNoise
-from simflow.settings import to_dict
+from simflow.sample import SampleConfig
 
 PAIRS = 40
 """Held-out images shown with their reconstructions."""
@@ -65,7 +66,9 @@ def judge_run(
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop")))
     real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
 
-    samples, sampled = sampled_images(arguments, pipe, source, out, desk)
+    how = way_of(arguments, pipe, source)
+    desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
+    samples, sampled = sampled_images(arguments, pipe, how, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
     fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {
@@ -115,22 +118,21 @@ def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Co
     )
 
 
+def way_of(arguments: Arguments, pipe: Pipeline, source: str) -> SampleConfig:
+    """How to sample: the run's own way, with what the flags change."""
+    model = pipe.model
+    classes = len(model.facts.class_names)
+    config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=model.posterior)
+    return sped(config, arguments.speed, model=model, source=source)
+
+
 def sampled_images(
-    arguments: Arguments, pipe: Pipeline, source: str, out: Path, desk: Desk
+    arguments: Arguments, pipe: Pipeline, config: SampleConfig, source: str, out: Path, desk: Desk
 ) -> tuple[Shards, dict[str, Any]]:
     """Samples in ``out/samples/NAME``, and how they were made."""
-    facts = pipe.model.facts
-    model, classes = pipe.model, len(facts.class_names)
-    config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=model.posterior)
     seeds = range(arguments.num)
-    labels = labels_for(arguments.labels, facts, seeds)
-    sampling = {name: value for name, value in to_dict(config).items() if name != "batch"}
-    made = {
-        "source": f"sampled by {source}",
-        "sha256": sha256_of_tensors(pipe.model.state_dict()),
-        "sampling": sampling,
-        "labels": arguments.labels,
-    }
+    labels = labels_for(arguments.labels, pipe.model.facts, seeds)
+    made = {"sha256": sha256_of_tensors(pipe.model.state_dict()), "labels": arguments.labels}
     with desk.counting("sampling", len(seeds)) as count:
         samples = make(
             pipe.model,
@@ -138,11 +140,17 @@ def sampled_images(
             seeds=seeds,
             labels=labels,
             config=config,
-            record={name: value for name, value in made.items() if name != "source"},
+            record=made,
             on_progress=count,
         )
     guidance = None if config.guidance is None else config.guidance.weight
-    return samples, made | {"seeds": f"0-{arguments.num - 1}", "guidance": guidance, "rounding": ROUNDING}
+    return samples, made | {
+        "source": f"sampled by {source}",
+        "sampling": sampling_of(config),
+        "seeds": f"0-{arguments.num - 1}",
+        "guidance": guidance,
+        "rounding": ROUNDING,
+    }
 
 
 def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@
 Image ``i`` has seed ``first_seed + i`` and class ``seed % classes``, so it is the same image in whatever piece it lies,
 on whatever process. A stopped call goes on where it was; a call for more images keeps the whole pieces that are there.
 Pieces are written under another name and renamed. Samples of other weights or settings are never mixed in: the
-folder's ``samples.json`` must agree.
+folder's ``samples.json`` must agree. A way of sampling is compared as a whole: a setting that an older version did not
+know, and did not write, stands there at its default.
 """
 
 import json
@@ -31,6 +32,7 @@ from simflow.export import replacing
 from simflow.model import Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample
+from simflow.settings import differences, from_dict, to_dict, value_at
 
 PIECE = 500
 """Images in a piece."""
@@ -90,13 +92,13 @@ def make(
         seeds: of all images, ascending by one from image to image.
         labels: of all images.
         config: how to sample.
-        record: what makes the samples, JSON-able, without their number.
+        record: what else makes the samples, such as the weights; JSON-able, without their number.
         on_progress: called with the number of images that are there or were sampled, by this process.
 
     Raises:
         ValueError: the folder holds samples of other weights or settings.
     """
-    begin(folder, record)
+    begin(folder, record | {"sampling": sampling_of(config)})
     for piece in range(rank(), -(-len(seeds) // PIECE), world()):
         part = slice(piece * PIECE, min((piece + 1) * PIECE, len(seeds)))
         path = folder / name_of(piece, len(seeds))
@@ -116,10 +118,13 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
     """
     file = folder / RECORD
     if file.is_file():
-        there, here = json.loads(file.read_text(encoding="utf-8")), json.loads(to_json(record))
-        differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
+        there, here = completed(json.loads(file.read_text(encoding="utf-8"))), json.loads(to_json(record))
+        differing = differences(there, here)
         if differing:
-            said = "; ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in differing)
+            said = "; ".join(
+                f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
+                for path in differing
+            )
             raise ValueError(f"the samples in {folder} were made otherwise ({said}); give another --out")
     barrier()
     if is_main() and not file.is_file():
@@ -127,6 +132,23 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
         with replacing(file) as part:
             part.write_text(to_json(record), encoding="utf-8")
     barrier()
+
+
+def sampling_of(config: SampleConfig) -> dict[str, Any]:
+    """The way of sampling as a record has it: without the batch, on which images do not depend."""
+    return {name: value for name, value in to_dict(config).items() if name != "batch"}
+
+
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record that was read, with the settings that its version did not know at their defaults.
+
+    A way of sampling that this version does not know stays as it is, and so differs from any other.
+    """
+    try:
+        config = from_dict(SampleConfig, record["sampling"])
+    except ValueError:
+        return record
+    return record | {"sampling": sampling_of(config)}
 
 
 def is_whole(path: Path, seeds: Sequence[int]) -> bool:

@@ -29,7 +29,6 @@ from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig, balanced_labels
-from simflow.settings import to_dict
 from simflow.shapes import NULL
 from simflow.study.bench import Bench
 from simflow.study.budget import Budget
@@ -108,7 +107,7 @@ def sampled(pipe: Pipeline, config: SampleConfig, folder: Path, budget: Budget, 
             seeds=range(budget.num),
             labels=balanced_labels(budget.num, len(pipe.model.facts.class_names)),
             config=config,
-            record={"sampling": {key: v for key, v in to_dict(config).items() if key != "batch"}},
+            record={},
             on_progress=count,
         )
 

@@ -101,7 +101,7 @@ def test_samples_of_other_settings_are_not_mixed_in(tiny_run, tmp_path, capsys):
     words += ["--num", "6", "--device", "cpu"]
     assert main(words) == 0
     sentence = complaint(capsys, 2, [*words, "--guidance", "1"])
-    assert "were made otherwise (sampling is" in sentence
+    assert "were made otherwise (sampling.guidance.weight is 2.0 there and 1.0 here)" in sentence
 
 
 def test_more_samples_keep_the_whole_pieces(tiny_run, tmp_path, monkeypatch):
