@@ -9,6 +9,9 @@ from simflow.nn.cache import KeyValues
 from simflow.nn.rotary import Rotation, rotate
 from simflow.shapes import Tokens
 
+SHORT = 128
+"""Tokens up to which a CPU trains attention faster in float32 than in half precision."""
+
 
 class Attention(nn.Module):
     """Self-attention with one fused projection (rows: queries, keys, values; heads contiguous in each).
@@ -45,13 +48,26 @@ class Attention(nn.Module):
         if temperature is not None:
             q = q / temperature.to(q.dtype)[:, None, None, None]
         if past is None:
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+            out = attend(q, k, v, causal=self.causal)
         else:
             k, v = past.write(position, k, v)
             out = F.scaled_dot_product_attention(
                 q, k, v, attn_mask=window_mask(q, k) if q.shape[2] > 1 else None
             )
         return self.proj(rearrange(out, "b h n e -> b n (h e)"))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """Attention of all tokens ``(b, h, n, e)`` at once.
+
+    On a CPU the backward pass of torch's half-precision kernel takes up to fifteen times as long as the float32 one
+    when sequences are short (docs/performance.md): there it is done in float32, under autocast too.
+    """
+    short = q.shape[2] <= SHORT and q.device.type == "cpu" and torch.is_grad_enabled()
+    if not short or q.dtype not in (torch.bfloat16, torch.float16):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=causal).to(q.dtype)
 
 
 def window_mask(queries: Tensor, keys: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from simflow.nn.attention import Attention, window_mask
+from simflow.nn.attention import Attention, attend, window_mask
 from simflow.nn.cache import Cache
 
 
@@ -74,3 +75,16 @@ def test_a_cache_has_its_own_room_for_each_layer():
     assert values[0, 0, :, 0].tolist() == [11.0, 11.0, 11.0, 8.0]
     assert (cache.layers[0].keys == 0).all()
     assert (cache.layers[2].values == 12).all()
+
+
+def test_short_attention_in_half_precision_is_trained_in_float32_on_a_cpu():
+    q, k, v = torch.randn(3, 2, 2, 16, 8, dtype=torch.bfloat16, generator=torch.Generator().manual_seed(0))
+    q.requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = attend(q, k, v, causal=True)
+    wide = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
+    assert half.dtype == torch.bfloat16
+    assert torch.equal(half, wide.to(torch.bfloat16))
+    (gradient,) = torch.autograd.grad(half.float().sum(), q)
+    assert gradient.dtype == torch.bfloat16
+    assert torch.equal(gradient, torch.autograd.grad(wide.sum(), q)[0])
