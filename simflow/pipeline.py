@@ -1,9 +1,10 @@
-"""A trained model in hand: from a folder or the hub to images, latents, densities and scores.
+"""A trained model in hand: from a folder, a name or the hub to images, latents, densities and scores.
 
     pipe = Pipeline.from_pretrained("runs/demo")
     pipe(class_labels=["sandal", "bag"], guidance_scale=0.5, num_images=8).images   # 4 PIL images of each
     pipe.log_prob(pipe.encode(images), class_labels=["bag"])                        # nats
 
+A name is that of a model that comes with the package (:mod:`simflow.pretrained`); it needs no network.
 Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images of any
 size. Class labels are names or numbers. The averaged weights are used unless told otherwise.
 """
@@ -21,6 +22,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Generator, Tensor
 
+from simflow import pretrained
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import decode as decode_picture
 from simflow.data.source import Source
@@ -33,6 +35,7 @@ from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import SampleConfig, sample
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
+from simflow.start import weights_in
 from simflow.train import checkpoint
 
 if TYPE_CHECKING:
@@ -63,10 +66,11 @@ class Pipeline:
     def from_pretrained(
         cls, source: str | Path, *, which: Literal["ema", "model"] = "ema", revision: str | None = None
     ) -> "Pipeline":
-        """Loads a run folder (its newest checkpoint), one checkpoint, a saved pipeline, or a model on the hub.
+        """Loads a run folder (its newest checkpoint), one checkpoint, a saved pipeline, or a model by its name.
 
         Args:
-            source: a folder, or ``owner/name`` on the Hugging Face hub.
+            source: a folder; or else the name of a model that comes with the package, or ``owner/name`` on the
+                Hugging Face hub.
             which: the averaged weights or the raw ones; a saved pipeline has one kind only.
             revision: branch, tag or commit on the hub.
 
@@ -201,12 +205,18 @@ class Pipeline:
         labels = self._labels_of(class_labels, len(latents))
         return flow_score.score(self.model.prior.log_prob, latents.to(self.device), labels)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes ``config.json`` and ``model.safetensors``: all that :meth:`from_pretrained` needs."""
+    def save_pretrained(self, folder: str | Path, *, dtype: NetworkDtype | None = None) -> None:
+        """Writes ``config.json`` and ``model.safetensors``: all that :meth:`from_pretrained` needs.
+
+        Args:
+            folder: made if need be; files of these names in it are replaced.
+            dtype: in what the weights are written; as they are, if None. ``bfloat16`` halves the file and rounds
+                each number to 8 bits; :meth:`from_pretrained` computes in float32 either way.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         weights = {
-            name: tensor.detach().cpu().contiguous() for name, tensor in self.model.state_dict().items()
+            name: _stored(tensor, dtype).contiguous() for name, tensor in self.model.state_dict().items()
         }
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         record = to_record(self.config, self.model.facts)
@@ -274,18 +284,41 @@ class Pipeline:
 
 
 def find(source: str | Path, *, revision: str | None = None) -> Path:
-    """The folder with ``config.json`` and weights that a path or hub id means; see :meth:`Pipeline.from_pretrained`.
+    """The folder with ``config.json`` and weights that a path, name or hub id means.
+
+    See :meth:`Pipeline.from_pretrained`.
 
     Raises:
         ValueError: there is none.
     """
     folder = Path(source)
     if folder.is_dir():
-        saved = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
-        return folder if saved else checkpoint.find(folder)
+        return weights_in(folder)
+    shipped = pretrained.find(str(source))
+    if shipped is not None:
+        return shipped
     if isinstance(source, str) and HUB_ID.fullmatch(source):
         return _download(source, revision)
-    raise ValueError(f"there is no run, checkpoint or saved model at '{source}'")
+    raise ValueError(
+        f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
+    )
+
+
+def notes(source: str | Path, *, revision: str | None = None) -> Path:
+    """The folder for what is measured of a model, such as its plans: the run's own, if there is one to write into.
+
+    Of a model that comes with the package it is :func:`simflow.pretrained.cache`, made if need be.
+
+    Raises:
+        ValueError: there is no such run or model.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if pretrained.find(str(source)) is None:
+        return find(source, revision=revision)
+    folder = pretrained.cache(str(source))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def guided(pipeline: Pipeline, weight: float | None, attention_temperature: float | None) -> Any:
@@ -321,6 +354,13 @@ def _download(repository: str, revision: str | None) -> Path:
 def _built(folder: Path) -> tuple[RunConfig, Model]:
     with torch.random.fork_rng(devices=[]):
         return build(checkpoint.load_config(folder))
+
+
+def _stored(tensor: Tensor, dtype: NetworkDtype | None) -> Tensor:
+    """A tensor as it is written: on the CPU, and numbers (not counts or indices) in the dtype that is asked for."""
+    if dtype is None or not tensor.is_floating_point():
+        return tensor.detach().cpu()
+    return tensor.detach().to("cpu", getattr(torch, dtype))
 
 
 def _shapes(model: Model) -> dict[str, torch.Size]:

@@ -2,8 +2,9 @@
 
 Two kinds of place are understood:
 
-- a run folder, a checkpoint or a saved model of SimFlow: its autoencoder, its prior, or both. Settings that change
-  what the weights mean (a normalisation, an order of blocks) must be the same there and here;
+- a run folder, a checkpoint, a saved model of SimFlow or the name of one that comes with the package
+  (:mod:`simflow.pretrained`): its autoencoder, its prior, or both. Settings that change what the weights mean (a
+  normalisation, an order of blocks) must be the same there and here;
 - weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
   (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
 
@@ -25,6 +26,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from simflow import pretrained
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import load_weights
 from simflow.model import Model, ModelConfig
@@ -37,8 +39,9 @@ class StartFrom:
     """Weights to begin with; what is not taken from there begins from the seed."""
 
     path: str | None = None
-    """A run folder, checkpoint or saved model of SimFlow; or an autoencoder's weights: a .safetensors, .pt, .pth or
-    .ckpt file, or a diffusers folder. Null in recipes that cannot do without one: say where it is."""
+    """A run folder, checkpoint or saved model of SimFlow, or the name of a model that comes with the package; or an
+    autoencoder's weights: a .safetensors, .pt, .pth or .ckpt file, or a diffusers folder. Null in recipes that cannot
+    do without one: say where it is."""
     parts: Literal["all", "autoencoder", "prior"] = "all"
     """What is taken: autoencoder and prior, or one of them."""
     which: Literal["ema", "model"] = "ema"
@@ -65,9 +68,12 @@ def place(config: StartFrom) -> Path:
         what = "model" if config.parts == "all" else config.parts
         raise ValueError(f"this recipe starts from a trained {what}: say where it is with --start_from PATH")
     path = Path(config.path).expanduser()
-    if not path.exists():
-        raise ValueError(f"there is nothing at '{path}' to start from")
-    return path
+    if path.exists():
+        return path
+    shipped = pretrained.find(config.path)
+    if shipped is None:
+        raise ValueError(f"there is nothing at '{path}' to start from{pretrained.hint(config.path)}")
+    return shipped
 
 
 def start(model: Model, config: StartFrom) -> None:
@@ -93,6 +99,16 @@ def start(model: Model, config: StartFrom) -> None:
         rescale(model, config.scale)
 
 
+def weights_in(folder: Path) -> Path:
+    """The folder with ``config.json`` and weights: a saved model itself, or a run's newest checkpoint.
+
+    Raises:
+        ValueError: there are none.
+    """
+    saved = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+    return folder if saved else checkpoint.find(folder)
+
+
 def is_diffusers(folder: Path) -> bool:
     """Whether a folder is one of diffusers, by its ``config.json``."""
     file = folder / "config.json"
@@ -105,8 +121,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
     Raises:
         ValueError: there is none, or it does not fit.
     """
-    saved = (path / "config.json").is_file() and (path / "model.safetensors").is_file()
-    folder = path if saved else checkpoint.find(path)
+    folder = weights_in(path)
     weights = checkpoint.load_weights(folder, config.which if (folder / "state.json").is_file() else "model")
     record = checkpoint.load_config(folder)
     if "config" not in record:

@@ -8,7 +8,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from simflow import pipeline, recipes
+from simflow import pipeline, pretrained, recipes
 from simflow.cli.describe import lines_of
 from simflow.cli.resolve import resolve
 from simflow.cli.words import refuse_settings
@@ -26,12 +26,16 @@ class Arguments:
     """
 
     what: Positional[str]
-    """A recipe's name, or a run, checkpoint or saved model: a folder, or ``owner/name`` on the hub."""
+    """A recipe's name, or a run, checkpoint or saved model: a folder, the name of a model that comes with the package,
+    or ``owner/name`` on the hub. A name of both a recipe and a model of the package means the model, with flags the
+    recipe."""
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Prints the lines."""
-    if arguments.what in recipes.recipes() or not looks_like_a_place(arguments.what):
+    shipped = pretrained.find(arguments.what)
+    a_recipe = arguments.what in recipes.recipes() and (shipped is None or bool(settings))
+    if a_recipe or not (shipped or looks_like_a_place(arguments.what)):
         config = resolve(recipes.get(arguments.what), settings)
         print("\n".join([f"recipe       {config.name}", *lines_of(config, config.expected_facts())]))
         return 0
@@ -40,6 +44,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     config, facts = from_record(checkpoint.load_config(folder))
     lines = [f"run          {config.name}", f"weights      {folder}", *lines_of(config, facts)]
     lines.append(f"data         {config.data.path}")
+    if folder == shipped:
+        lines.append(f"card         {folder / 'README.md'}")
     if (folder / "state.json").is_file():
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         lines.append(f"step         {state['step']} of {total_steps(config.train.stages)}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
+from simflow import pretrained
 from simflow.cli.words import refuse_settings
 from simflow.report.gather import gather
 from simflow.report.origin import names_of, software
@@ -23,8 +24,8 @@ class Arguments:
     there is left out and said. The file needs no network: images and style are inside. It can be printed.
     """
 
-    runs: Positional[tuple[Path, ...]]
-    """Run folders, in the order of their columns and colours."""
+    runs: Positional[tuple[str, ...]]
+    """Run folders, or names of models that come with the package, in the order of their columns and colours."""
     out: Path = Path("report.html")
     """The HTML file."""
     analysis: tuple[Path, ...] = ()
@@ -43,10 +44,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     if arguments.out.suffix not in (".html", ".htm"):
         raise ValueError(f"the name of a report must end in .html, and {arguments.out} does not")
     analyses = arguments.analysis or (None,) * len(arguments.runs)
-    names = names_of([str(run) for run in arguments.runs])
+    names = names_of(list(arguments.runs))
     found = [
-        gather(folder, name, analysed=analysed)
-        for folder, name, analysed in zip(arguments.runs, names, analyses, strict=True)
+        gather(folder_of(run), name, analysed=analysed)
+        for run, name, analysed in zip(arguments.runs, names, analyses, strict=True)
     ]
     moment = datetime.now().astimezone()
     date = f"{moment.day} {moment:%B %Y, %H:%M %Z}"
@@ -57,3 +58,17 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         for line in each.left_out:
             print(f"not in it: {each.name + ': ' if len(found) > 1 else ''}{line}")
     return 0
+
+
+def folder_of(run: str) -> Path:
+    """The folder of a run, or of a model that comes with the package.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    if Path(run).is_dir():
+        return Path(run)
+    shipped = pretrained.find(run)
+    if shipped is None:
+        raise ValueError(f"there is no run in '{run}'{pretrained.hint(run)}")
+    return shipped

@@ -1,5 +1,6 @@
 """``simflow sample RUN``: images of seeds and classes as PNG files, a sheet and, if asked, an npz archive."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,7 +40,8 @@ class Arguments:
     """
 
     run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, the name of a model that comes with the
+    package (simflow recipes lists them), or owner/name on the hub."""
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
@@ -50,8 +52,9 @@ class Arguments:
     """The way of sampling."""
     speed: OmitArgPrefixes[Speed]
     """How fast, and how near to exact."""
-    out: Path
-    """Folder for grid.png, the PNG files and labels.csv; with --denoise also denoise.png, before and after."""
+    out: Path | None = None
+    """Folder for grid.png, the PNG files and labels.csv; with --denoise also denoise.png, before and after.
+    samples/NAME if not given, where NAME is the last part of the run's."""
     trajectory: bool = False
     """Also draw trajectory.png: the first ten samples through the blocks of the flow."""
     sweep: str | None = None
@@ -68,6 +71,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Samples and writes."""
     refuse_settings(settings, "sample")
     seeds, weights = seeds_of(arguments), parse_numbers(arguments.sweep or "0")
+    out = place(arguments.run) if arguments.out is None else arguments.out
     if arguments.npz is not None and arguments.npz.suffix != ".npz":
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
     with distributed.launch(arguments.device) as device, talking() as console:
@@ -84,25 +88,34 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:
             batches = shared_out(pipe.model, seeds, labels, config, count)
             if distributed.is_main():
-                (arguments.out / "labels.csv").unlink(missing_ok=True)
+                (out / "labels.csv").unlink(missing_ok=True)
                 if arguments.npz is not None:
                     stream = npz_stream(arguments.npz, labels, side=facts.image_size)
                     batches = passing(batches, open_files.enter_context(stream))
                 batches = keeping(batches, kept, shown)
-                save_png_folder(batches, labels, seeds, arguments.out, class_names=facts.class_names)
+                save_png_folder(batches, labels, seeds, out, class_names=facts.class_names)
             else:
                 for _ in batches:
                     pass
         if distributed.is_main():
             images = torch.cat(kept)
-            save_picture(sheet(images, [labels[i] for i in shown], facts), arguments.out / "grid.png")
+            save_picture(sheet(images, [labels[i] for i in shown], facts), out / "grid.png")
             for name, picture in pictures(arguments, pipe.model, seeds, labels, config, weights):
-                save_picture(picture, arguments.out / name)
-            print(f"{len(seeds)} images in {arguments.out}, a sheet of them in {arguments.out / 'grid.png'}")
+                save_picture(picture, out / name)
+            print(f"{len(seeds)} images in {out}, a sheet of them in {out / 'grid.png'}")
             if arguments.npz is not None:
                 print(f"archive {arguments.npz}")
         distributed.barrier()
     return 0
+
+
+def place(run: str) -> Path:
+    """Where samples go if nothing is said: a folder with the last part of the run's name.
+
+    >>> place("runs/demo/"), place("owner/name")
+    (PosixPath('samples/demo'), PosixPath('samples/name'))
+    """
+    return Path("samples") / os.path.basename(os.path.abspath(run))
 
 
 def pictures(

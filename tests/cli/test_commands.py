@@ -54,7 +54,7 @@ def test_version(capsys):
 
 def test_recipes_are_listed(capsys):
     assert main(["recipes"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines] == list(recipes.recipes())
     assert all(len(line.split()) > 3 for line in lines)
 

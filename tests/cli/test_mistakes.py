@@ -141,7 +141,7 @@ def test_a_slip_of_ours_is_said_without_a_traceback(capsys, monkeypatch):
 
 
 def test_the_parser_complains_by_itself(capsys):
-    assert main(["sample", "x"]) == 2
+    assert main(["reconstruct", "x"]) == 2
     assert "--out" in capsys.readouterr().err
     assert main(["train", "demo", "--dat", "x"]) == 2
     assert "--data" in capsys.readouterr().err
