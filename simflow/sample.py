@@ -16,12 +16,12 @@ from torch import Tensor
 from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.jacobi import Jacobi
-from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.flow.score import GuidedScoreStep, Refinement, ScoreDenoise
 from simflow.flow.stack import Flow
 from simflow.model import Model, NetworkDtype, computing_in
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
-from simflow.shapes import Images, Labels
+from simflow.shapes import Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 
 
@@ -83,13 +83,63 @@ def sample(
         ValueError: seeds and labels differ in number, a label is out of range, or the way of decoding does not fit the
             prior.
     """
+    for own, wanted in batches(seeds, labels, config.batch):
+        yield samples_of(own, wanted, generated(model, own, wanted, config))
+
+
+@torch.no_grad()
+def sample_each(
+    model: Model,
+    *,
+    seeds: Sequence[int],
+    labels: Sequence[int],
+    config: SampleConfig,
+    refinements: Sequence[Refinement | None],
+) -> Iterator[tuple[Samples, ...]]:
+    """What :func:`sample` gives with each of these refinements in the place of that of ``config``, bit for bit.
+
+    They refine the same latents, so the way from the noise to them is gone once a batch.
+
+    Raises:
+        ValueError: as :func:`sample`.
+    """
+    for own, wanted in batches(seeds, labels, config.batch):
+        known = torch.tensor(wanted, device=model.device)
+        model.check_labels(known)
+        way = None if config.decoding == SEQUENTIAL else config.decoding
+        with computing_in(config.dtype, model.device):
+            noise = noise_of(model, own, config)
+            latents = model.prior.inverse(noise, known, applicable(config.guidance, model), way)
+        yield tuple(
+            samples_of(own, wanted, model.decode(refined(model, latents, known, refinement)))
+            for refinement in refinements
+        )
+
+
+def batches(seeds: Sequence[int], labels: Sequence[int], size: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Seeds and labels, so many at a time.
+
+    >>> list(batches([5, 6, 7], [0, 1, 0], 2))
+    [([5, 6], [0, 1]), ([7], [0])]
+
+    Raises:
+        ValueError: seeds and labels differ in number.
+    """
     if len(seeds) != len(labels):
         raise ValueError(f"{len(seeds)} seeds and {len(labels)} labels: each image needs one of both")
     pairs = iter(zip(seeds, labels, strict=True))
-    while chunk := list(islice(pairs, config.batch)):
-        own, wanted = [seed for seed, _ in chunk], [label for _, label in chunk]
-        images = to_uint8(generated(model, own, wanted, config).float())
-        yield Samples(own, torch.tensor(wanted), images.cpu())
+    while chunk := list(islice(pairs, size)):
+        yield [seed for seed, _ in chunk], [label for _, label in chunk]
+
+
+def samples_of(seeds: list[int], labels: list[int], images: Images) -> Samples:
+    """Images as the decoder gives them, as bytes on the CPU."""
+    return Samples(seeds, torch.tensor(labels), to_uint8(images.float()).cpu())
+
+
+def refined(model: Model, latents: Latents, labels: Labels, refinement: Refinement | None) -> Latents:
+    """Latents after the refinement, or as they are without one."""
+    return latents if refinement is None else refinement.refine(model.prior.log_prob, latents, labels)
 
 
 def generated(model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Images:
@@ -122,7 +172,7 @@ def trajectory(
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
     if config.refinement is not None:
-        states.append(config.refinement.refine(model.prior.log_prob, states[-1], wanted))
+        states.append(refined(model, states[-1], wanted, config.refinement))
     return [to_uint8(model.decode(state).float()).cpu() for state in states]
 
 

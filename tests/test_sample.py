@@ -1,5 +1,7 @@
 """The same seeds make the same images: at any batch size, in any way of decoding, up to its tolerance."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,10 +11,10 @@ from simflow.data.config import DataConfig
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
-from simflow.flow.score import GuidedScoreStep
+from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.model import Facts, Model, ModelConfig
 from simflow.posterior import FixedVariance
-from simflow.sample import SampleConfig, generated, sample, trajectory
+from simflow.sample import SampleConfig, generated, sample, sample_each, trajectory
 from simflow.settings import dump_yaml, from_dict, parse_yaml, to_dict
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Euler
@@ -58,6 +60,37 @@ def test_the_way_of_decoding_is_used():
         assert (generated(model, SEEDS, LABELS, config) - exact).abs().max() > 1e-3
         states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
         assert torch.equal(states[-1].int(), levels(model, config))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("decoding", [SEQUENTIAL, Jacobi(tolerance=1e-4, window=4)], ids=str)
+def test_several_refinements_share_the_way_to_the_latents_and_change_no_bit(decoding, dtype, monkeypatch):
+    model, undone = model_of(), []
+    steps = [None, GuidedScoreStep(gamma=0.1), GuidedScoreStep(gamma=0.4), ScoreDenoise(std=0.3)]
+    config = SampleConfig(guidance=HOW.guidance, batch=3, decoding=decoding, dtype=dtype)
+    each = [levels(model, replace(config, refinement=step)) for step in steps]
+    inverse = model.prior.inverse
+    monkeypatch.setattr(
+        model.prior, "inverse", lambda noise, *rest: undone.append(len(noise)) or inverse(noise, *rest)
+    )
+    found = list(sample_each(model, seeds=SEEDS, labels=LABELS, config=config, refinements=steps))
+    assert undone == [3, 3, 1]
+    for parts, alone in zip(zip(*found, strict=True), each, strict=True):
+        assert torch.equal(torch.cat([part.images for part in parts]).int(), alone)
+        assert [seed for part in parts for seed in part.seeds] == SEEDS
+        assert torch.cat([part.labels for part in parts]).tolist() == LABELS
+    assert len({tuple(images.flatten().tolist()) for images in each}) == len(steps), "the steps do nothing"
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 3]])
+def test_what_sampling_refuses_is_refused_with_several_refinements(labels):
+    model = model_of()
+    for make in (
+        lambda: sample(model, seeds=[1, 2], labels=labels, config=HOW),
+        lambda: sample_each(model, seeds=[1, 2], labels=labels, config=HOW, refinements=[None]),
+    ):
+        with pytest.raises(ValueError, match=r"each image needs one of both|labels must lie in 0 .. 2"):
+            next(make())
 
 
 def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):

@@ -13,14 +13,15 @@ from simflow.data.images import ImageSet
 from simflow.evaluate.classify import fit
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import pool_for, pooled_pixels
-from simflow.flow.score import GuidedScoreStep
+from simflow.flow.decode import SEQUENTIAL, Plan
+from simflow.flow.score import GuidedScoreStep, Refinement
 from simflow.pipeline import Pipeline, guided
 from simflow.pixels import Bytes
 from simflow.report.distances import yardstick
 from simflow.report.picture import Picture
 from simflow.report.spread import spread
 from simflow.report.sweep import Judge, Sweep, sweep
-from simflow.sample import SampleConfig, balanced_labels, sample
+from simflow.sample import SampleConfig, balanced_labels, sample, sample_each
 from simflow.shapes import NULL
 
 ROWS, COLUMNS = 20, 10
@@ -33,6 +34,18 @@ REAL = 10_000
 def draw(pipe: Pipeline, seeds: list[int], labels: list[int], config: SampleConfig) -> Bytes:
     """Samples of seeds and labels, all in one tensor."""
     return torch.cat([part.images for part in sample(pipe.model, seeds=seeds, labels=labels, config=config)])
+
+
+def draw_each(
+    pipe: Pipeline,
+    seeds: list[int],
+    labels: list[int],
+    config: SampleConfig,
+    refinements: Sequence[Refinement | None],
+) -> list[Bytes]:
+    """:func:`draw` with each of these refinements."""
+    drawn = sample_each(pipe.model, seeds=seeds, labels=labels, config=config, refinements=refinements)
+    return [torch.cat([part.images for part in parts]) for parts in zip(*drawn, strict=True)]
 
 
 def by_class(pipe: Pipeline) -> Picture:
@@ -90,6 +103,8 @@ def sweeps(
 ) -> tuple[tuple[Sweep, ...], dict[str, Picture]]:
     """The sweep without the guided score step and, for each size given, or the run's own, with it.
 
+    Decoded as the run samples, but exactly where that is a plan, which keeps its bound at one weight only.
+
     Args:
         pipe: of a model with classes.
         judge: who judges.
@@ -104,26 +119,27 @@ def sweeps(
     step = own.refinement if isinstance(own.refinement, GuidedScoreStep) else None
     if gammas is None:
         gammas = () if step is None else (step.gamma,)
-    configs: dict[float | None, SampleConfig] = {None: own if step is None else replace(own, refinement=None)}
+    steps: dict[float | None, Refinement | None] = {None: own.refinement if step is None else None}
     for gamma in sorted(set(gammas) - {0.0}):
-        configs[gamma] = replace(own, refinement=replace(step or GuidedScoreStep(), gamma=gamma))
+        steps[gamma] = replace(step or GuidedScoreStep(), gamma=gamma)
+    way = replace(own, decoding=SEQUENTIAL) if isinstance(own.decoding, Plan) else own
     seeds, labels = list(range(samples)), balanced_labels(samples, len(pipe.model.facts.class_names))
     rules = {weight: guided(pipe, weight, None) for weight in weights}
-    made, pictures = [], {}
-    for gamma, config in configs.items():
-        shown: dict[str, Bytes] = {}
+    shown: list[list[Bytes]] = []
 
-        def drawn(weight: float, config: SampleConfig = config, shown: dict[str, Bytes] = shown) -> Bytes:
-            images = draw(pipe, seeds, labels, replace(config, guidance=rules[weight]))
-            shown[f"weight {weight:g}"] = images[:COLUMNS].clone()
-            return images
+    def drawn(weight: float) -> list[Bytes]:
+        images = draw_each(pipe, seeds, labels, replace(way, guidance=rules[weight]), list(steps.values()))
+        shown.append([each[:COLUMNS].clone() for each in images])
+        return images
 
-        rule = type(rules[weights[0]]).__name__
-        made.append(sweep(drawn, torch.tensor(labels), judge, weights=weights, rule=rule, gamma=gamma))
-        pictures[picture_name(gamma)] = Picture(
-            captions=tuple(shown), images=torch.stack(list(shown.values()))
-        )
-    return tuple(made), pictures
+    rule = type(rules[weights[0]]).__name__
+    made = sweep(drawn, torch.tensor(labels), judge, weights=weights, rule=rule, gammas=list(steps))
+    captions = tuple(f"weight {weight:g}" for weight in weights)
+    pictures = {
+        picture_name(gamma): Picture(captions=captions, images=torch.stack(rows))
+        for gamma, rows in zip(steps, zip(*shown, strict=True), strict=True)
+    }
+    return made, pictures
 
 
 def picture_name(gamma: float | None) -> str:

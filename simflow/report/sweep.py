@@ -6,12 +6,14 @@ fitted to real images (:mod:`simflow.evaluate.classify`) and by the distances wi
 (:mod:`simflow.evaluate.diversity`). It is Figure 7 of the SimFlow paper, which sweeps the gFID of tens of thousands
 of samples; like there, the sweep is made without the score step of Eq. 6 and with it.
 
-This file does not know models: it takes a function from a weight to samples.
+Sweeps with score steps of several sizes go side by side, a weight at a time, for their samples come from the same
+latents. This file does not know models: it takes a function from a weight to samples.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from simflow.evaluate.classify import Classifier
 from simflow.evaluate.diversity import diversity
@@ -62,47 +64,66 @@ class Sweep:
     """Fréchet distances, by network."""
 
 
+class Seen(NamedTuple):
+    """What the judge says of the samples at one weight."""
+
+    accuracy: float
+    diversity: float
+    distances: tuple[Frechet, ...]
+    """By yardstick."""
+
+
 def sweep(
-    draw: Callable[[float], Bytes],
+    draw: Callable[[float], Sequence[Bytes]],
     labels: Labels,
     judge: Judge,
     *,
     weights: Sequence[float] = WEIGHTS,
     rule: str,
-    gamma: float | None = None,
-) -> Sweep:
-    """Draws and judges at every weight.
+    gammas: Sequence[float | None] = (None,),
+) -> tuple[Sweep, ...]:
+    """Draws and judges at every weight; a sweep for each size of the score step.
 
     Args:
-        draw: samples ``(b, channels, height, width)`` of these labels at a weight.
+        draw: samples ``(b, channels, height, width)`` of these labels at a weight, for each of ``gammas``.
         labels: ``(b,)``, at least two of one class.
         judge: who judges.
         weights: strengths of guidance, in the order of the plot.
         rule: name of the rule.
-        gamma: only noted.
+        gammas: only noted.
 
     Raises:
         ValueError: there is no weight, or no class has two samples.
     """
     if not weights:
         raise ValueError("a guidance sweep needs at least one weight")
-    accuracy, spread = [], []
-    far: list[list[Frechet]] = [[] for _ in judge.yardsticks]
-    for weight in weights:
-        samples = draw(weight)
-        accuracy.append(judge.classifier.accuracy(samples, labels))
-        drawn = pooled_pixels(samples, pool=judge.classifier.pool)
-        spread.append(diversity(drawn, labels, judge.features, judge.labels))
-        for stick, found in zip(judge.yardsticks, far, strict=True):
-            found.append(stick.distance(samples))
-    return Sweep(
-        rule=rule,
-        gamma=gamma,
-        weights=tuple(weights),
-        accuracy=tuple(accuracy),
-        accuracy_error=tuple(math.sqrt(share * (1 - share) / len(labels)) for share in accuracy),
-        diversity=tuple(spread),
-        real_accuracy=judge.accuracy,
-        samples=len(labels),
-        distances=tuple(map(gathered, judge.yardsticks, far)),
+    rows = [[look(samples, labels, judge) for samples in draw(weight)] for weight in weights]
+    return tuple(
+        Sweep(
+            rule=rule,
+            gamma=gamma,
+            weights=tuple(weights),
+            accuracy=tuple(seen.accuracy for seen in column),
+            accuracy_error=tuple(
+                math.sqrt(seen.accuracy * (1 - seen.accuracy) / len(labels)) for seen in column
+            ),
+            diversity=tuple(seen.diversity for seen in column),
+            real_accuracy=judge.accuracy,
+            samples=len(labels),
+            distances=tuple(
+                gathered(stick, [seen.distances[number] for seen in column])
+                for number, stick in enumerate(judge.yardsticks)
+            ),
+        )
+        for gamma, column in zip(gammas, zip(*rows, strict=True), strict=True)
+    )
+
+
+def look(samples: Bytes, labels: Labels, judge: Judge) -> Seen:
+    """Judges samples of these labels."""
+    drawn = pooled_pixels(samples, pool=judge.classifier.pool)
+    return Seen(
+        accuracy=judge.classifier.accuracy(samples, labels),
+        diversity=diversity(drawn, labels, judge.features, judge.labels),
+        distances=tuple(stick.distance(samples) for stick in judge.yardsticks),
     )

@@ -50,7 +50,10 @@ def draw(weight: float) -> torch.Tensor:
 
 
 def swept(*sticks) -> Sweep:
-    return sweep(draw, LABELS, judge(*sticks), weights=(0.0, 1.0, 3.0), rule="Toy")
+    (found,) = sweep(
+        lambda weight: [draw(weight)], LABELS, judge(*sticks), weights=(0.0, 1.0, 3.0), rule="Toy"
+    )
+    return found
 
 
 def test_real_images_are_looked_at_once_and_samples_once_a_weight():

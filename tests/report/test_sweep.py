@@ -35,11 +35,11 @@ def judge() -> Judge:
 def test_accuracy_rises_and_diversity_falls(judge):
     asked = []
 
-    def draw(weight: float) -> torch.Tensor:
+    def draw(weight: float) -> list[torch.Tensor]:
         asked.append(weight)
-        return images(0.1 + weight, 0.5 / (1 + weight))
+        return [images(0.1 + weight, 0.5 / (1 + weight))]
 
-    found = sweep(draw, LABELS, judge, weights=(0.0, 1.0, 2.0), rule="Toy", gamma=0.25)
+    (found,) = sweep(draw, LABELS, judge, weights=(0.0, 1.0, 2.0), rule="Toy", gammas=(0.25,))
     assert asked == list(found.weights) == [0.0, 1.0, 2.0]
     assert list(found.accuracy) == sorted(found.accuracy)
     assert found.accuracy[0] < 0.95
@@ -53,10 +53,30 @@ def test_accuracy_rises_and_diversity_falls(judge):
 
 
 def test_the_real_images_themselves_are_as_diverse_as_real(judge):
-    found = sweep(lambda weight: images(1.0, 0.5, seed=1), LABELS, judge, weights=(1.0,), rule="Toy")
+    (found,) = sweep(lambda weight: [images(1.0, 0.5, seed=1)], LABELS, judge, weights=(1.0,), rule="Toy")
     assert found.diversity == (pytest.approx(1),)
+
+
+def test_sweeps_side_by_side_are_those_one_by_one(judge):
+    def draw(weight: float) -> list[torch.Tensor]:
+        return [images(0.1 + weight, 0.5), images(0.3 + weight, 0.2)]
+
+    both = sweep(draw, LABELS, judge, weights=(0.0, 1.0), rule="Toy", gammas=(None, 0.25))
+    alone = [
+        sweep(
+            lambda weight, number=number: [draw(weight)[number]],
+            LABELS,
+            judge,
+            weights=(0.0, 1.0),
+            rule="Toy",
+            gammas=(gamma,),
+        )
+        for number, gamma in enumerate((None, 0.25))
+    ]
+    assert list(both) == [found for (found,) in alone]
+    assert both[0].accuracy != both[1].accuracy
 
 
 def test_no_weights_no_sweep(judge):
     with pytest.raises(ValueError, match="at least one weight"):
-        sweep(lambda weight: images(1.0, 0.5), LABELS, judge, weights=(), rule="Toy")
+        sweep(lambda weight: [images(1.0, 0.5)], LABELS, judge, weights=(), rule="Toy")
