@@ -1,0 +1,69 @@
+"""Recipes of models on real images: their sizes, what their two stages share, and that the second fits the first."""
+
+import pytest
+
+from simflow import recipes, settings
+from simflow.cli.describe import on_meta
+from simflow.config import RunConfig
+from simflow.flow.score import ScoreDenoise
+from simflow.objective import Objective
+from simflow.posterior import FixedVariance
+from simflow.settings import differences
+from simflow.train.optim import total_steps
+
+SIZES = {  # parameters, tokens, numbers in a token, classes
+    "fashion-32": (4_336_196, 16, 32, 10),
+    "emoji-32": (4_340_332, 16, 32, 9),
+    "natural-32": (4_340_812, 16, 32, 10),
+    "natural-32-tarflow": (3_922_176, 64, 48, 10),
+}
+TWO_STAGES = ["fashion-32", "emoji-32", "natural-32"]
+
+
+def parameters(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(name):
+    run = recipes.get(name)
+    model = on_meta(run, run.expected_facts())
+    count, tokens, numbers, classes = SIZES[name]
+    assert (parameters(model), *model.prior.noise_shape) == (count, tokens, numbers)
+    assert run.classes == classes
+
+
+@pytest.mark.parametrize("name", [*SIZES, *(f"{name}-decoder" for name in TWO_STAGES)])
+def test_recipes_say_how_they_are_run_and_survive_being_written(name):
+    run = recipes.get(name)
+    assert run.name == name
+    assert f"simflow train {name} --data" in (recipes.recipes()[name].__doc__ or "")
+    assert settings.from_dict(RunConfig, settings.to_dict(run)) == run
+
+
+@pytest.mark.parametrize("name", TWO_STAGES)
+def test_the_second_stage_is_the_first_with_another_objective(name):
+    """The model, data and guidance are the same; only the decoder learns, with a judge who joins before the end."""
+    first, second = recipes.get(name), recipes.get(f"{name}-decoder")
+    assert all(
+        path.startswith(("name", "start_from", "objective", "train")) for path in differences(first, second)
+    )
+    judge, steps = second.objective.adversarial, total_steps(second.train.stages)
+    assert judge is not None
+    assert judge.start_step <= steps / 2
+    assert first.objective.adversarial is None
+    assert second.train.dtype == first.train.dtype
+    objective = Objective(second.objective, on_meta(second, second.expected_facts()))
+    trained = {path for path, parameter in objective.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all(path.startswith("model.autoencoder.decoder") for path in trained)
+
+
+def test_the_two_rows_of_natural_images_are_alike_in_size_and_data():
+    simflow, tarflow = recipes.get("natural-32"), recipes.get("natural-32-tarflow")
+    assert simflow.data == tarflow.data
+    count, peer = SIZES["natural-32"][0], SIZES["natural-32-tarflow"][0]
+    assert 0.85 < peer / count < 1.15
+    assert isinstance(tarflow.model.posterior, FixedVariance)
+    assert isinstance(tarflow.sample.refinement, ScoreDenoise)
+    assert tarflow.sample.refinement.std == tarflow.model.posterior.std
