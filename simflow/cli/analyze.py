@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import OmitArgPrefixes, Positional
 
 from simflow import distributed, pipeline
 from simflow.canvas import can_plot
 from simflow.cli.held_out import held_out
+from simflow.cli.speed import Speed, sped
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import Chosen, choose
-from simflow.pipeline import Pipeline
+from simflow.flow.score import GuidedScoreStep
+from simflow.flow.stack import Flow
+from simflow.pipeline import Pipeline, guided
 from simflow.report import charts
 from simflow.report.analysis import Analysis, Plan, save
 from simflow.report.analyze import analyze
@@ -27,6 +30,7 @@ from simflow.report.plot import plot
 from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
 from simflow.report.sweep import WEIGHTS
+from simflow.sample import SampleConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,9 @@ class Arguments:
     """Weights of the guidance sweep."""
     gamma: tuple[float, ...] | None = None
     """Sweep also with SimFlow's guided score step (Eq. 6) of these sizes; the run's own if it has one, 0 for none."""
+    speed: OmitArgPrefixes[Speed]
+    """How fast samples are drawn, and how near to exact, as for simflow sample; a plan is for one guidance weight, and
+    not for a sweep."""
     extractor: str = "efficientnet-lite0"
     """Networks of the sweep's Fréchet distance, with commas: efficientnet-lite0, inception=FILE, dinov2 or
     dinov2=FOLDER; or none."""
@@ -89,6 +96,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         samples=arguments.samples,
         gammas=arguments.gamma,
     )
+    if arguments.speed.decoding == "plan":
+        raise ValueError(
+            "a plan is for one strength of guidance, and an analysis sweeps it: say --decoding jacobi"
+        )
     networks = choose(arguments.extractor)
     names = names_of(list(arguments.runs))
     folders = [
@@ -101,6 +112,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 if len(names) > 1:
                     console.print(name, markup=False)
                 pipe = Pipeline.from_pretrained(given, which=arguments.which).to(device)
+                way = way_of(pipe, arguments.speed, plan, given)
+                pipe = Pipeline(pipe.model, replace(pipe.config, sample=way))
                 analysis = examined(pipe, given, name, folder, plan, networks, arguments)
                 save_charts(folder, [name], [analysis], console)
                 found.append(analysis)
@@ -123,6 +136,21 @@ def place(given: str, name: str, out: Path | None, count: int) -> Path:
         pipeline.find(given)
         raise ValueError(f"'{given}' is not a folder to write into: say where with --out")
     return Path(given) / ANALYSIS
+
+
+def way_of(pipe: Pipeline, speed: Speed, plan: Plan, source: str) -> SampleConfig:
+    """How to sample: the run's own way, with what the flags change; batches fit all that the sweeps do.
+
+    Raises:
+        ValueError: flags that contradict each other or the model, or a memory in which not one image fits.
+    """
+    own, greediest = pipe.config.sample, pipe.config.sample
+    if pipe.model.facts.class_names and any(plan.weights):
+        greediest = replace(greediest, guidance=guided(pipe, max(plan.weights), None))
+    if plan.gammas and any(plan.gammas) and isinstance(pipe.model.prior, Flow):
+        greediest = replace(greediest, refinement=own.refinement or GuidedScoreStep())
+    found = sped(greediest, speed, model=pipe.model, source=source)
+    return replace(own, batch=found.batch, decoding=found.decoding, dtype=found.dtype)
 
 
 def examined(

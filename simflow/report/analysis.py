@@ -25,12 +25,16 @@ from simflow.report.origin import Origin
 from simflow.report.picture import Picture, load_pictures, save_pictures
 from simflow.report.robustness import LEVELS, Robustness
 from simflow.report.sweep import WEIGHTS, Sweep
+from simflow.sample import SampleConfig
 
 FILE, PICTURES = "analysis.json", "pictures.npz"
 """The files that are read again."""
 
-FORMAT = 2
+FORMAT = 3
 """Number of the record below; it grows when old readers could not read new files."""
+
+READABLE = (2, FORMAT)
+"""Numbers that are read: what is new since then has a default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,8 @@ class Analysis:
     noise: Gaussianity | None
     sweeps: tuple[Sweep, ...]
     """Over guidance: without the guided score step, then with each size of it."""
+    sampling: SampleConfig | None = None
+    """How samples were drawn, but for what a sweep changes; None in older files."""
     left_out: tuple[str, ...]
     """What is not there and why, a sentence each."""
 
@@ -108,7 +114,7 @@ def load(folder: Path) -> tuple[Analysis, dict[str, Picture]]:
         raise ValueError(f"there is no analysis in '{folder}'")
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
+        if not isinstance(record, dict) or record.get("format") not in READABLE:
             raise ValueError(f"the format is not {FORMAT}")
         analysis = settings.from_dict(Analysis, record)
     except ValueError as error:

@@ -103,6 +103,7 @@ def analyze(
         robustness=curve,
         noise=noise,
         sweeps=swept,
+        sampling=pipe.config.sample,
         left_out=tuple(left_out),
     )
     return analysis, pictures | shown
