@@ -1,4 +1,4 @@
-"""Every row of the paper's Tables 3 to 7 and 10 and of its Figures 3, 5 and 8, at two scales.
+"""Every row of the paper's Tables 3 to 7 and 10 and of its Figures 3, 5 and 8, and other systems, at two scales.
 
 A row is a change (:mod:`simflow.recipes.variants`) of one run. Its name alone is the row at the paper's scale:
 SimFlow-XXL on ImageNet at 256 px, 80 epochs. With ``-demo`` behind it, it is the same change of the demo's system:
@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from simflow.config import RunConfig
+from simflow.flow.stack import FlowConfig
 from simflow.posterior import FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
+from simflow.recipes import starflow, tarflow
 from simflow.recipes import variants as v
 from simflow.recipes.demo import demo
 from simflow.recipes.simflow import EPOCHS_80, simflow_xxl
@@ -54,6 +56,10 @@ class Scale:
     """Steps of Table 6; None for as long as the base."""
     last: tuple[StageConfig, ...]
     """A stage after joint training."""
+    tarflow: FlowConfig
+    """The flow on pixels beside which the others stand."""
+    starflow: FlowConfig
+    """The flow on the latents of a frozen autoencoder."""
     side: int | None
     """Side at which the network of Figure 8 sees images; None for a patch a token."""
 
@@ -76,6 +82,8 @@ def paper() -> Scale:
         sit_runs=((32, 50), (64, 50), (64, 80)),
         perturbed=100_000,
         last=(StageConfig(steps=EPOCHS_80 // 5, schedule=optim.Cosine(final=0.01)),),
+        tarflow=tarflow.shape(8, 1152, 8, 11),
+        starflow=starflow.deep_shallow(width=2048, heads=32, shallow=5, deep=18, still=16),
         side=None,
     )
 
@@ -97,13 +105,27 @@ def small() -> Scale:
         sit_runs=((16, None),),
         perturbed=None,
         last=(StageConfig(steps=600, schedule=optim.Linear(final=0.0)),),
+        tarflow=tarflow.shape(4, 128, 7, 2, head=32),
+        starflow=starflow.deep_shallow(width=128, heads=4, shallow=2, deep=6, still=8),
         side=112,
     )
 
 
 def recipes() -> dict[str, Callable[[], RunConfig]]:
     """All rows at both scales as recipes by name, the small ones first."""
-    tables = (autoencoders, table3, table4, table5, table6, table7, table10, figure8, balance, last_stages)
+    tables = (
+        autoencoders,
+        table3,
+        table4,
+        table5,
+        table6,
+        table7,
+        table10,
+        figure8,
+        balance,
+        systems,
+        last_stages,
+    )
     found: dict[str, Callable[[], RunConfig]] = {}
     for scale in (small(), paper()):
         for table in tables:
@@ -242,6 +264,14 @@ def balance(s: Scale) -> dict[str, Row]:
             f"Balance: the prior's term weighs {weight}", v.prior_weight(s.base, weight)
         )
     return found
+
+
+def systems(s: Scale) -> dict[str, Row]:
+    """Other systems than the paper's, of about as many parameters; those of its tables are there already."""
+    return {
+        "systems-tarflow": Row("TarFlow on the pixels", v.by_tarflow(s.base, s.tarflow)),
+        "systems-starflow": Row("STARFlow on frozen vae-learned", v.by_starflow(s.base, s.starflow)),
+    }
 
 
 def last_stages(s: Scale) -> dict[str, Row]:

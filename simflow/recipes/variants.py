@@ -11,6 +11,8 @@ from simflow.autoencoder.compact import CompactConfig
 from simflow.autoencoder.kl import KLConfig
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.config import RunConfig
+from simflow.flow.guidance import GaussianProduct, LogScale
+from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance
@@ -27,6 +29,8 @@ KL_WEIGHT = 1e-6
 """Weight of the divergence from a standard normal where an autoencoder is trained alone, as in LDM."""
 STARFLOW_STD = 0.3
 """Standard deviation of the noise that STARFlow adds to latents."""
+TARFLOW_STD = 0.1
+"""Standard deviation of the noise that TarFlow adds to pixels on [-1, 1], as in ``tarflow-fashion``."""
 
 
 def latent_dim(run: RunConfig, channels: int) -> RunConfig:
@@ -139,6 +143,36 @@ def by_sit(run: RunConfig, sit: SiTConfig) -> RunConfig:
     """SiT instead of the flow (Table 7)."""
     sample = replace(run.sample, guidance=ClassifierFree(), refinement=None, temperature=1.0)
     return replace(run, model=replace(run.model, prior=sit), sample=sample)
+
+
+def by_tarflow(run: RunConfig, flow: FlowConfig) -> RunConfig:
+    """TarFlow on pixels instead, with noise of 0.1, TarFlow's guidance and score step."""
+    model = ModelConfig(autoencoder=PixelsConfig(), posterior=FixedVariance(std=TARFLOW_STD), prior=flow)
+    objective = ObjectiveConfig(
+        reconstruction=PixelMean(weight=0.0),
+        prior_weight=run.objective.prior_weight,
+        label_drop=run.objective.label_drop,
+    )
+    sample = replace(
+        run.sample,
+        guidance=LogScale(weight=1.0, annealed=True),
+        refinement=ScoreDenoise(std=TARFLOW_STD),
+        temperature=1.0,
+    )
+    return replace(run, model=model, objective=objective, sample=sample)
+
+
+def by_starflow(run: RunConfig, flow: FlowConfig) -> RunConfig:
+    """STARFlow instead: noise on the latents of a frozen autoencoder, its guidance, a score step in the latents."""
+    noisy = unnormalised(posterior(run, FixedVariance(std=STARFLOW_STD)))
+    changed = on_frozen(replace(noisy, model=replace(noisy.model, prior=flow)))
+    sample = replace(
+        run.sample,
+        guidance=GaussianProduct(weight=1.0),
+        refinement=ScoreDenoise(std=STARFLOW_STD),
+        temperature=1.0,
+    )
+    return replace(changed, sample=sample)
 
 
 def flow_of(model: ModelConfig) -> FlowConfig:

@@ -17,6 +17,7 @@ def studies(scale: Scale = "small") -> dict[str, Study]:
         comparisons.table10,
         comparisons.figure8,
         own.balance,
+        own.systems,
     )
     return {study.name: study for study in (make(scale) for make in made)}
 
