@@ -44,7 +44,8 @@ class Arguments:
     """
 
     runs: Positional[tuple[str, ...]]
-    """Run folders (their newest checkpoints), checkpoint folders, saved models, or owner/name on the hub."""
+    """Run folders (their newest checkpoints), checkpoint folders, saved models, names as in simflow recipes, or
+    owner/name on the hub."""
     out: Path | None = None
     """Folder for the results instead of RUN/analysis; of several runs, a folder in it for each, and their charts
     together in "comparison"."""

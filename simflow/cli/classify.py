@@ -31,7 +31,8 @@ class Arguments:
     """
 
     run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
+    owner/name on the hub."""
     data: str | None = None
     """Images with their classes; the run's own data if not given."""
     split: str | None = None

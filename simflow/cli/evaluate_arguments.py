@@ -21,7 +21,8 @@ class Arguments:
     """
 
     run: Positional[str | None] = None
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
+    owner/name on the hub."""
     samples: Path | None = None
     """Samples instead of a run: an .npz (arr_0 uint8), or a folder or archive of images of the reference's size."""
     reference: str | None = None

@@ -29,7 +29,8 @@ class Arguments:
     """
 
     run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
+    owner/name on the hub."""
     pairs: tuple[str, ...] = ()
     """Pairs of image numbers, such as 3,17 5,9."""
     num: int = 8

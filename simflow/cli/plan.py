@@ -8,11 +8,10 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from simflow import distributed
 from simflow.cli.sampling import Flags, changed
-from simflow.cli.speed import place_of
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.model import NetworkDtype
-from simflow.pipeline import Pipeline
+from simflow.pipeline import Pipeline, notes
 from simflow.plan.record import MeasuredPlan, way_said
 from simflow.plan.search import PlanConfig, measure
 from simflow.plan.stored import file_of, write
@@ -29,7 +28,8 @@ class Arguments:
     """
 
     run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, or owner/name on the hub."""
+    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
+    owner/name on the hub."""
     tolerance: float = 0.02
     """How far a number of an image, on [-1, 1], may be from exact decoding; a step of 8 bits is 0.0078."""
     num: int = 16
@@ -57,7 +57,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         config = config if arguments.dtype is None else replace(config, dtype=arguments.dtype)
         if distributed.is_main():
             plan = measure(pipe.model, config, how)
-            file = file_of(place_of(arguments.run), device, config.batch)
+            file = file_of(notes(arguments.run), device, config.batch)
             write(file, plan)
             print("\n".join([*summary(plan), f"stored in {file}: simflow sample --decoding plan uses it"]))
         distributed.barrier()

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 from simflow import distributed
@@ -11,7 +10,7 @@ from simflow.flow.jacobi import Jacobi
 from simflow.flow.stack import Flow
 from simflow.memory import batch_within
 from simflow.model import Model, NetworkDtype
-from simflow.pipeline import find
+from simflow.pipeline import notes
 from simflow.plan.search import PlanConfig
 from simflow.plan.stored import recall
 from simflow.plan.trials import candidates
@@ -68,7 +67,7 @@ def sped(config: SampleConfig, speed: Speed, *, model: Model, source: str) -> Sa
     if not planned:
         return config
     how = PlanConfig() if speed.tolerance is None else PlanConfig(tolerance=speed.tolerance)
-    found = recall(model, place_of(source), config, how).sampling.decoding if distributed.is_main() else None
+    found = recall(model, notes(source), config, how).sampling.decoding if distributed.is_main() else None
     return replace(config, decoding=distributed.gather_objects(found)[0])
 
 
@@ -96,15 +95,6 @@ def decoding_of(own: Decoding, speed: Speed) -> Sequential | Jacobi | Plan:
 def all_ways(model: Model, how: PlanConfig) -> list[Decoding]:
     """All that a plan may come to, and what is tried on the way there."""
     return list(candidates(model.prior.noise_shape[0], 0.0, how.windows))
-
-
-def place_of(source: str) -> Path:
-    """The folder in which plans for a run or model lie.
-
-    Raises:
-        ValueError: there is no such run or model.
-    """
-    return Path(source) if Path(source).is_dir() else find(source)
 
 
 def parse_memory(text: str) -> int:

@@ -53,7 +53,8 @@ class Arguments:
     data: str | None = None
     """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
     start_from: str | None = None
-    """Weights to begin with: a run, a checkpoint, or an autoencoder's published weights."""
+    """Weights to begin with: a run, a checkpoint, a model's name as in simflow recipes, or an autoencoder's
+    published weights."""
     out: Path | None = None
     """The run folder; resumed if it holds a checkpoint."""
     resume: Path | None = None

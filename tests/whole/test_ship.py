@@ -177,3 +177,16 @@ def test_a_run_starts_from_a_name_and_remembers_it(by_name, package, run):
     assert all(torch.allclose(here[name], tensor, atol=1e-6) for name, tensor in there.items())
     assert json.loads(Path("finer/config.json").read_text())["config"]["start_from"]["path"] == "tiny"
     assert {tensor.dtype for tensor in here.values()} == {tensor.dtype for tensor in there.values()}
+
+
+def test_a_plan_of_a_model_of_the_package_lies_in_the_users_cache(by_name, package, tmp_path):
+    before = names_in(package / "tiny")
+    assert main(["plan", "tiny", "--num", "2", "--batch", "2", "--device", "cpu"]) == 0
+    kept = tmp_path / "cache" / "simflow" / "tiny"
+    (file,) = kept.iterdir()
+    measured = file.read_bytes()
+    sample = ["sample", "tiny", "--num", "2", "--batch", "2", "--device", "cpu"]
+    assert main([*sample, "--decoding", "plan"]) == 0
+    assert names_in(kept) == [file.name]
+    assert file.read_bytes() == measured
+    assert names_in(package / "tiny") == before
