@@ -14,10 +14,12 @@ from simflow.train.optim import total_steps
 SIZES = {  # parameters, tokens, numbers in a token, classes
     "fashion-32": (4_336_196, 16, 32, 10),
     "emoji-32": (4_340_332, 16, 32, 9),
+    "emoji-64": (10_400_620, 64, 32, 9),
     "natural-32": (4_340_812, 16, 32, 10),
     "natural-32-tarflow": (3_922_176, 64, 48, 10),
+    "clothing-256": (101_885_059, 256, 64, 10),
 }
-TWO_STAGES = ["fashion-32", "emoji-32", "natural-32"]
+TWO_STAGES = ["fashion-32", "emoji-32", "emoji-64", "natural-32", "clothing-256"]
 
 
 def parameters(module):
@@ -67,3 +69,18 @@ def test_the_two_rows_of_natural_images_are_alike_in_size_and_data():
     assert isinstance(tarflow.model.posterior, FixedVariance)
     assert isinstance(tarflow.sample.refinement, ScoreDenoise)
     assert tarflow.sample.refinement.std == tarflow.model.posterior.std
+
+
+def test_clothing_has_the_geometry_of_the_paper():
+    """256 px, 16 x 16 tokens of 64 numbers, its autoencoder of 67 M, the blocks of SimFlow-S; without classes' share."""
+    clothing, paper = recipes.get("clothing-256"), recipes.get("simflow-s")
+    assert clothing.model.autoencoder == paper.model.autoencoder
+    assert clothing.model.posterior == paper.model.posterior
+    assert clothing.model.prior == paper.model.prior
+    assert clothing.objective.alignment is None
+
+
+def test_emoji_of_one_drawing_count_as_one_image_at_either_size():
+    small, large = recipes.get("emoji-32"), recipes.get("emoji-64")
+    assert large.data.alike == small.data.alike is not None
+    assert (small.data.image_size, large.data.image_size) == (32, 64)
