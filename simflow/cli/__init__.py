@@ -32,7 +32,7 @@ COMMANDS = {
     "analyze": "look into the latents, the noise and the guidance of trained runs",
     "report": "one HTML file on one or several runs, side by side",
     "info": "parameter counts and geometry of a recipe or a run",
-    "recipes": "list the recipes",
+    "recipes": "list the recipes, and the trained models that come with the package",
     "import": "turn a published TarFlow checkpoint into a model that samples",
     "demo": "train SimFlow from scratch on the embedded images in minutes, then sample",
 }
@@ -94,15 +94,14 @@ def dispatch(words: Sequence[str]) -> int:
         near = get_close_matches(name, COMMANDS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
         raise ValueError(f"there is no command '{name}'; {hint}")
-    import tyro
+    from simflow.cli.parsing import parsed
 
     command = cast(Command, import_module(f"simflow.cli.{module_of(name)}"))
     plain, settings = split_settings(rest)
-    marks = (tyro.conf.FlagCreatePairsOff,)
     try:
-        arguments = tyro.cli(command.Arguments, prog=f"simflow {name}", args=plain, config=marks)
-    except SystemExit as end:
-        return int(end.code or 0)
+        arguments = parsed(command.Arguments, plain, prog=f"simflow {name}")
+    except SystemExit:  # help is printed
+        return 0
     return command.run(arguments, settings)
 
 
