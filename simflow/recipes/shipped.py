@@ -5,9 +5,9 @@ freezes encoder and flow and teaches the decoder, on the noisy latents that the 
 distance and a discriminator: samples gain the texture that a decoder trained for the mean leaves out.
 
 ``fashion-32``, ``emoji-32`` and ``natural-32`` run on a CPU; ``natural-32-tarflow`` is the peer of the last, a flow on
-pixels of about its size and time. ``emoji-64`` and ``clothing-256`` are for a GPU, compute in bfloat16 and have not been
-trained yet. ``tools/models.py`` sets the numbers of steps to the clock, trains both stages, chooses the guidance, judges
-and packs.
+pixels of about its size and time. ``emoji-64`` and ``clothing-256`` are for a GPU, compute in bfloat16 and have not
+been trained yet. ``tools/models.py`` sets the numbers of steps to the clock, trains both stages, chooses the guidance,
+judges and packs.
 """
 
 from dataclasses import replace
@@ -133,7 +133,7 @@ def natural_32_tarflow() -> RunConfig:
 
 
 def emoji_64() -> RunConfig:
-    """SimFlow on emoji of nine classes at 64 px, for a GPU: ``simflow train emoji-64 --data emoji.zip --out runs/emoji``.
+    """SimFlow on emoji at 64 px, for a GPU: ``simflow train emoji-64 --data emoji.zip --out runs/emoji``.
 
     10.4 M parameters, 64 tokens of 32 numbers, as many latent numbers a pixel as ``emoji-32`` has. It is kept small,
     and weights decay, for a GPU shows 6 346 images hundreds of times in minutes.
@@ -196,6 +196,6 @@ def clothing_256() -> RunConfig:
 
 
 def clothing_256_decoder() -> RunConfig:
-    """Stage II: ``simflow train clothing-256-decoder --data clothing.tar --start_from runs/clothing --out runs/256``."""
+    """Stage II: ``simflow train clothing-256-decoder --data clothing.tar --start_from runs/clothing``."""
     judge = AdversarialConfig(weight=0.1, lecam=1e-3, start_step=500, head_start=200)
     return decoder_only(clothing_256(), "clothing-256-decoder", judge, steps=2000, lr=2e-4)
