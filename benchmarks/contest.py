@@ -143,6 +143,19 @@ def faster(times: Mapping[str, Timing], name: str, beside: str | None) -> float 
     return times[beside].ratio(times[name])
 
 
+def timed(batch: Batch, name: str, timing: Timing | None, setting: Setting) -> Record:
+    """What was done with a batch, and how long it took; None if it did not come to that."""
+    return {
+        "flow": batch.name,
+        "images": batch.images,
+        "tokens": batch.flow.noise_shape[0],
+        "precision": setting.dtype,
+        "way": name,
+        "seconds": None if timing is None else timing.median,
+        "rounds": [] if timing is None else timing.rounds,
+    }
+
+
 def record(
     batch: Batch,
     name: str,
@@ -158,14 +171,7 @@ def record(
 ) -> Record:
     """All that is known of one way; ``absent`` says why there is no time, ``target`` which error was asked for."""
     least = floor.seconds(setting.ceilings)
-    return {
-        "flow": batch.name,
-        "images": batch.images,
-        "tokens": batch.flow.noise_shape[0],
-        "precision": setting.dtype,
-        "way": name,
-        "seconds": None if timing is None else timing.median,
-        "rounds": [] if timing is None else timing.rounds,
+    return timed(batch, name, timing, setting) | {
         "absent": absent,
         "forward passes": None if timing is None or forward is None else timing.ratio(forward),
         "times as fast as the peer": faster,

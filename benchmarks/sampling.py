@@ -43,19 +43,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 @torch.no_grad()
 def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
     """A record for each way to sample, flow after flow, batch after batch."""
-    for case in sizes.cases(chosen, setting.device):
-        left = [
-            images for images in case.batches if not setting.deadline.forgoes(f"{case.name}, {images} images")
-        ]
-        if not left:
-            continue
-        flow = case.build()
+    for case, flow in sizes.flows(chosen, setting):
         reference = in_float64(flow)
         peer = None if chosen.peer_tarflow is None else peers.tarflow(chosen.peer_tarflow, flow)
-        for images in left:
-            if setting.deadline.forgoes(f"{case.name}, {images} images"):
-                continue
-            setting.forget()
+        for images in case.in_time(setting):
             batch = Batch(flow, images, name=case.name)
             ways = plain(batch, batch.exact(reference), peer, setting)
             if not chosen.unguided:
@@ -63,10 +54,9 @@ def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
             yield from contest(batch, ways, setting)
         if chosen.peer_gsjacobi is not None:
             other = peers.gs_jacobi(chosen.peer_gsjacobi, flow)
-            for images in left:
-                if not setting.deadline.forgoes(f"{case.name}, {images} images, GS-Jacobi"):
-                    batch = Batch(flow, images, name=case.name, cut=equal_error.CUT)
-                    yield from equal_error.measure(batch, reference, other, setting, target=chosen.target)
+            for images in case.in_time(setting, of=", GS-Jacobi"):
+                batch = Batch(flow, images, name=case.name, cut=equal_error.CUT)
+                yield from equal_error.measure(batch, reference, other, setting, target=chosen.target)
 
 
 def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str, Way]:

@@ -5,7 +5,7 @@ unless adaLN is asked for. Geometry (width, heads, depths, 256 tokens of 64 numb
 """
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.peers import shake
+from benchmarks.subject import Setting
 from simflow import recipes
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import Flow, FlowConfig
@@ -132,6 +133,26 @@ class Case(NamedTuple):
     name: str
     build: Callable[[], Flow]
     batches: list[int]
+
+    def called(self, images: int) -> str:
+        """What a batch is called where it is left out."""
+        return f"{self.name}, {images} images"
+
+    def in_time(self, setting: Setting, *, of: str = "") -> Iterator[int]:
+        """The batches for which there is time when their turn comes, each on a tidy device; the others are noted."""
+        for images in self.batches:
+            if not setting.deadline.forgoes(self.called(images) + of):
+                setting.forget()
+                yield images
+
+
+def flows(chosen: Namespace, setting: Setting) -> Iterator[tuple[Case, Flow]]:
+    """What the flags name, built when its turn comes if there is time then; else its batches are noted."""
+    for case in cases(chosen, setting.device):
+        if setting.deadline.over:
+            setting.deadline.left_out += map(case.called, case.batches)
+        else:
+            yield case, case.build()
 
 
 def cases(chosen: Namespace, device: torch.device) -> list[Case]:

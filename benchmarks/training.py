@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from benchmarks import peers, recipe_step, sizes
 from benchmarks.arithmetic import forward_flop
-from benchmarks.contest import Batch, fits
+from benchmarks.contest import Batch, fits, timed
 from benchmarks.measure import Timing, interleaved
 from benchmarks.plots import Panel, bars_by
 from benchmarks.subject import Record, Setting
@@ -41,19 +41,11 @@ def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
     if chosen.recipe is not None:
         yield from recipe_step.measure(chosen, setting)
         return
-    for case in sizes.cases(chosen, setting.device):
-        left = [
-            images for images in case.batches if not setting.deadline.forgoes(f"{case.name}, {images} images")
-        ]
-        if not left:
-            continue
-        flow = case.build()
+    for case, flow in sizes.flows(chosen, setting):
         peer = None if chosen.peer_tarflow is None else peers.tarflow(chosen.peer_tarflow, flow)
-        for images in left:
-            if not setting.deadline.forgoes(f"{case.name}, {images} images"):
-                setting.forget()
-                batch = Batch(flow, images, name=case.name)
-                yield from contest(batch, peer, setting, compiled=chosen.compile)
+        for images in case.in_time(setting):
+            batch = Batch(flow, images, name=case.name)
+            yield from contest(batch, peer, setting, compiled=chosen.compile)
 
 
 def contest(batch: Batch, peer: Any, setting: Setting, *, compiled: bool) -> list[Record]:
@@ -119,14 +111,7 @@ class Step:
 def record(batch: Batch, name: str, timing: Timing | None, flop: float, setting: Setting) -> Record:
     """All that is known of one step; without a time it did not fit into memory."""
     seconds = None if timing is None else timing.median
-    return {
-        "flow": batch.name,
-        "images": batch.images,
-        "tokens": batch.flow.noise_shape[0],
-        "precision": setting.dtype,
-        "way": name,
-        "seconds": seconds,
-        "rounds": [] if timing is None else timing.rounds,
+    return timed(batch, name, timing, setting) | {
         "GFLOP": flop / 1e9,
         "of the matmul rate": None if seconds is None else flop / seconds / setting.ceilings.flops,
     }

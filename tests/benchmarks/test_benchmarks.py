@@ -2,13 +2,18 @@
 
 import json
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
 
+from benchmarks import sizes
 from benchmarks.__main__ import main, parser
+from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Deadline, Timing, interleaved, machine, table
 from benchmarks.plots import Bar, Bars, Lines, Points, draw
+from benchmarks.sizes import Case
+from benchmarks.subject import Setting
 
 CPU = torch.device("cpu")
 FEW = ["--rounds", "1", "--matrix", "32", "--copied", "1024"]
@@ -72,6 +77,24 @@ def test_a_deadline_that_is_over_leaves_everything_out(tmp_path, capsys):
     main(["sampling", "--geometry", "XXL", *FEW, "--seconds", "-1", "--out", str(tmp_path / "out.json")])
     assert "Left out for lack of time: XXL, 16 images." in capsys.readouterr().out
     assert json.loads((tmp_path / "out.json").read_text())["left out"] == ["XXL, 16 images"]
+
+
+def test_what_there_is_no_more_time_for_is_named_once(monkeypatch):
+    now, forgotten = [0.0], []
+    setting = Setting(device=CPU, ceilings=Ceilings(1.0, 1.0), deadline=Deadline(3.0, now=lambda: now[0]))
+    monkeypatch.setattr(Setting, "forget", lambda self: forgotten.append(self))
+    names = ("first", "second")
+    cases = [Case(name, lambda name=name: f"the flow {name}", [1, 2, 4]) for name in names]
+    monkeypatch.setattr(sizes, "cases", lambda chosen, device: cases)
+    done = []
+    for case, flow in sizes.flows(Namespace(), setting):
+        for images in case.in_time(setting, of=", guided"):
+            done.append((flow, images))
+            now[0] += 2.0
+    assert done == [("the flow first", 1), ("the flow first", 2)]
+    assert len(forgotten) == 2
+    left = ["first, 4 images, guided", "second, 1 images", "second, 2 images", "second, 4 images"]
+    assert setting.deadline.left_out == left
 
 
 @pytest.mark.parametrize(
