@@ -3,10 +3,12 @@
     python tools/ship.py RUN NAME [--card FILE]
 
 It writes NAME/config.json and NAME/model.safetensors (bfloat16) below ``simflow/pretrained`` and the hashes of all
-models into SHA256SUMS. The settings are the run's, but the images are where the recipe has them, and nothing is started
-from. Refused are a run that has not ended, files that are too large (10 MB each, 25 MB all together), settings that
-still name a place on this machine, and rounding that moves samples: the same seeds are sampled with the weights as they
-are and rounded, and the mean difference is printed.
+models into SHA256SUMS. The settings are the run's, but the images are where the recipe has them, the way of sampling is
+the recipe's too (it is chosen after the training), and nothing is started from.
+
+Refused are a run that has not ended, files that are too large (10 MB each, 25 MB all together), settings that still
+name a place on this machine, and rounding that moves samples: the same seeds are sampled with the weights as they are
+and rounded, and the mean difference is printed.
 
 The card is FILE, or the one that is there; or else a skeleton is written, with TODO wherever a person has to say what
 no file knows. The tests refuse a model whose card still has one.
@@ -181,13 +183,15 @@ def state_of(folder: Path) -> dict[str, Any]:
 
 
 def scrubbed(config: RunConfig, recipe: str) -> RunConfig:
-    """Settings that name no place on this machine: the images are where the recipe has them.
+    """Settings that name no place on this machine: images and the way of sampling are the recipe's.
 
     Raises:
         ValueError: there is no such recipe, or another setting names a place.
     """
-    path = recipes.get(recipe).data.path
-    config = replace(config, data=replace(config.data, path=path), start_from=None)
+    own = recipes.get(recipe)
+    config = replace(
+        config, data=replace(config.data, path=own.data.path), sample=own.sample, start_from=None
+    )
     places = [f"{name} ({value})" for name, value in texts(to_dict(config), "") if value[:1] in ("/", "~")]
     if places:
         raise ValueError(f"the settings name places on this machine: {', '.join(places)}")

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from simflow import pretrained
+from simflow import pretrained, recipes
 from simflow.cli import main
 from simflow.pipeline import Pipeline
+from simflow.settings import to_dict
 from simflow.train import checkpoint
 from tests.test_pretrained import SECTIONS
 from tests.whole.tiny import trained, words
@@ -69,7 +70,9 @@ def test_the_settings_name_no_place_of_this_machine(run, package):
     here, there = (json.loads((folder / "config.json").read_text()) for folder in (run, package / "tiny"))
     assert here["config"]["data"]["path"] == str(run.parent / "pictures")
     assert there["config"]["data"]["path"] == "embedded:fashion-mnist"
+    assert there["config"]["sample"] == to_dict(recipes.get("demo").sample) != here["config"]["sample"]
     here["config"]["data"]["path"] = there["config"]["data"]["path"]
+    here["config"]["sample"] = there["config"]["sample"]
     assert here == there
     config = Pipeline.from_pretrained(run).config
     with pytest.raises(ValueError, match=r"name places on this machine: data.alike \(/home/me\)"):
