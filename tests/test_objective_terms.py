@@ -16,7 +16,7 @@ from simflow.posterior import FixedVariance, LearnedVariance
 from simflow.seeding import generator
 from tests.laws.cases import flow, normal, randomise
 from tests.losses.tiny_vit import tiny_file
-from tests.test_objective import moved_by
+from tests.test_objective_routing import moved_by
 
 LABELS = torch.tensor([0, 2, 1, 1])
 IMAGES = normal(4, 1, 32, 32, dtype=torch.float32).clamp(-1, 1)
