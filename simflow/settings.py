@@ -17,10 +17,7 @@ Every mistake that a user can make is a ``ValueError`` that names the dotted pat
 what the settings mean.
 """
 
-import ast
-import inspect
 import re
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
@@ -136,50 +133,6 @@ def value_at(record: Any, path: str) -> str:
         record = record[key]
     text = str(record)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def describe(cls: type) -> dict[str, str]:
-    """What each setting is for: dotted path -> the string under the field, for fields that have one.
-
-    Elements of a tuple are written ``*`` (``stages.*.steps``). Below a union, each text starts with the types
-    that it belongs to, as in ``[Cosine, Linear] where it ends``.
-    """
-    found: dict[str, str] = {}
-    docs, hints = _field_docs(cls), get_type_hints(cls)
-    for field in fields(cls):
-        if field.name in docs:
-            found[field.name] = docs[field.name]
-        item, prefix = hints[field.name], field.name
-        for member in _members(item):
-            if get_origin(member) is tuple:
-                item, prefix = get_args(member)[0], f"{prefix}.*"
-        found |= {f"{prefix}.{path}": text for path, text in _describe_union(_classes(item)).items()}
-    return found
-
-
-def _describe_union(classes: list[type]) -> dict[str, str]:
-    if len(classes) == 1:
-        return describe(classes[0])
-    texts: dict[str, dict[str, list[str]]] = {}
-    for cls in classes:
-        for path, text in describe(cls).items():
-            texts.setdefault(path, {}).setdefault(text, []).append(cls.__name__)
-    return {
-        path: " ".join(f"[{', '.join(names)}] {text}" for text, names in by_text.items())
-        for path, by_text in texts.items()
-    }
-
-
-def _field_docs(cls: type) -> dict[str, str]:
-    """The string literals under the fields of one class, read from its source."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(tree, ast.ClassDef)
-    docs: dict[str, str] = {}
-    for field, below in zip(tree.body, tree.body[1:], strict=False):
-        match field, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                docs[name] = " ".join(text.split())
-    return docs
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -8,7 +8,6 @@ from typing import Literal
 import pytest
 
 from simflow.settings import (
-    describe,
     differences,
     dump_yaml,
     from_dict,
@@ -172,16 +171,6 @@ def test_differences_name_the_paths():
     assert differences(FULL, other) == ["train.lr", "train.stages.0.schedule.type", "train.sizes"]
     assert differences(FULL, to_dict(FULL)) == []
     assert differences({"a": 1}, {"b": 1}) == ["a", "b"]
-
-
-def test_describe_reads_the_strings_under_the_fields():
-    found = describe(Run)
-    assert found["train.lr"] == "Learning rate."
-    assert found["train.stages"] == "One after the other."
-    assert found["train.stages.*.schedule"] == "How the rate moves."
-    assert found["train.schedule.final"] == "[Cosine] Where it ends."
-    assert found["train.schedule.warmup"] == "[Constant, Cosine] Steps of rising rate."
-    assert "train.batch" not in found
 
 
 @pytest.mark.parametrize(("text", "count"), [("7", 7), ("64Ki", 65536), ("1.5Mi", 1572864), ("0.5Ki", 512)])

@@ -69,6 +69,9 @@ def main(words: Sequence[str] | None = None) -> int:
         return complain(str(error), 1 if isinstance(error, Damaged) else 2)
     except KeyboardInterrupt:
         return complain("stopped", STOPPED)
+    except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return complain(str(error), 1)
     except Exception as error:  # the edge: a slip of ours is said shortly, and in full with --debug

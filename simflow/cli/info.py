@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from tyro.conf import Positional
@@ -12,7 +13,8 @@ from simflow import pipeline, pretrained, recipes
 from simflow.cli.describe import lines_of
 from simflow.cli.resolve import resolve
 from simflow.cli.words import refuse_settings
-from simflow.config import from_record
+from simflow.config import RunConfig, from_record
+from simflow.explain import explained
 from simflow.train import checkpoint
 from simflow.train.optim import total_steps
 
@@ -22,13 +24,15 @@ class Arguments:
     """Prints parameter counts, latents and image size of a recipe or a run; of a run also how far it is.
 
     Nothing is allocated, so the largest recipes can be asked for on any machine. A recipe's settings can be
-    changed by dotted flags: ``simflow info simflow-b --data.image_size 512``.
+    changed by dotted flags: ``simflow info simflow-b --data.image_size 512``. ``--explain`` lists all those flags.
     """
 
     what: Positional[str]
     """A recipe's name, or a run, checkpoint or saved model: a folder, the name of a model that comes with the package,
     or ``owner/name`` on the hub. A name of both a recipe and a model of the package means the model, with flags the
     recipe."""
+    explain: bool = False
+    """List every setting of it instead: its flag, its value, what else may stand there, and what it is for."""
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -37,11 +41,17 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     a_recipe = arguments.what in recipes.recipes() and (shipped is None or bool(settings))
     if a_recipe or not (shipped or looks_like_a_place(arguments.what)):
         config = resolve(recipes.get(arguments.what), settings)
+        if arguments.explain:
+            print("\n".join(flags_of(config)))
+            return 0
         print("\n".join([f"recipe       {config.name}", *lines_of(config, config.expected_facts())]))
         return 0
     refuse_settings(settings, "info RUN")
     folder = pipeline.find(arguments.what)
     config, facts = from_record(checkpoint.load_config(folder))
+    if arguments.explain:
+        print("\n".join(flags_of(config)))
+        return 0
     lines = [f"run          {config.name}", f"weights      {folder}", *lines_of(config, facts)]
     lines.append(f"data         {config.data.path}")
     if folder == shipped:
@@ -52,6 +62,14 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         lines.append(f"images seen  {state['images_seen']}")
     print("\n".join([*lines, *figures_of(Path(arguments.what))]))
     return 0
+
+
+def flags_of(config: RunConfig) -> Iterator[str]:
+    """Each setting as its flag, and below it what it is for."""
+    for setting in explained(config):
+        others = f"    ({' | '.join(setting.choices)})" if setting.choices else ""
+        yield f"--{setting.path} {json.dumps(setting.value, default=str)}{others}"
+        yield from wrap(setting.text, 112, initial_indent="    ", subsequent_indent="    ")
 
 
 def looks_like_a_place(what: str) -> bool:

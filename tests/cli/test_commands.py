@@ -77,6 +77,15 @@ def test_info_of_recipes(capsys, words, expected):
     assert [part for part in expected if part not in printed] == []
 
 
+def test_info_explains_every_flag(capsys):
+    assert main(["info", "demo", "--explain", "--train.batch", "48"]) == 0
+    printed = capsys.readouterr().out
+    assert "--train.batch 48\n    " in printed
+    assert '--model.posterior.type "FixedVariance"    (FixedVariance | ' in printed
+    flags = [line.split()[0][2:] for line in printed.splitlines() if line.startswith("--")]
+    assert len(flags) == len(set(flags)) > 60
+
+
 def test_info_of_a_run(capsys, tiny_run):
     assert main(["info", str(tiny_run)]) == 0
     printed = capsys.readouterr().out

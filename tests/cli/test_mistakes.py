@@ -1,6 +1,9 @@
 """What a user can do wrong is one sentence on standard error and exit code 2, damage is 1; never a traceback."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -153,3 +156,12 @@ def test_weights_that_do_not_fit_leave_no_folder(tmp_path, capsys, monkeypatch, 
     given = [*words(tmp_path), "--start_from", str(tiny_run), "--model.prior.depths", "[1, 2]"]
     assert "depths" in complaint(capsys, 2, given)
     assert not list((tmp_path / "runs").iterdir())
+
+
+def test_a_reader_that_has_read_enough_is_no_failure():
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = [sys.executable, "-m", "simflow", "info", "simflow-b", "--explain"]
+    ended = subprocess.run(words, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -1,0 +1,66 @@
+"""Every setting of a configuration with its flag, its value and what it is for.
+
+The text is the string under the field in the source, so it is written once, where the field is. A slot, where one of
+several parts stands, has a flag of its own (``--model.posterior.type``), and the settings below it are those of the
+part that stands there.
+"""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+
+class Setting(NamedTuple):
+    """One setting."""
+
+    path: str
+    """Dotted, as its flag is written."""
+    value: Any
+    """Plain; of a slot the name of the type that stands there, or None."""
+    choices: tuple[str, ...]
+    """What else may stand there, where that is a list: names of types, or words."""
+    text: str
+    """What it is for; empty where nobody wrote it down."""
+
+
+def explained(config: Any, prefix: str = "") -> Iterator[Setting]:
+    """The settings of a tree of frozen dataclasses, in the order of their fields."""
+    cls = type(config)
+    texts, hints = texts_of(cls), get_type_hints(cls)
+    for field in fields(cls):
+        path, text = f"{prefix}{field.name}", texts.get(field.name, "")
+        yield from _explained(getattr(config, field.name), hints[field.name], path, text)
+
+
+def _explained(value: Any, hint: Any, path: str, text: str) -> Iterator[Setting]:
+    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    parts = [member for member in members if is_dataclass(member)]
+    if parts and (len(members) > 1 or not is_dataclass(value)):
+        standing = type(value).__name__ if is_dataclass(value) else None
+        yield Setting(f"{path}.type", standing, tuple(part.__name__ for part in parts), text)
+    if is_dataclass(value):
+        yield from explained(value, f"{path}.")
+    elif isinstance(value, tuple) and value and all(is_dataclass(item) for item in value):
+        for number, item in enumerate(value):
+            yield from explained(item, f"{path}.{number}.")
+    elif not parts:
+        words = tuple(
+            str(word) for member in members if get_origin(member) is Literal for word in get_args(member)
+        )
+        yield Setting(path, list(value) if isinstance(value, tuple) else value, words, text)
+
+
+def texts_of(cls: type) -> dict[str, str]:
+    """The string literals under the fields of one class, read from its source."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(tree, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                texts[name] = " ".join(text.split())
+    return texts

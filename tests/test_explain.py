@@ -1,0 +1,34 @@
+"""Every setting of every recipe has a flag that is taken, and a text."""
+
+import pytest
+
+from simflow.explain import explained
+from simflow.recipes import get
+from simflow.settings import override, to_dict
+
+NAMES = ("demo", "fashion-32-decoder", "simflow-b-repa", "starflow-256", "tarflow-imagenet64-unconditional")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_flag_is_taken_and_changes_nothing_when_it_says_what_is_there(name):
+    config = get(name)
+    for setting in explained(config):
+        if not setting.path.endswith(".type"):
+            assert override(config, {setting.path: setting.value}) == config, setting
+        elif setting.value is not None:
+            assert setting.value in setting.choices
+            assert to_dict(override(config, {setting.path: setting.value}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_says_what_it_is_for(name):
+    assert [setting.path for setting in explained(get(name)) if not setting.text] == []
+
+
+def test_a_slot_and_a_word_list_their_choices():
+    found = {setting.path: setting for setting in explained(get("demo"))}
+    assert found["model.posterior.std"].value == 0.5
+    assert "LearnedVariance" in found["model.posterior.type"].choices
+    assert found["objective.adversarial.type"].value is None
+    assert found["train.dtype"].choices == ("fp32", "bf16")
+    assert found["train.stages.0.steps"].value == 1800
