@@ -38,7 +38,7 @@ def explained(config: Any, prefix: str = "") -> Iterator[Setting]:
 
 def _explained(value: Any, hint: Any, path: str, text: str) -> Iterator[Setting]:
     members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    parts = [member for member in members if is_dataclass(member)]
+    parts: list[Any] = [member for member in members if is_dataclass(member)]
     if parts and (len(members) > 1 or not is_dataclass(value)):
         standing = type(value).__name__ if is_dataclass(value) else None
         yield Setting(f"{path}.type", standing, tuple(part.__name__ for part in parts), text)
