@@ -139,16 +139,32 @@ class Model(nn.Module):
             ValueError: a label is out of range, guidance away from "no class" is asked of a model without classes, or
                 a way of decoding does not fit the prior.
         """
+        latents = self.latents(noise, labels, guidance=guidance, decoding=decoding, dtype=dtype)
+        with torch.no_grad():
+            return self.decode(self.refined(latents, labels, refinement))
+
+    @torch.no_grad()
+    def latents(
+        self,
+        noise: Tensor,
+        labels: Labels,
+        *,
+        guidance: Guidance | ClassifierFree | None = None,
+        decoding: Decoding = SEQUENTIAL,
+        dtype: NetworkDtype = "float32",
+    ) -> Latents:
+        """Noise ``(b, n, d)`` and labels -> latents as they come from the prior; arguments and errors as for
+        :meth:`generate`."""
         self.check_labels(labels)
         if guidance is not None and guidance.needs_classes and not self.facts.class_names:
             raise ValueError("guidance needs classes, and this model was trained without any")
-        with torch.no_grad():
-            with computing_in(dtype, noise.device):
-                way = None if decoding == SEQUENTIAL else decoding  # every prior knows its exact way
-                latents = self.prior.inverse(noise, labels, guidance, way)
-            if refinement is not None:
-                latents = refinement.refine(self.prior.log_prob, latents, labels)
-            return self.decode(latents)
+        with computing_in(dtype, noise.device):
+            way = None if decoding == SEQUENTIAL else decoding  # every prior knows its exact way
+            return self.prior.inverse(noise, labels, guidance, way)
+
+    def refined(self, latents: Latents, labels: Labels, refinement: Refinement | None) -> Latents:
+        """Latents after the refinement, or as they are without one."""
+        return latents if refinement is None else refinement.refine(self.prior.log_prob, latents, labels)
 
     def check_labels(self, labels: Labels) -> None:
         """Refuses labels outside ``-1 .. classes - 1``."""

@@ -21,7 +21,7 @@ from simflow.flow.stack import Flow
 from simflow.model import Model, NetworkDtype, computing_in
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
-from simflow.shapes import Images, Labels, Latents
+from simflow.shapes import Images, Labels
 from simflow.sit.guidance import ClassifierFree
 
 
@@ -105,13 +105,15 @@ def sample_each(
     """
     for own, wanted in batches(seeds, labels, config.batch):
         known = torch.tensor(wanted, device=model.device)
-        model.check_labels(known)
-        way = None if config.decoding == SEQUENTIAL else config.decoding
-        with computing_in(config.dtype, model.device):
-            noise = noise_of(model, own, config)
-            latents = model.prior.inverse(noise, known, applicable(config.guidance, model), way)
+        latents = model.latents(
+            noise_of(model, own, config),
+            known,
+            guidance=applicable(config.guidance, model),
+            decoding=config.decoding,
+            dtype=config.dtype,
+        )
         yield tuple(
-            samples_of(own, wanted, model.decode(refined(model, latents, known, refinement)))
+            samples_of(own, wanted, model.decode(model.refined(latents, known, refinement)))
             for refinement in refinements
         )
 
@@ -135,11 +137,6 @@ def batches(seeds: Sequence[int], labels: Sequence[int], size: int) -> Iterator[
 def samples_of(seeds: list[int], labels: list[int], images: Images) -> Samples:
     """Images as the decoder gives them, as bytes on the CPU."""
     return Samples(seeds, torch.tensor(labels), to_uint8(images.float()).cpu())
-
-
-def refined(model: Model, latents: Latents, labels: Labels, refinement: Refinement | None) -> Latents:
-    """Latents after the refinement, or as they are without one."""
-    return latents if refinement is None else refinement.refine(model.prior.log_prob, latents, labels)
 
 
 def generated(model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Images:
@@ -172,7 +169,7 @@ def trajectory(
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
     if config.refinement is not None:
-        states.append(refined(model, states[-1], wanted, config.refinement))
+        states.append(model.refined(states[-1], wanted, config.refinement))
     return [to_uint8(model.decode(state).float()).cpu() for state in states]
 
 
