@@ -1,0 +1,243 @@
+"""Chooses the guidance of a packed model, judges it and draws it: steps 4 and 5 of models.py."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from simflow.autoencoder.pixels import PixelsConfig
+from simflow.data.held_out import has_split, held_out
+from simflow.data.images import ImageSet, load
+from simflow.evaluate.choose import choose
+from simflow.evaluate.collect import Held, Pictures, spread
+from simflow.evaluate.desk import Desk, looked_at
+from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.frechet import frechet_distance
+from simflow.evaluate.generation import LEAST, GenerationConfig
+from simflow.evaluate.protocol import Real, classes, generation
+from simflow.evaluate.provenance import made_by
+from simflow.evaluate.remembering import Nearest, memorisation
+from simflow.evaluate.shards import make, sampling_of
+from simflow.evaluate.unseen import reconstruction
+from simflow.export import labelled_grid, pairs_grid, replacing
+from simflow.pipeline import Pipeline
+from simflow.sample import SampleConfig
+from simflow.shapes import NULL
+
+JUDGE = "efficientnet-lite0"
+"""The network of the Fréchet distance: the models have learnt from another one."""
+WEIGHTS, TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 4.0), (0.9, 1.1)
+"""Tried in turn; temperatures at the best weight, beside 1."""
+TRIAL = 5
+"""A choice is made by one in so many samples."""
+CHOICE, HELD_OUT = 0.4, 0.2
+"""Real images of a choice and held-out images that are reconstructed, for each one of the figures' reference."""
+
+logger = logging.getLogger("simflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Court:
+    """What is judged, and by how much."""
+
+    model: str
+    data: str
+    train: ImageSet
+    """The training images."""
+    work: Path
+    """Folder for samples, figures and pictures."""
+    packed: Path
+    """The folder of settings and rounded weights."""
+    samples: int
+    """That the figures are of."""
+    reference: int
+    """Most training images that they are compared with."""
+    few: bool
+    """A rehearsal: fewer ways are tried, and fewer images looked at."""
+    batch: int | None
+    """Images sampled at once; the recipe's own number if None."""
+    desk: Desk
+    check: Callable[[int], None]
+    """Called with the images sampled; raises where the time is over."""
+
+    def pipe(self) -> Pipeline:
+        """The packed model on its device."""
+        return Pipeline.from_pretrained(self.packed).to(self.desk.device)
+
+
+def some(pictures: Pictures, count: int) -> Held:
+    """Up to so many images, evenly spread, in memory."""
+    numbers = spread(len(pictures), count)
+    return Held(
+        pixels=pixels_of(pictures, numbers), labels=pictures.labels[numbers], class_names=pictures.class_names
+    )
+
+
+def labels_of(pipe: Pipeline, count: int) -> list[int]:
+    """The classes in turn."""
+    classes = len(pipe.model.facts.class_names)
+    return [seed % classes if classes else NULL for seed in range(count)]
+
+
+def drawn(court: Court, pipe: Pipeline, config: SampleConfig, count: int, name: str) -> Pictures:
+    """Samples of the seeds 0, 1, ..., kept in a folder of this name."""
+    logger.info("sampling %s: %d images", name, count)
+    return make(
+        pipe.model,
+        court.work / "samples" / name,
+        seeds=range(count),
+        labels=labels_of(pipe, count),
+        config=config if court.batch is None else replace(config, batch=court.batch),
+        record={},
+        on_progress=court.check,
+    )
+
+
+def chosen_sampling(court: Court) -> dict[str, Any]:
+    """Weight and temperature of the least Fréchet distance from images that are not those of the figures.
+
+    ``tried`` tells the distance of each; without a network for it, or without guidance, the recipe's own stay.
+    """
+    pipe = court.pipe()
+    own, networks = pipe.config.sample, choose(JUDGE)
+    rule = own.guidance
+    record: dict[str, Any] = {"against": None, "samples": None, "tried": []}
+    if rule is None or not networks.extractors:
+        weight = None if rule is None else rule.weight
+        return record | {"weight": weight, "temperature": own.temperature, "left_out": networks.left_out}
+    (extractor,), split = networks.extractors, "train"
+    images = court.train
+    if has_split(court.data, "validation"):
+        split = "validation"
+        images = load(replace(pipe.config.data, path=court.data, split=split))
+    real = some(images, int(CHOICE * court.reference))
+    extractor.to(court.desk.device)
+    moments = looked_at(extractor, real, f"{split} images", court.desk).moments.gaussian()
+    count = max(LEAST, court.samples // TRIAL)
+    record |= {
+        "against": f"{len(real)} images of {split}",
+        "samples": count,
+        "distance": extractor.identity.frechet,
+    }
+
+    def far(weight: float, temperature: float) -> float:
+        way = replace(own, guidance=replace(rule, weight=weight), temperature=temperature)
+        pictures = drawn(court, pipe, way, count, f"weight-{weight:g}-temperature-{temperature:g}")
+        seen = looked_at(extractor, pictures, f"weight {weight:g}, temperature {temperature:g}", court.desk)
+        distance = frechet_distance(moments, seen.moments.gaussian()).distance
+        record["tried"].append({"weight": weight, "temperature": temperature, "distance": distance})
+        logger.info("weight %g, temperature %g: %.1f", weight, temperature, distance)
+        return distance
+
+    best = min(WEIGHTS[:2] if court.few else WEIGHTS, key=lambda weight: far(weight, 1.0))
+    for temperature in TEMPERATURES[:1] if court.few else TEMPERATURES:
+        far(best, temperature)
+    found = min(record["tried"], key=lambda each: each["distance"])
+    return record | {"weight": found["weight"], "temperature": found["temperature"], "left_out": []}
+
+
+def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
+    """The figures; pictures are drawn, and the packed settings get the way that was chosen."""
+    pipe = court.pipe()
+    own = pipe.config.sample
+    rule = None if own.guidance is None else replace(own.guidance, weight=choice["weight"])
+    pipe.config = replace(pipe.config, sample=replace(own, guidance=rule, temperature=choice["temperature"]))
+    pipe.save_pretrained(court.packed, dtype="bfloat16")
+    ways = {"chosen": pipe.config.sample}
+    if rule is not None and (rule.weight, choice["temperature"]) != (0.0, 1.0):
+        ways["plain"] = replace(own, guidance=replace(rule, weight=0.0), temperature=1.0)
+
+    held, called = held_out(replace(pipe.config.data, path=court.data))
+    train, unseen = (some(each, court.reference) if court.few else each for each in (court.train, held))
+    networks, desk, real = choose(JUDGE), court.desk, some(train, court.reference)
+    record: dict[str, Any] = {
+        "model": court.model,
+        "made_by": made_by(desk.device),
+        "parameters": sum(parameter.numel() for parameter in pipe.model.parameters()),
+        "weights": {
+            "dtype": "bfloat16",
+            "sha256": hashlib.sha256((court.packed / "model.safetensors").read_bytes()).hexdigest(),
+        },
+        "training": [history(folder) for folder in runs],
+        "choice": choice,
+        "reference": f"{len(real)} of {len(train)} training images, evenly spread",
+        "held_out": called,
+        "left_out": networks.left_out,
+    }
+    made: list[Pictures] = []
+    for name, way in ways.items():
+        found = drawn(court, pipe, way, court.samples, name)
+        against, config = Real(real, None, "training images"), GenerationConfig(bootstrap=desk.resamples)
+        figures, left_out = generation(networks.extractors, found, against, config, desk)
+        record[name] = {
+            "samples": len(found),
+            "sampling": sampling_of(way),
+            "generation": figures,
+            "classes": classes(found, train, unseen),
+            "left_out": left_out,
+        }
+        made.append(found)
+    few = int(HELD_OUT * court.reference)
+    record["neighbours"], _ = memorisation(made[0], train, unseen, Nearest(samples=few), desk)
+    draw(court.work, made[0], some(unseen, court.reference))
+    if not isinstance(pipe.config.model.autoencoder, PixelsConfig):
+        numbers = spread(len(unseen), few)
+        rebuilt = reconstruction(pipe.model, unseen, numbers, networks.extractors, None, desk)
+        record["reconstruction"] = rebuilt.record
+        shown = list(range(min(40, len(numbers))))
+        size = rebuilt.originals.pixels.shape[-1]
+        picture = pairs_grid(
+            rebuilt.originals.images(shown),
+            rebuilt.images.images(shown),
+            columns=20,
+            scale=max(1, 64 // size),
+        )
+        save(picture, court.work / "reconstructions", size)
+    say(record)
+    return record
+
+
+def history(folder: Path) -> dict[str, Any]:
+    """How a run came about: its last line of metrics."""
+    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    return {name: last[name] for name in ("step", "images", "seconds", "skipped")} | {
+        name: value for name, value in last.items() if name.startswith("loss/")
+    }
+
+
+def draw(folder: Path, samples: Pictures, real: Held) -> None:
+    """The first samples of each class, and fewer of them left of real images; nothing is picked out."""
+    plain, beside = {}, {}
+    size = real.pixels.shape[-1]
+    for label, name in enumerate(real.class_names or ("samples",)):
+        same = real.labels == label if real.class_names else torch.ones(len(real), dtype=torch.bool)
+        own = samples.images((samples.labels == label).nonzero()[:10, 0] if real.class_names else range(10))
+        white = torch.full_like(own[:1], 255)
+        plain[name] = own
+        beside[name] = torch.cat([own[:6], white, real.pixels[same][:6]])
+    for name, rows in (("samples", plain), ("beside-real", beside)):
+        save(labelled_grid(rows, scale=max(1, 64 // size)), folder / name, size)
+
+
+def save(picture: Image.Image, path: Path, size: int) -> None:
+    """As PNG; of large images, which are photographs, as JPEG."""
+    with replacing(path.with_suffix(".jpg" if size > 128 else ".png")) as part:
+        picture.save(part, format="JPEG" if size > 128 else "PNG", **({"quality": 90} if size > 128 else {}))
+
+
+def say(record: dict[str, Any]) -> None:
+    """The main figures, in the log."""
+    for name in ("chosen", "plain"):
+        for found in record.get(name, {}).get("generation", ()):
+            for figure in found["figures"]:
+                floor = "" if figure["floor"] is None else f" (real images {figure['floor']:.3g})"
+                logger.info("%s: %s %.4g%s", name, figure["name"], figure["value"], floor)
+        if name in record:
+            said = record[name]["classes"]
+            logger.info("%s: class accuracy %s, diversity %.3f", name, said["accuracy"], said["diversity"])
