@@ -67,7 +67,14 @@ def emoji_32() -> RunConfig:
     """SimFlow on 6 346 emoji of nine classes: ``simflow train emoji-32 --data emoji.zip --out runs/emoji``."""
     base = fashion_32()
     stages = (StageConfig(steps=7000, schedule=Linear(final=0.0, warmup=100)),)
-    return replace(base, name="emoji-32", data=EMOJI, classes=9, train=replace(base.train, stages=stages))
+    return replace(
+        base,
+        name="emoji-32",
+        data=EMOJI,
+        classes=9,
+        train=replace(base.train, stages=stages),
+        sample=SampleConfig(guidance=GaussianProduct(weight=2.0)),
+    )
 
 
 JUDGE = AdversarialConfig(weight=0.1, filters=32, layers=2, lecam=1e-3, start_step=500, head_start=200)
