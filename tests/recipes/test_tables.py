@@ -205,7 +205,8 @@ def test_a_small_row_takes_a_step_and_moves_what_its_routing_says(name, tmp_path
     }
     routing = run.objective.routing
     assert moved == {
-        "encoder": routing.encoder != "frozen" and bool(parts(objective)["encoder"]),  # pixels have nothing to learn
+        "encoder": routing.encoder != "frozen"
+        and bool(parts(objective)["encoder"]),  # pixels have nothing to learn
         "decoder": routing.decoder != "frozen" and bool(parts(objective)["decoder"]),
         "prior": routing.prior != "frozen" and bool(parts(objective)["prior"]),
     }
