@@ -10,8 +10,9 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from types import UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from simflow.settings import classes_of, members_of
 
 
 class Setting(NamedTuple):
@@ -37,8 +38,7 @@ def explained(config: Any, prefix: str = "") -> Iterator[Setting]:
 
 
 def _explained(value: Any, hint: Any, path: str, text: str) -> Iterator[Setting]:
-    members = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-    parts: list[Any] = [member for member in members if is_dataclass(member)]
+    members, parts = members_of(hint), classes_of(hint)
     if parts and (len(members) > 1 or not is_dataclass(value)):
         standing = type(value).__name__ if is_dataclass(value) else None
         yield Setting(f"{path}.type", standing, tuple(part.__name__ for part in parts), text)

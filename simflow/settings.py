@@ -135,18 +135,19 @@ def value_at(record: Any, path: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _members(hint: Any) -> tuple[Any, ...]:
+def members_of(hint: Any) -> tuple[Any, ...]:
     """The alternatives of an annotation: the members of a union, or the annotation itself."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _classes(hint: Any) -> list[Any]:
-    return [member for member in _members(hint) if is_dataclass(member)]
+def classes_of(hint: Any) -> list[Any]:
+    """The parts that may stand in a slot: the dataclasses among the alternatives."""
+    return [member for member in members_of(hint) if is_dataclass(member)]
 
 
 def _items(hint: Any, length: int) -> list[Any] | None:
     """The annotations of ``length`` elements, or None if a tuple of that length does not belong here."""
-    for member in _members(hint):
+    for member in members_of(hint):
         if get_origin(member) is tuple:
             args = get_args(member)
             if args[-1] is Ellipsis:
@@ -162,7 +163,7 @@ def _join(path: str, name: str) -> str:
 
 def _plain(value: Any, hint: Any) -> Any:
     if is_dataclass(value):
-        is_slot = len(_members(hint)) > 1
+        is_slot = len(members_of(hint)) > 1
         return ({"type": type(value).__name__} if is_slot else {}) | to_dict(value)
     if isinstance(value, tuple):
         items = _items(hint, len(value))
@@ -173,7 +174,7 @@ def _plain(value: Any, hint: Any) -> Any:
 
 def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
     """``value`` as the annotation wants it, changing ``present`` where it is only a part."""
-    classes = _classes(hint)
+    classes = classes_of(hint)
     if isinstance(value, str) and any(value == cls.__name__ for cls in classes):
         value = {"type": value}
     if classes and isinstance(value, Mapping):
@@ -187,10 +188,10 @@ def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
             )
     if isinstance(value, Mapping) and isinstance(present, tuple):
         return _read_elements(hint, value, path, present)
-    for member in sorted(_members(hint), key=lambda member: member is not type(value)):
+    for member in sorted(members_of(hint), key=lambda member: member is not type(value)):
         if _accepts(member, value):
             return _convert(member, value)
-    wanted = " or ".join(_wanted(member) for member in _members(hint))
+    wanted = " or ".join(_wanted(member) for member in members_of(hint))
     raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}")
 
 
@@ -276,7 +277,7 @@ def _paths(cls: type) -> Iterator[str]:
     hints = get_type_hints(cls)
     for field in fields(cls):
         yield field.name
-        for member in _classes(hints[field.name]):
+        for member in classes_of(hints[field.name]):
             for path in _paths(member):
                 yield f"{field.name}.{path}"
 

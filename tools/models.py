@@ -41,6 +41,7 @@ from typing import Any
 
 import torch
 from models_judged import CHOICE, HELD_OUT, JUDGE, TEMPERATURES, TRIAL, WEIGHTS, Court, chosen_sampling, judge
+from ship import scrubbed
 
 from simflow import distributed, recipes
 from simflow.autoencoder.kl import KLConfig
@@ -422,8 +423,7 @@ def pack(job: Job, folder: Path) -> None:
     if (job.packed / "config.json").is_file():
         return
     pipe = Pipeline.from_pretrained(folder)
-    path = recipes.get(job.model).data.path
-    pipe.config = replace(pipe.config, start_from=None, data=replace(pipe.config.data, path=path))
+    pipe.config = scrubbed(pipe.config, pipe.config.name)
     pipe.save_pretrained(job.packed, dtype="bfloat16")
 
 

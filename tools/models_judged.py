@@ -17,7 +17,7 @@ from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Held, Pictures, spread
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.fidelity import taken
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import LEAST, GenerationConfig
 from simflow.evaluate.protocol import Real, classes, generation
@@ -27,8 +27,7 @@ from simflow.evaluate.shards import make, sampling_of
 from simflow.evaluate.unseen import reconstruction
 from simflow.export import labelled_grid, pairs_grid, replacing
 from simflow.pipeline import Pipeline
-from simflow.sample import SampleConfig
-from simflow.shapes import NULL
+from simflow.sample import SampleConfig, balanced_labels
 
 JUDGE = "efficientnet-lite0"
 """The network of the Fréchet distance: the models have learnt from another one."""
@@ -73,16 +72,7 @@ class Court:
 
 def some(pictures: Pictures, count: int) -> Held:
     """Up to so many images, evenly spread, in memory."""
-    numbers = spread(len(pictures), count)
-    return Held(
-        pixels=pixels_of(pictures, numbers), labels=pictures.labels[numbers], class_names=pictures.class_names
-    )
-
-
-def labels_of(pipe: Pipeline, count: int) -> list[int]:
-    """The classes in turn."""
-    classes = len(pipe.model.facts.class_names)
-    return [seed % classes if classes else NULL for seed in range(count)]
+    return taken(pictures, spread(len(pictures), count))
 
 
 def drawn(court: Court, pipe: Pipeline, config: SampleConfig, count: int, name: str) -> Pictures:
@@ -92,7 +82,7 @@ def drawn(court: Court, pipe: Pipeline, config: SampleConfig, count: int, name: 
         pipe.model,
         court.work / "samples" / name,
         seeds=range(count),
-        labels=labels_of(pipe, count),
+        labels=balanced_labels(count, len(pipe.model.facts.class_names)),
         config=config if court.batch is None else replace(config, batch=court.batch),
         record={},
         on_progress=court.check,

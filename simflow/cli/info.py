@@ -40,17 +40,17 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     shipped = pretrained.find(arguments.what)
     a_recipe = arguments.what in recipes.recipes() and (shipped is None or bool(settings))
     if a_recipe or not (shipped or looks_like_a_place(arguments.what)):
-        config = resolve(recipes.get(arguments.what), settings)
-        if arguments.explain:
-            print("\n".join(flags_of(config)))
-            return 0
-        print("\n".join([f"recipe       {config.name}", *lines_of(config, config.expected_facts())]))
-        return 0
-    refuse_settings(settings, "info RUN")
-    folder = pipeline.find(arguments.what)
-    config, facts = from_record(checkpoint.load_config(folder))
+        folder, config = None, resolve(recipes.get(arguments.what), settings)
+        facts = config.expected_facts()
+    else:
+        refuse_settings(settings, "info RUN")
+        folder = pipeline.find(arguments.what)
+        config, facts = from_record(checkpoint.load_config(folder))
     if arguments.explain:
         print("\n".join(flags_of(config)))
+        return 0
+    if folder is None:
+        print("\n".join([f"recipe       {config.name}", *lines_of(config, facts)]))
         return 0
     lines = [f"run          {config.name}", f"weights      {folder}", *lines_of(config, facts)]
     lines.append(f"data         {config.data.path}")

@@ -11,10 +11,12 @@ from contextlib import redirect_stderr
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from io import StringIO
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
+
+from simflow.settings import members_of
 
 Arguments = TypeVar("Arguments")
 
@@ -125,11 +127,6 @@ def misfits(name: str, hint: Any, values: Sequence[str]) -> Iterator[str]:
         for value in values if several else values[:1]:
             if not fits(element, value) and len(members) == 1:
                 yield f"{name} must be {wanted(element)}, not '{value}'"
-
-
-def members_of(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of an annotation."""
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def fits(kind: Any, value: str) -> bool:

@@ -30,14 +30,12 @@ class Stream:
     """
 
     def __init__(self, *, size: int, seed: int, groups: Int[Tensor, " n"] | None = None) -> None:
-        counts = torch.ones(size, dtype=torch.int64) if groups is None else torch.bincount(groups)
-        members = torch.arange(size) if groups is None else groups.argsort(stable=True)
+        groups = torch.arange(size) if groups is None else groups
+        counts, members = torch.bincount(groups), groups.argsort(stable=True)
         firsts = counts.cumsum(0) - counts
 
         def permutation(epoch: int) -> Tensor:
             order = torch.randperm(len(counts), generator=generator(seed, "order", epoch))
-            if groups is None:
-                return order
             drawn = torch.rand(len(counts), generator=generator(seed, "alike", epoch), dtype=torch.float64)
             return members[firsts + (drawn * counts).long()][order]
 

@@ -127,3 +127,12 @@ def frechet_of(
 def pixels_of(pictures: Pictures, numbers: Int[Tensor, " n"], *, batch: int = 1024) -> Bytes:
     """Images of these numbers in one tensor."""
     return torch.cat([pictures.images(part) for part in numbers.split(batch)])
+
+
+def taken(pictures: Pictures, numbers: Int[Tensor, " n"]) -> Held:
+    """Images of these numbers, in memory."""
+    return Held(
+        pixels=pixels_of(pictures, numbers),
+        labels=pictures.labels[torch.as_tensor(numbers)],
+        class_names=pictures.class_names,
+    )

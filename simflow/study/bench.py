@@ -8,18 +8,17 @@ expected to pass it) and the accuracy on held-out ones.
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from simflow.data.images import ImageSet
 from simflow.evaluate.choose import choose
 from simflow.evaluate.classify import Classifier, fit
-from simflow.evaluate.collect import Collected, Held, Pictures, spread
+from simflow.evaluate.collect import Collected, Held, spread
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import Features, pool_for, pooled_pixels
-from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.fidelity import taken
 from simflow.evaluate.frechet import Gaussian, frechet_distance
 from simflow.evaluate.generation import gaussian_of, halves, require_enough
 from simflow.evaluate.lpips import Judge, judge
@@ -132,12 +131,3 @@ def look(extractor: Extractor, train: ImageSet, originals: Held, budget: Budget,
     if parts is not None:
         floor = frechet_distance(gaussian_of(parts.others), gaussian_of(parts.ones)).distance
     return Eyes(extractor=extractor, reference=real.moments.gaussian(), originals=rebuilt, floor=floor)
-
-
-def taken(pictures: Pictures, numbers: Int[Tensor, " n"]) -> Held:
-    """Images of these numbers, in memory."""
-    return Held(
-        pixels=pixels_of(pictures, numbers),
-        labels=pictures.labels[torch.as_tensor(numbers)],
-        class_names=pictures.class_names,
-    )
