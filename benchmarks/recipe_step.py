@@ -30,6 +30,7 @@ from simflow.data.loader import Batch
 from simflow.fitting import initial
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts
+from simflow.pixels import to_float
 from simflow.seeding import generator
 from simflow.train.loop import adversary_of, begin, wrap
 from simflow.train.step import autocast_for, train_step
@@ -130,7 +131,7 @@ class RecipeStep:
         train_step(
             self.state,
             self.wrapped,
-            batch.images,
+            to_float(batch.images),
             batch.labels,
             microbatch=train.microbatch or len(batch.images),
             clip=train.optimizer.clip,
@@ -140,12 +141,12 @@ class RecipeStep:
         )
 
     def random(self, images: int) -> Batch:
-        """Images of noise in [-1, 1] and labels, on the device."""
+        """Images of noise and labels, on the device."""
         facts = self.objective.model.facts
         shape = (images, facts.channels, facts.image_size, facts.image_size)
         numbers = torch.arange(images, device=self.device)
         labels = numbers % len(facts.class_names) if facts.class_names else torch.full_like(numbers, -1)
-        return Batch(2 * torch.rand(shape, device=self.device) - 1, labels)
+        return Batch(torch.randint(256, shape, dtype=torch.uint8, device=self.device), labels)
 
     def forget_gradients(self) -> None:
         """What an interrupted step may have left behind."""

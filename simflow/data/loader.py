@@ -4,26 +4,33 @@ A step's global batch is the next stretch of the stream of :mod:`simflow.data.or
 images are drawn from ``(seed, "flip", step)``; each rank takes its equal, contiguous share of both. So a
 run that resumes at step ``k`` sees what it would have seen without the interruption, and the number of
 processes changes nothing.
+
+Images are handed out as bytes, a quarter of what floats would be on their way to a GPU; whoever trains makes them
+floats there. The background does its work in NumPy. Were it to run one of torch's operations that are shared among
+threads, OpenMP would keep a second team for it, count more threads than cores, and let the training's sleep at every
+barrier from then on, which costs a third of its speed (docs/performance.md). So the order is drawn by the caller.
 """
 
 from collections.abc import Generator
+from itertools import count
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from simflow.data.images import ImageSet
 from simflow.data.order import Stream
 from simflow.data.prefetch import prefetch
-from simflow.pixels import Bytes, to_float
+from simflow.pixels import Bytes
 from simflow.seeding import generator
-from simflow.shapes import Images, Labels
+from simflow.shapes import Labels
 
 
 class Batch(NamedTuple):
     """What a training step is given."""
 
-    images: Images
-    """Float32 in [-1, 1]."""
+    images: Bytes
+    """As they are stored; networks want them through :func:`simflow.pixels.to_float`."""
 
     labels: Labels
     """Int64; ``NULL`` throughout if the set has no classes."""
@@ -61,22 +68,20 @@ def batches(
     stream = Stream(size=len(images), seed=seed, groups=images.groups)
     share = batch // world
 
-    def make(step: int) -> Batch:
-        indices = stream.at(step * batch + rank * share, share)
+    def make(drawn: tuple[int, Tensor]) -> Batch:
+        step, indices = drawn
         pixels = images.images(indices)
         if flip:
             _mirror(pixels, seed=seed, step=step, batch=batch, first=rank * share)
-        made = Batch(to_float(pixels), images.labels[indices])
+        made = Batch(pixels, images.labels[indices])
         return Batch(made.images.pin_memory(), made.labels.pin_memory()) if pin else made
 
-    return prefetch(make, start=start_step, depth=prefetched)
+    drawn = ((step, stream.at(step * batch + rank * share, share)) for step in count(start_step))
+    return prefetch(make, drawn, depth=prefetched)
 
 
 def _mirror(pixels: Bytes, *, seed: int, step: int, batch: int, first: int) -> None:
-    """Mirrors, in place, the images that the step's coins say; ``first`` is this rank's place in the batch.
-
-    In NumPy, as small tensor operations in a second thread would compete with the training for its cores.
-    """
+    """Mirrors, in place, the images that the step's coins say; ``first`` is this rank's place in the batch."""
     coins = torch.rand(batch, generator=generator(seed, "flip", step)) < 0.5
     mine = coins[first : first + len(pixels)].numpy()
     view = pixels.numpy()

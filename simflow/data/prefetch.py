@@ -1,57 +1,30 @@
 """Doing the work of an iterator ahead of time, in one background thread."""
 
-from collections.abc import Callable, Generator
-from itertools import count
-from queue import Empty, Queue
-from threading import Event, Thread
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
+Wanted = TypeVar("Wanted")
 Item = TypeVar("Item")
 
 
-def prefetch(make: Callable[[int], Item], *, start: int, depth: int) -> Generator[Item, None, None]:
-    """Yields ``make(start), make(start + 1), ...`` without end, up to ``depth`` of them made in advance.
+def prefetch(
+    make: Callable[[Wanted], Item], wanted: Iterator[Wanted], *, depth: int
+) -> Generator[Item, None, None]:
+    """Yields ``make(each)`` for each that is ``wanted``, up to ``depth`` of them made in advance.
 
-    The thread starts with the first ``next`` and ends when the generator is closed, is forgotten or fails.
-    What ``make`` raises is raised to the caller in its turn.
+    ``make`` runs in the background, ``wanted`` is asked by the caller's thread. The thread starts with the first
+    ``next`` and ends when the generator is closed, is forgotten or fails. What ``make`` raises is raised to the caller
+    in its turn.
     """
-    queue: Queue[Item | _Failure] = Queue(maxsize=depth)
-    stop = Event()
-    thread = Thread(target=_produce, args=(make, start, queue, stop), name="simflow-prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item = queue.get()
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item
-    finally:
-        stop.set()
-        _drain(queue)
-        thread.join()
-
-
-class _Failure:
-    """What ``make`` raised, on its way to the caller."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _produce(make: Callable[[int], Item], start: int, queue: "Queue[Item | _Failure]", stop: Event) -> None:
-    try:
-        for number in count(start):
-            if stop.is_set():
-                return
-            queue.put(make(number))
-    except Exception as error:
-        queue.put(_Failure(error))
-
-
-def _drain(queue: Queue) -> None:
-    """Makes room for the one item that a stopping thread may still put, so that it never waits."""
-    while True:
+    with ThreadPoolExecutor(1, thread_name_prefix="simflow-prefetch") as thread:
+        ahead: deque[Future[Item]] = deque(thread.submit(make, each) for each in islice(wanted, depth))
         try:
-            queue.get_nowait()
-        except Empty:
-            return
+            while ahead:
+                item = ahead.popleft().result()
+                ahead.extend(thread.submit(make, each) for each in islice(wanted, 1))
+                yield item
+        finally:
+            thread.shutdown(cancel_futures=True)

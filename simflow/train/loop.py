@@ -21,6 +21,7 @@ from simflow.data.images import ImageSet
 from simflow.data.loader import batches
 from simflow.losses.adversarial import Discriminator
 from simflow.objective import Objective
+from simflow.pixels import to_float
 from simflow.seeding import fold, generator
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, Stopper
@@ -148,7 +149,7 @@ def train(
                 stepped = train_step(
                     state,
                     wrapped,
-                    batch.images.to(device, non_blocking=True),
+                    to_float(batch.images.to(device, non_blocking=True)),
                     batch.labels.to(device, non_blocking=True),
                     microbatch=config.microbatch or config.batch,
                     clip=config.optimizer.clip,

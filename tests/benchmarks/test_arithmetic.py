@@ -10,6 +10,7 @@ from benchmarks.sizes import Size, published
 from benchmarks.subject import Setting
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import Flow, FlowConfig
+from simflow.pixels import to_float
 
 CPU = torch.device("cpu")
 TINY = {"images": 2, "grid": 2, "channels": 2, "depths": (1,), "width": 8, "heads": 1, "classes": 3}
@@ -52,7 +53,7 @@ def test_a_recipe_is_its_flow_and_its_autoencoder():
     setting = Setting(device=CPU, ceilings=Ceilings(1.0, 1.0))
     config = variant("demo", side=None, losses="plain", dtype="fp32")
     step = RecipeStep(config, setting)
-    model, images = step.objective.model, step.random(2).images
+    model, images = step.objective.model, to_float(step.random(2).images)
 
     def autoencoder() -> None:
         model.decode(model.encode(images, torch.Generator())).sum().backward()
