@@ -25,9 +25,8 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.func import functional_call
 
-from simflow.losses.adversarial import AdversarialConfig, Discriminator
+from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminator
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
@@ -191,9 +190,12 @@ class Objective(nn.Module):
         decoded = reconstruction = perceptual = adversarial = mse = None
         if self.on_images:
             decoded = model.decode(latents)
-            reconstruction = config.reconstruction.loss(images, decoded, latent_numbers=numbers)
-            perceptual = self.perceptual_term(images, decoded)
-            adversarial = self.adversarial_term(decoded, judge)
+            compared, judged = decoded, decoded
+            if config.adversarial is not None and config.adversarial.relative and judge is not None:
+                compared, judged = Balanced.apply(decoded, config.adversarial.weight)
+            reconstruction = config.reconstruction.loss(images, compared, latent_numbers=numbers)
+            perceptual = self.perceptual_term(images, compared)
+            adversarial = self.adversarial_term(judged, judge)
             mse = (decoded.detach().float() - images).square().mean()
 
         prior = alignment = entropy = None
@@ -238,12 +240,15 @@ class Objective(nn.Module):
         return self.config.perceptual.weight * self.perceptual(images, decoded).mean()
 
     def adversarial_term(self, decoded: Images, judge: Discriminator | None) -> Tensor | None:
-        """The weighted negative logit of the reconstructions, if there is a judge; no gradient reaches the judge."""
+        """The negative logit of the reconstructions, if there is a judge; no gradient reaches the judge.
+
+        It is weighted, unless the weight is that of its gradient.
+        """
         if judge is None or self.config.adversarial is None:
             return None
-        standing = {name: parameter.detach() for name, parameter in judge.patches.named_parameters()}
+        displeasure = judge.displeasure(decoded)
         return (
-            -self.config.adversarial.weight * functional_call(judge.patches, standing, decoded).float().mean()
+            displeasure if self.config.adversarial.relative else self.config.adversarial.weight * displeasure
         )
 
     def alignment_term(self, images: Images, hidden: Hidden | None) -> Tensor | None:

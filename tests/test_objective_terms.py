@@ -8,6 +8,7 @@ import torch
 from simflow.autoencoder.compact import CompactConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.alignment import AlignmentConfig
+from simflow.losses.discriminators import PatchNetwork
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.losses.vit import DinoV2
 from simflow.model import Facts, ModelConfig
@@ -20,7 +21,7 @@ from tests.test_objective_routing import moved_by
 
 LABELS = torch.tensor([0, 2, 1, 1])
 IMAGES = normal(4, 1, 32, 32, dtype=torch.float32).clamp(-1, 1)
-ADVERSARIAL = AdversarialConfig(weight=0.3, filters=8, layers=1)
+ADVERSARIAL = AdversarialConfig(weight=0.3, network=PatchNetwork(filters=8, layers=1))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_the_total_is_the_sum_of_the_terms(source):
     assert set(losses.named()) == {"total", "mse", *parts}
     perceptual = objective.perceptual(IMAGES, losses.decoded).mean()
     torch.testing.assert_close(losses.perceptual, 0.7 * perceptual)
-    torch.testing.assert_close(losses.adversarial, -0.3 * judge.patches(losses.decoded).mean())
+    torch.testing.assert_close(losses.adversarial, -0.3 * judge.network(losses.decoded)[0].mean())
     assert not losses.decoded.requires_grad
 
 

@@ -1,15 +1,16 @@
-"""A second player who tells reconstructions from photographs: PatchGAN with the hinge loss.
+"""A second player who tells reconstructions from photographs: the hinge loss, and what pleases the judge.
 
-The discriminator gives a logit to every patch of an image (Isola et al. 2017). It learns to say at least +1 of
-images and at most -1 of reconstructions, and the autoencoder learns to raise what is said of its own::
+A discriminator (:mod:`simflow.losses.discriminators`) gives logits to the patches of an image. It learns to say at
+least +1 of images and at most -1 of reconstructions, and the autoencoder learns to raise what is said of its own::
 
     discriminator   1/2 mean relu(1 - D(image)) + 1/2 mean relu(1 + D(decoded))
     autoencoder     -mean D(decoded)
 
-**Normalisation.** The published network has BatchNorm, which sees images and reconstructions apart or mixed
-depending on how batches are cut, and differs between processes and between one batch and its parts. GroupNorm
-belongs to one image: what is said of it depends on nothing else, so accumulation and several processes change
-nothing. It is the default; ``"none"`` leaves it out.
+**Its weight.** A fixed weight suits one network at one time of its training: a judge that sees well gives gradients
+thirty times those of the reconstruction, one that does not yet a hundredth of them. With ``relative``, the term's
+gradient at each reconstruction is given ``weight`` times the length of that of all other terms on images there. That
+is the adaptive weight of VQGAN (Esser et al. 2021, Eq. 7), taken at the image instead of at the decoder's last layer,
+and image by image, so that how a batch is cut changes nothing.
 
 **LeCam** (Tseng et al. 2021) holds the logits near the running means ``r`` and ``f`` of those that images and
 reconstructions had, which steadies the game when data are few: ``mean relu(D(image) - f)^2 + mean relu(r -
@@ -19,15 +20,15 @@ This file gives losses. Which of them moves which network is decided by :mod:`si
 autoencoder's) and :mod:`simflow.train.step` (the discriminator's).
 """
 
-import math
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
+from simflow.losses.discriminators import FeatureNetwork, Logits, PatchNetwork
 from simflow.shapes import Images
 
 MEMORY = 0.99
@@ -38,19 +39,17 @@ MEMORY = 0.99
 class AdversarialConfig:
     """The adversarial term and the network behind it."""
 
+    network: PatchNetwork | FeatureNetwork = field(default_factory=PatchNetwork)
+    """Who judges."""
     weight: float = 0.1
-    """Weight of the autoencoder's term in the loss."""
+    """Weight of the autoencoder's term in the loss; or, if ``relative``, of its gradient."""
+    relative: bool = False
+    """Whether the weight is of the gradient at each reconstruction, against that of all other terms on images."""
     start_step: int = 0
     """Step from which the autoencoder feels the discriminator. From scratch a late start is safer: 5 000 in
     VA-VAE, 50 000 in LDM."""
     head_start: int = 0
     """Steps by which the discriminator begins to learn before that."""
-    filters: int = 64
-    """Channels of the first layer; each further one doubles them, up to eight times."""
-    layers: int = 3
-    """Layers of stride 2; three see patches of 70 pixels."""
-    norm: Literal["group", "none"] = "group"
-    """GroupNorm after all convolutions but the first and the last, or none."""
     lecam: float | None = None
     """Weight of the LeCam regulariser (STARFlow: 1e-3), or none."""
     lr: float = 1e-4
@@ -68,14 +67,10 @@ class AdversarialConfig:
         """The discriminator, freshly initialised from torch's global generator.
 
         Raises:
-            ValueError: the images are too small for so many layers.
+            ValueError: the images are too small for the network.
         """
-        smallest = 3 * 2**self.layers
-        if image_size < smallest:
-            raise ValueError(
-                f"a discriminator of {self.layers} layers needs images of {smallest} px at least, not {image_size}"
-            )
-        return Discriminator(self, image_channels=image_channels)
+        network = self.network.build(image_channels=image_channels, image_size=image_size)
+        return Discriminator(network, lecam=self.lecam)
 
 
 class Verdict(NamedTuple):
@@ -92,52 +87,38 @@ class Verdict(NamedTuple):
         return {"discriminator": self.loss, "logit_real": self.real, "logit_fake": self.fake}
 
 
-class Patches(nn.Sequential):
-    """Images in [-1, 1] -> a logit for each of overlapping patches."""
-
-    def __init__(self, config: AdversarialConfig, *, image_channels: int) -> None:
-        widths = [config.filters * min(2**layer, 8) for layer in range(config.layers + 1)]
-        parts: list[nn.Module] = [nn.Conv2d(image_channels, widths[0], 4, stride=2, padding=1)]
-        for layer in range(1, config.layers + 1):
-            stride = 2 if layer < config.layers else 1
-            parts += [
-                nn.LeakyReLU(0.2),
-                nn.Conv2d(widths[layer - 1], widths[layer], 4, stride=stride, padding=1),
-            ]
-            if config.norm == "group":
-                parts.append(nn.GroupNorm(math.gcd(widths[layer], 32), widths[layer]))
-        super().__init__(*parts, nn.LeakyReLU(0.2), nn.Conv2d(widths[-1], 1, 4, padding=1))
-        for part in self:
-            if isinstance(part, nn.Conv2d):
-                nn.init.normal_(part.weight, std=0.02)
-                assert part.bias is not None
-                nn.init.zeros_(part.bias)
-
-    def forward(self, input: Images) -> Float[Tensor, "b 1 rows columns"]:
-        return super().forward(input)
-
-
 class Discriminator(nn.Module):
-    """The patch network and what it remembers. Called, it gives what it learns from."""
+    """The network and what it remembers. Called, it gives what it learns from."""
 
     mean_real: Tensor
     mean_fake: Tensor
 
-    def __init__(self, config: AdversarialConfig, *, image_channels: int) -> None:
+    def __init__(self, network: nn.Module, *, lecam: float | None) -> None:
         super().__init__()
-        self.config = config
-        self.patches = Patches(config, image_channels=image_channels)
+        self.network, self.lecam = network, lecam
         self.register_buffer("mean_real", torch.zeros(()))
         self.register_buffer("mean_fake", torch.zeros(()))
 
     def forward(self, images: Images, decoded: Images) -> Verdict:
         """The discriminator's own loss on images and their reconstructions, which must carry no gradient."""
         assert not decoded.requires_grad, "the discriminator must not teach the autoencoder"
-        real, fake = self.patches(torch.cat([images, decoded.to(images.dtype)])).float().chunk(2)
-        loss = 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
-        if self.config.lecam is not None:
-            loss = loss + self.config.lecam * self.distance_from_memory(real, fake)
-        return Verdict(loss, real.mean(), fake.mean())
+        maps: Logits = self.network(torch.cat([images, decoded.to(images.dtype)]))
+        pairs = [logits.float().chunk(2) for logits in maps]
+        loss = mean([0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) for real, fake in pairs])
+        if self.lecam is not None:
+            loss = loss + self.lecam * mean([self.distance_from_memory(*pair) for pair in pairs])
+        return Verdict(
+            loss, mean([real.mean() for real, _ in pairs]), mean([fake.mean() for _, fake in pairs])
+        )
+
+    def displeasure(self, decoded: Images) -> Tensor:
+        """Minus the mean logit of reconstructions, whose gradient reaches them and not the network."""
+        standing = {name: parameter.detach() for name, parameter in self.network.named_parameters()}
+        learning = self.network.training
+        self.network.eval()  # a spectral norm goes on estimating while it learns, and only then
+        maps = cast("Logits", functional_call(self.network, standing, decoded))
+        self.network.train(learning)
+        return -mean([logits.float().mean() for logits in maps])
 
     def distance_from_memory(self, real: Tensor, fake: Tensor) -> Tensor:
         """LeCam's regulariser of logits."""
@@ -147,5 +128,30 @@ class Discriminator(nn.Module):
     def remember(self, real: Tensor, fake: Tensor) -> None:
         """Moves the running means towards the mean logits of a step, the same on all processes, unless broken."""
         whole = real.isfinite() & fake.isfinite()
-        for memory, mean in ((self.mean_real, real), (self.mean_fake, fake)):
-            memory.lerp_(torch.where(whole, mean, memory), 1 - MEMORY)
+        for memory, new in ((self.mean_real, real), (self.mean_fake, fake)):
+            memory.lerp_(torch.where(whole, new, memory), 1 - MEMORY)
+
+
+def mean(scalars: list[Tensor]) -> Tensor:
+    """The mean of scalars, one a map of logits."""
+    return torch.stack(scalars).mean()
+
+
+class Balanced(torch.autograd.Function):
+    """Images twice, for the terms that compare them and for the one that judges them.
+
+    Backward, the judge's gradient of each image is given ``weight`` times the length of the comparison's.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, decoded: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        ctx.weight = weight
+        return decoded.view_as(decoded), decoded.view_as(decoded)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        compared, judged = gradients
+        lengths = (g.float().flatten(1).norm(dim=1).view(-1, 1, 1, 1) for g in gradients)
+        wanted, present = lengths
+        scale = ctx.weight * wanted / present.clamp(min=1e-12)
+        return compared + (scale * judged).to(compared.dtype), None

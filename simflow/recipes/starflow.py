@@ -27,6 +27,7 @@ from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.adversarial import AdversarialConfig
+from simflow.losses.discriminators import PatchNetwork
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.model import ModelConfig
 from simflow.nn.rotary import Rotary
@@ -198,7 +199,9 @@ def starflow_fashion_decoder() -> RunConfig:
     discriminator, which joins after a third of the run, is small, as the pictures are.
     """
     run = starflow_fashion()
-    judge = AdversarialConfig(weight=0.1, filters=32, layers=2, lecam=1e-3, start_step=1000, head_start=200)
+    judge = AdversarialConfig(
+        network=PatchNetwork(filters=32, layers=2), weight=0.1, lecam=1e-3, start_step=1000, head_start=200
+    )
     return decoder_only(run, "starflow-fashion-decoder", judge, steps=3000, lr=1e-3)
 
 
@@ -214,8 +217,7 @@ def decoder_only(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: 
         prior_weight=0.0,
         routing=Routing(encoder="frozen", prior="frozen"),
     )
-    (stage,) = run.train.stages
-    stages = (replace(stage, steps=steps, schedule=Linear(final=0.0, warmup=50)),)
+    stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
     optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
     return replace(
         run,

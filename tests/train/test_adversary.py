@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from simflow.autoencoder.compact import CompactConfig
 from simflow.cli import main
 from simflow.losses.adversarial import AdversarialConfig
+from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
 from simflow.model import Facts, ModelConfig
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.posterior import FixedVariance, NoNoise
@@ -23,20 +24,24 @@ from tests.whole.test_processes import two_processes
 from tests.whole.tiny import words
 
 IMAGES = normal(6, 1, 16, 16).clamp(-1, 1).float()
+LARGER = normal(6, 1, 32, 32).clamp(-1, 1).float()
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
-ADVERSARIAL = AdversarialConfig(weight=0.5, filters=8, layers=1, lr=1e-2, lecam=0.1)
+ADVERSARIAL = AdversarialConfig(weight=0.5, network=PatchNetwork(filters=8, layers=1), lr=1e-2, lecam=0.1)
+BY_FEATURES = replace(ADVERSARIAL, network=FeatureNetwork(width=8), weight=0.8, relative=True)
 CONFIG = TrainConfig(
     batch=6, stages=(StageConfig(steps=9),), optimizer=OptimizerConfig(lr=1e-2, eps=1e-4, clip=1.0)
 )
 
 
 def game(adversarial=ADVERSARIAL, *, posterior=FixedVariance(), seed=0):  # noqa: B008
+    """A fresh game; features want larger images."""
+    side = 32 if adversarial is not None and isinstance(adversarial.network, FeatureNetwork) else 16
     torch.manual_seed(seed)
     model = ModelConfig(
         autoencoder=CompactConfig(latent_channels=2, patch=4, widths=(8, 8)),
         posterior=posterior,
         prior=flow(),
-    ).build(Facts(image_size=16, channels=1, class_names=("a", "b", "c")))
+    ).build(Facts(image_size=side, channels=1, class_names=("a", "b", "c")))
     objective = Objective(ObjectiveConfig(adversarial=adversarial, label_drop=0.0), model)
     return objective, begin(objective, CONFIG)
 
@@ -49,7 +54,7 @@ def play(objective, state, steps=1, *, microbatch=6, dtype="fp32", clip=1.0):
         said = train_step(
             state,
             objective,
-            IMAGES,
+            IMAGES if objective.model.facts.image_size == 16 else LARGER,
             LABELS,
             microbatch=microbatch,
             clip=clip,
@@ -68,14 +73,15 @@ def moved(before, module):
     return {name for name, tensor in module.state_dict().items() if not torch.equal(before[name], tensor)}
 
 
+@pytest.mark.parametrize("adversarial", [ADVERSARIAL, BY_FEATURES], ids=["patches", "features"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("microbatch", [6, 4])
-def test_both_players_move(dtype, microbatch):
-    objective, state = game()
+def test_both_players_move(dtype, microbatch, adversarial):
+    objective, state = game(adversarial)
     before = {name: snapshot(module) for name, module in state.modules.items()}
     said = play(objective, state, 2, dtype=dtype, microbatch=microbatch)
     for name, module in state.modules.items():
-        learned = {key for key, _ in module.named_parameters()}
+        learned = {key for key, parameter in module.named_parameters() if parameter.requires_grad}
         assert learned <= moved(before[name], module) or name == "model", name
     assert {"adversarial", "discriminator", "logit_real", "logit_fake"} <= said.losses.keys()
     assert all(value.isfinite() for value in said.losses.values())
@@ -121,17 +127,18 @@ def test_the_adversarial_term_pulls_the_decoder_to_where_logits_are_higher():
     draws = generator(0, "train", 0, 0)
     losses = objective(IMAGES, LABELS, draws, discriminator)
     assert losses.adversarial.item() == pytest.approx(
-        -0.5 * discriminator.patches(losses.decoded).mean().item()
+        -0.5 * discriminator.network(losses.decoded)[0].mean().item()
     )
     gradient = torch.autograd.grad(losses.adversarial, objective.model.autoencoder.decoder[-2].weight)[0]
     assert gradient.abs().sum() > 0
 
 
-def test_in_parts_as_in_one_piece():
+@pytest.mark.parametrize("relative", [False, True])
+def test_in_parts_as_in_one_piece(relative):
     """Without noise, accumulation changes nothing but the order of sums, LeCam's memory included."""
     ends = []
     for microbatch in (6, 2, 1):
-        objective, state = game(posterior=NoNoise())
+        objective, state = game(replace(ADVERSARIAL, relative=relative), posterior=NoNoise())
         play(objective, state, 3, microbatch=microbatch)
         ends.append({name: snapshot(module) for name, module in state.modules.items()})
     for other in ends[1:]:
@@ -162,9 +169,10 @@ def test_before_its_start_the_run_is_as_without_it():
     assert moved(snapshot(with_it[0].model), without[0].model) == set()
 
 
+@pytest.mark.parametrize("adversarial", [ADVERSARIAL, BY_FEATURES], ids=["patches", "features"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_interrupted_and_resumed_is_uninterrupted(tmp_path, dtype):
-    config = replace(ADVERSARIAL, start_step=2, head_start=1)
+def test_interrupted_and_resumed_is_uninterrupted(tmp_path, dtype, adversarial):
+    config = replace(adversarial, start_step=2, head_start=1)
     objective, state = game(config)
     play(objective, state, 4, dtype=dtype)
     path = checkpoint.save(tmp_path, state, {})
@@ -196,7 +204,9 @@ def test_the_seed_makes_the_discriminator():
 
 def test_two_processes_play_as_one(tmp_path):
     """Without noise both players end where one process puts them, but for the order of sums."""
-    adversarial = "{weight: 0.5, filters: 8, layers: 1, lecam: 0.1, lr: 0.01, start_step: 1, head_start: 1}"
+    adversarial = (
+        "{weight: 0.5, network: {filters: 8, layers: 1}, lecam: 0.1, lr: 0.01, start_step: 1, head_start: 1}"
+    )
     flags = [
         "--model.posterior",
         "NoNoise",
