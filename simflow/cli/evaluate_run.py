@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from rich.console import Console
 
 from simflow import distributed
@@ -34,9 +35,13 @@ from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import pairs_grid, replacing, save_picture
 from simflow.flow.stack import Flow
+from simflow.model import Facts
 from simflow.pipeline import Pipeline, find
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
+
+LOOKED_THROUGH = 2000
+"""Held-out images among which those to show are looked for."""
 
 PAIRS = 40
 """Held-out images shown with their reconstructions."""
@@ -90,6 +95,7 @@ def judge_run(
         shown = chosen(samples.labels.tolist())
         picture = sheet(samples.images(shown), samples.labels[shown].tolist(), pipe.model.facts)
         keep(record, out, arguments.name, "samples", picture)
+        keep(record, out, arguments.name, "real", real_sheet(unseen, pipe.model.facts))
     if arguments.nearest:
         near = Nearest(samples=arguments.nearest)
         record["neighbours"], picture = memorisation(samples, train, unseen, near, desk, by=by)
@@ -235,6 +241,14 @@ def code(
 def columns(scores: Scores) -> dict[str, torch.Tensor]:
     """Scores by name, bits a dimension."""
     return {f"bits_{name}" if name != "bits" else name: values for name, values in vars(scores).items()}
+
+
+def real_sheet(unseen: ImageSet, facts: Facts) -> Image.Image:
+    """Held-out images laid out as samples are: evenly spread ones of each class."""
+    numbers = spread(len(unseen), LOOKED_THROUGH)
+    shown = numbers[chosen(unseen.labels[numbers].tolist())]
+    named = replace(facts, class_names=unseen.class_names)
+    return sheet(unseen.images(shown), unseen.labels[shown].tolist(), named)
 
 
 def keep(record: dict[str, Any], out: Path, name: str, what: str, picture: Any) -> None:

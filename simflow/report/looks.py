@@ -25,7 +25,21 @@ def samples(runs: Sequence[Run]) -> Markup | None:
             content, text = inline.file(sheet, f"Samples of {run.name}, a sheet"), f"From {sheet.name}."
         if content is not None:
             made.append(figure(content, run_name(run.name, place, len(runs)) or "Samples.", text))
-    return section("samples", "Samples by class", side_by_side(made)) if made else None
+    if not made:
+        return None
+    return section("samples", "Samples by class", side_by_side(made), *held_out(runs))
+
+
+def held_out(runs: Sequence[Run]) -> list[Markup]:
+    """Real images in the same layout, each sheet once, as the evaluations have drawn them."""
+    sheets = {}
+    for run in runs:
+        for tree in run.evaluations.values():
+            path = picture_file(run, tree, "real")
+            if path is not None and (content := inline.file(path, "Held-out images, a sheet")) is not None:
+                text = f"Held out from training, evenly spread: {at(tree, 'held_out.source')}."
+                sheets.setdefault(path.read_bytes(), figure(content, "Real images.", text))
+    return list(sheets.values())
 
 
 def reconstructions(runs: Sequence[Run]) -> Markup | None:

@@ -91,6 +91,7 @@ def test_a_run(tiny_run, tmp_path, toy, capsys):
     assert foreign["images"] == 1000
     assert sum(sum(counts) for counts in record["likelihood"]["histograms"]["counts"].values()) == 1012
     assert all((tmp_path / name).is_file() for name in record["files"].values())
+    assert {"samples", "real", "neighbours", "reconstructions"} <= record["files"].keys()
     with np.load(tmp_path / "results-per-image.npz") as table:
         assert table["bits"].shape == table["PSNR"].shape == (12,)
         assert table["bits"].mean() == pytest.approx(record["likelihood"]["held_out"]["bits_per_dimension"])

@@ -36,5 +36,6 @@ def whole_run(tmp_path_factory) -> Path:
     folder = run / "evaluation"
     folder.mkdir()
     (folder / "results.json").write_text(json.dumps(EVALUATION))
-    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(folder / "results-neighbours.png")
+    for what in ("neighbours", "real"):
+        Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(folder / f"results-{what}.png")
     return run

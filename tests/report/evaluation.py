@@ -29,6 +29,10 @@ EVALUATION = {
         "foreign": {"other": {"auroc": 0.9}},
         "histograms": {"edges": [6.0, 6.5, 7.0], "counts": {"held out": [3, 1], "other": [0, 4]}},
     },
-    "files": {"neighbours": "results-neighbours.png", "samples": "../../../etc/passwd"},
+    "files": {
+        "neighbours": "results-neighbours.png",
+        "real": "results-real.png",
+        "samples": "../../../etc/passwd",
+    },
     "left_out": ["FID: there are no weights"],
 }

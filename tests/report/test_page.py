@@ -98,6 +98,12 @@ def test_all_sections_are_there_and_linked(whole):
     assert [each["href"] for each in reader.named("a")] == [f"#{key}" for key in expected]
 
 
+def test_real_images_stand_beside_the_samples(whole):
+    text, _ = whole
+    section = text[text.index('id="samples"') : text.index('id="guidance"')]
+    assert "Real images." in section
+
+
 def test_nothing_comes_from_outside(whole):
     text, reader = whole
     for _, attributes in reader.tags:
