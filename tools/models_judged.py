@@ -14,8 +14,9 @@ from PIL import Image
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.data.held_out import has_split, held_out
 from simflow.data.images import ImageSet, load
+from simflow.data.order import spread
 from simflow.evaluate.choose import choose
-from simflow.evaluate.collect import Held, Pictures, spread
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.fidelity import taken
 from simflow.evaluate.frechet import frechet_distance

@@ -106,7 +106,7 @@ def judged(
     quality = evaluate(
         model, images, unseen, samples, torch.tensor(labels), sample_seeds=tuple(range(SAMPLES))
     )
-    originals = unseen.images(unseen.spread(PAIRS))
+    originals, _ = unseen.some(PAIRS)
     pairs = pairs_grid(
         originals,
         reconstruct(model, originals, seed=0),

@@ -21,8 +21,9 @@ from simflow.cli.speed import sped
 from simflow.cli.talk import load_showing
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
+from simflow.data.order import spread
 from simflow.evaluate.choose import Chosen, choose
-from simflow.evaluate.collect import Pictures, spread
+from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.extractors import Missing, sha256_of_tensors
 from simflow.evaluate.generation import GenerationConfig

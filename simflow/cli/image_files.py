@@ -9,7 +9,8 @@ from rich.console import Console
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
 from simflow.data.images import ImageSet
-from simflow.evaluate.collect import Held, Pictures, spread
+from simflow.data.order import spread
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.protocol import Real
 from simflow.evaluate.reference import read_archive

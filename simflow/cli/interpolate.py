@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import scale_for
 from simflow.cli.words import parse_pairs, refuse_settings
+from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.export import grid, save_picture
 from simflow.pipeline import Pipeline
@@ -60,7 +61,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with launch(arguments.device) as device:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
-        ends = images.spread(2 * arguments.num).tolist()
+        ends = spread(len(images), 2 * arguments.num).tolist()
         pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
         rows = [
             between(pipe, signed(images, [first]), signed(images, [second]), arguments.steps)

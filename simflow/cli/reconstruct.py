@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import COLUMNS, scale_for
 from simflow.cli.words import refuse_settings
+from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import pairs_grid, save_picture
@@ -56,7 +57,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with launch(arguments.device) as device:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
-        originals = signed(images, images.spread(arguments.num).tolist())
+        originals = signed(images, spread(len(images), arguments.num).tolist())
         noise = generator("reconstruct", arguments.seed, device=device)
         parts = [
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()

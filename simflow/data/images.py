@@ -15,6 +15,7 @@ from torch import Tensor
 
 from simflow.data.config import DataConfig
 from simflow.data.find import find
+from simflow.data.order import spread
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
 from simflow.pixels import Bytes
@@ -58,10 +59,10 @@ class ImageSet:
         """Images of these indices (``0 .. len - 1``), uint8 ``(b, channels, image_size, image_size)``."""
         return self._store.images(self._rows[torch.as_tensor(indices, dtype=torch.int64)])
 
-    def spread(self, count: int) -> Int[Tensor, " b"]:
-        """Indices of up to ``count`` images spread evenly, so that sets sorted by class keep their balance."""
-        count = min(len(self), count)
-        return torch.arange(count) * len(self) // max(count, 1)
+    def some(self, limit: int | None) -> tuple[Bytes, Int[Tensor, " b"]]:
+        """Up to ``limit`` images and their labels, evenly spread; all if None."""
+        chosen = spread(len(self), limit)
+        return self.images(chosen), self.labels[chosen]
 
 
 def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet:

@@ -1,10 +1,14 @@
-"""In which order images are seen: an endless stream, of which a step takes the next ``batch``.
+"""Which images are seen, and in which order.
+
+Training sees an endless stream, of which a step takes the next ``batch``.
 
 The stream is one permutation of the set after another; that of epoch ``e`` is drawn from ``(seed, "order",
 e)``. Position ``p`` of the stream holds image ``permutation(p // n)[p % n]``, so what a step sees follows
 from its number alone. A batch may straddle two epochs, or span several if the set is small, and nothing is
 dropped at an epoch's end. Where near-duplicates count as one, the permutation is of their groups, and each epoch
 draws one image of each.
+
+Whoever needs only some images takes evenly spread ones (:func:`spread`).
 """
 
 from functools import lru_cache
@@ -14,6 +18,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from simflow.seeding import generator
+
+GOLDEN = (5**0.5 - 1) / 2
+"""The golden ratio's fraction, whose multiples fall most evenly into the unit interval."""
 
 
 class Stream:
@@ -51,3 +58,19 @@ class Stream:
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return torch.cat(parts)
+
+
+def spread(total: int, limit: int | None) -> Int[Tensor, " k"]:
+    """Up to ``limit`` of the numbers ``0 .. total - 1``, evenly spread, ascending; all if None.
+
+    One out of each of ``limit`` equal parts, at a place in it that moves by the golden ratio: images often come with
+    their classes in turn, and a fixed stride would meet one class again and again.
+
+    >>> spread(10, 4).tolist(), {number % 10 for number in spread(1000, 100).tolist()} == set(range(10))
+    ([0, 3, 5, 9], True)
+    """
+    count = total if limit is None else min(total, limit)
+    number = torch.arange(count)
+    first, end = number * total // max(count, 1), (number + 1) * total // max(count, 1)
+    place = (number.double() * GOLDEN) % 1
+    return first + (place * (end - first)).long()

@@ -17,13 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from simflow.data.order import spread
 from simflow.distributed import gather_objects, gather_tensors, is_main, rank, world
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.frechet import Moments
 from simflow.pixels import Bytes
-
-GOLDEN = (5**0.5 - 1) / 2
-"""The golden ratio's fraction, whose multiples fall most evenly into the unit interval."""
 
 Result = TypeVar("Result")
 
@@ -130,22 +128,6 @@ def collect(
         spatial=None if halves is None else (merged(halves[0], device), merged(halves[1], device)),
         probabilities=together(torch.cat(shares), device) if shares else None,
     )
-
-
-def spread(total: int, limit: int | None) -> Int[Tensor, " k"]:
-    """Up to ``limit`` of the numbers ``0 .. total - 1``, evenly spread, ascending; all if None.
-
-    One out of each of ``limit`` equal parts, at a place in it that moves by the golden ratio: samples come with their
-    classes in turn, and a fixed stride would meet one class again and again.
-
-    >>> spread(10, 4).tolist(), {number % 10 for number in spread(1000, 100).tolist()} == set(range(10))
-    ([0, 3, 5, 9], True)
-    """
-    count = total if limit is None else min(total, limit)
-    number = torch.arange(count)
-    first, end = number * total // max(count, 1), (number + 1) * total // max(count, 1)
-    place = (number.double() * GOLDEN) % 1
-    return first + (place * (end - first)).long()
 
 
 def share_of(total: int) -> Int[Tensor, " own"]:

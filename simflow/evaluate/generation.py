@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simflow.evaluate.collect import Collected, spread
+from simflow.data.order import spread
+from simflow.evaluate.collect import Collected
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.features import Features
 from simflow.evaluate.figures import Figure, share, with_error

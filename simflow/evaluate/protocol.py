@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from simflow.data.order import spread
 from simflow.evaluate.classify import fit
-from simflow.evaluate.collect import Pictures, from_main, spread
+from simflow.evaluate.collect import Pictures, from_main
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.extractors import Extractor

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
 from simflow.data import ImageSet
 from simflow.evaluate.classify import Recognition, fit
@@ -92,8 +90,8 @@ def evaluate(
     """
     if train.class_names != held_out.class_names:
         raise ValueError("the training images and the held-out images have different classes")
-    seen, seen_labels = _some(train, limit)
-    unseen, unseen_labels = _some(held_out, limit)
+    seen, seen_labels = train.some(limit)
+    unseen, unseen_labels = held_out.some(limit)
     if not seen.shape[1:] == unseen.shape[1:] == samples.shape[1:]:
         raise ValueError(
             f"training images {tuple(seen.shape[1:])}, held-out images {tuple(unseen.shape[1:])} and samples "
@@ -142,9 +140,3 @@ def reconstruct(model: Model, images: Bytes, *, seed: int, batch: int = 256) -> 
             for part in images.split(batch)
         ]
     )
-
-
-def _some(images: ImageSet, limit: int) -> tuple[Bytes, Int[Tensor, " b"]]:
-    """Up to ``limit`` images and labels, spread evenly."""
-    chosen = images.spread(limit)
-    return images.images(chosen), images.labels[chosen]

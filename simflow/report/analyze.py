@@ -8,8 +8,8 @@ import logging
 import torch
 
 from simflow.data.images import ImageSet
+from simflow.data.order import spread
 from simflow.evaluate.choose import Chosen
-from simflow.evaluate.collect import spread as evenly
 from simflow.evaluate.generation import require_enough
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
@@ -22,7 +22,6 @@ from simflow.report.latent_space import LatentSpace, encoded, latent_space, nois
 from simflow.report.origin import Origin
 from simflow.report.picture import Picture
 from simflow.report.robustness import Robustness, decoded, robustness, strip
-from simflow.report.spread import spread
 from simflow.report.sweep import Sweep
 from simflow.report.trajectory import trajectory
 from simflow.sample import balanced_labels
@@ -60,7 +59,7 @@ def analyze(
         )
     if len(held_out) < 2:
         raise ValueError("an analysis needs at least 2 images, and there is 1")
-    originals, labels = spread(held_out, plan.images)
+    originals, labels = held_out.some(plan.images)
     left_out: list[str] = []
     if held_out.class_names != facts.class_names:
         labels = torch.full_like(labels, NULL)
@@ -194,7 +193,7 @@ def decodings(
 ) -> dict[str, Picture]:
     """Reconstructions, reconstructions under noise, and interpolations, of a few images."""
     decode, batch = pipe.model.decode, pipe.config.sample.batch
-    some, ends = evenly(len(originals), plan.shown), evenly(len(originals), 2 * plan.shown)
+    some, ends = spread(len(originals), plan.shown), spread(len(originals), 2 * plan.shown)
     rows = {
         "original": originals[some],
         "from the mean": decoded(decode, means[some], batch),

@@ -19,7 +19,6 @@ from simflow.pipeline import Pipeline, guided
 from simflow.pixels import Bytes
 from simflow.report.distances import yardstick
 from simflow.report.picture import Picture
-from simflow.report.spread import spread
 from simflow.report.sweep import Judge, Sweep, sweep
 from simflow.sample import SampleConfig, balanced_labels, sample, sample_each
 from simflow.shapes import NULL
@@ -82,11 +81,11 @@ def judge(
         ValueError: there are too few images for a Fréchet distance.
     """
     pool = pool_for(train.image_size)
-    images, labels = spread(train, REAL)
+    images, labels = train.some(REAL)
     classifier = fit(images, labels, pool=pool)
     return Judge(
         classifier=classifier,
-        accuracy=classifier.accuracy(*spread(held_out, REAL)),
+        accuracy=classifier.accuracy(*held_out.some(REAL)),
         features=pooled_pixels(images, pool=pool),
         labels=labels,
         yardsticks=tuple(yardstick(extractor, images, samples=samples) for extractor in extractors),

@@ -12,9 +12,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from simflow.data.images import ImageSet
+from simflow.data.order import spread
 from simflow.evaluate.choose import choose
 from simflow.evaluate.classify import Classifier, fit
-from simflow.evaluate.collect import Collected, Held, spread
+from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import Features, pool_for, pooled_pixels

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from simflow.data.order import spread
 from simflow.distributed import barrier, is_main
 from simflow.evaluate import fidelity
-from simflow.evaluate.collect import Pictures, spread
+from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.features import pooled_pixels

@@ -178,10 +178,12 @@ def test_an_unknown_word_is_named(choice):
         DataConfig(**{"path": "", "image_size": 4} | choice)
 
 
-def test_spread_keeps_the_balance_of_a_sorted_set():
+def test_some_keep_the_balance_of_a_sorted_set():
     images = load(DataConfig(path="embedded:fashion-mnist-heldout", image_size=32, channels=1, fit="pad"))
-    assert torch.bincount(images.labels[images.spread(40)]).tolist() == [4] * 10
-    assert len(images.spread(5000)) == len(images)
+    pixels, labels = images.some(40)
+    assert torch.bincount(labels).tolist() == [4] * 10
+    assert pixels.shape == (40, 1, 32, 32)
+    assert torch.equal(images.some(5000)[1], images.labels)
 
 
 def test_a_file_that_is_no_picture_is_said_plainly(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from simflow.evaluate.collect import Held, collect, spread
+from simflow.data.order import spread
+from simflow.evaluate.collect import Held, collect
 from simflow.evaluate.extractors import Extractor, Identity, Seen
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import GenerationConfig, halves, judge
