@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from simflow import pretrained
 from simflow.config import RunConfig, from_record
 from simflow.evaluate.plots import Curve, read_curves
 from simflow.model import Facts
@@ -87,7 +88,9 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         if made is not None and newest is not None and made != newest:
             left_out.append(f"The analysis is of step {made}, and the newest checkpoint is of step {newest}.")
     else:
-        left_out.append(f"Latents and guidance: make them with simflow analyze {folder}.")
+        ships = folder.parent == pretrained.root()
+        how = f"{folder.name} --out FOLDER, and say --analysis FOLDER here" if ships else folder
+        left_out.append(f"Latents and guidance: make them with simflow analyze {how}.")
     files = sorted((folder / EVALUATION).glob("*.json"), key=lambda path: (path.stem != "results", path.stem))
     evaluations = {path.stem: _json(path) for path in files}
     if not evaluations:

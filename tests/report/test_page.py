@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 import torch
 
+from simflow import pretrained
 from simflow.report.distances import Distances
 from simflow.report.gather import gather
 from simflow.report.markup import VOID
@@ -293,3 +294,13 @@ def test_settings_of_another_version_leave_the_sizes_out(whole_run, tmp_path):
     assert run.sizes == {}
     assert any("cannot read the settings" in line for line in run.left_out)
     assert rendered(run)
+
+
+def test_an_analysis_of_a_model_of_the_package_is_to_be_written_elsewhere():
+    name = pretrained.names()[0]
+    folder = pretrained.find(name)
+    said = gather(folder, name).left_out
+    assert any(
+        f"simflow analyze {name} --out FOLDER, and say --analysis FOLDER here" in line for line in said
+    )
+    assert not any(str(folder) in line for line in said)
