@@ -79,6 +79,7 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         curves = read_curves(folder / "metrics.jsonl")
     else:
         left_out.append("Loss curves: there is no metrics.jsonl.")
+    ships = folder.parent == pretrained.root()
     found: tuple[Analysis | None, dict[str, Picture]] = None, {}
     place = analysed or folder / ANALYSIS
     if analysed is not None or (place / analysis.FILE).is_file():
@@ -88,13 +89,13 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         if made is not None and newest is not None and made != newest:
             left_out.append(f"The analysis is of step {made}, and the newest checkpoint is of step {newest}.")
     else:
-        ships = folder.parent == pretrained.root()
         how = f"{folder.name} --out FOLDER, and say --analysis FOLDER here" if ships else folder
         left_out.append(f"Latents and guidance: make them with simflow analyze {how}.")
     files = sorted((folder / EVALUATION).glob("*.json"), key=lambda path: (path.stem != "results", path.stem))
     evaluations = {path.stem: _json(path) for path in files}
     if not evaluations:
-        left_out.append(f"Figures of generation: make them with simflow evaluate {folder}.")
+        where = "they are in the model's card" if ships else f"make them with simflow evaluate {folder}"
+        left_out.append(f"Figures of generation: {where}.")
     for evaluation, tree in evaluations.items():
         sentences = tree.get("left_out")
         if isinstance(sentences, list):
