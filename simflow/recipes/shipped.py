@@ -60,7 +60,7 @@ def fashion_32() -> RunConfig:
             sample_every=1000,
             save_every=500,
         ),
-        sample=SampleConfig(guidance=GaussianProduct(weight=0.7), temperature=1.05),
+        sample=SampleConfig(guidance=GaussianProduct(weight=0.7), temperature=1.02),
     )
 
 
