@@ -97,14 +97,16 @@ def draw_bars(axes: "Axes", panel: Bars) -> None:
 
 def draw_lines(axes: "Axes", panel: Lines) -> None:
     """Points joined by lines on two logarithmic axes, the values that were taken on the horizontal one."""
+    from matplotlib.ticker import LogLocator
+
     for number, (label, xs, ys) in enumerate(panel.curves):
         axes.loglog(xs, ys, marker="o", markersize=4, color=COLOURS[number % len(COLOURS)], label=label)
     values = sorted({x for curve in panel.curves for x in curve.xs})
     axes.set_xticks(values, [f"{value:g}" for value in values])
     axes.set_xticks([], minor=True)
-    for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        axis("{x:g}")
-    axes.tick_params(which="minor", labelsize=7)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([], minor=True)
     axes.set_xlabel(panel.x, fontsize=9)
     axes.set_ylabel(panel.y, fontsize=9)
     axes.legend(fontsize=8, frameon=False)
