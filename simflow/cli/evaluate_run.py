@@ -14,7 +14,7 @@ from simflow import distributed
 from simflow.cli.evaluate_arguments import Arguments
 from simflow.cli.held_out import held_out
 from simflow.cli.image_files import described, limited, real_images
-from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
+from simflow.cli.pictures import COLUMNS, ROWS, chosen, scale_for, sheet
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
 from simflow.cli.speed import sped
@@ -40,9 +40,7 @@ from simflow.model import Facts
 from simflow.pipeline import Pipeline, find
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
-
-LOOKED_THROUGH = 2000
-"""Held-out images among which those to show are looked for."""
+from simflow.shapes import NULL
 
 PAIRS = 40
 """Held-out images shown with their reconstructions."""
@@ -245,9 +243,11 @@ def columns(scores: Scores) -> dict[str, torch.Tensor]:
 
 
 def real_sheet(unseen: ImageSet, facts: Facts) -> Image.Image:
-    """Held-out images laid out as samples are: evenly spread ones of each class."""
-    numbers = spread(len(unseen), LOOKED_THROUGH)
-    shown = numbers[chosen(unseen.labels[numbers].tolist())]
+    """Held-out images laid out as samples are: evenly spread ones of each of the first classes."""
+    classes = unseen.labels.unique().tolist()[:ROWS]
+    members = [torch.nonzero(unseen.labels == label).flatten() for label in classes]
+    limit = COLUMNS * ROWS if classes == [NULL] else COLUMNS
+    shown = torch.cat([own[spread(len(own), limit)] for own in members])
     named = replace(facts, class_names=unseen.class_names)
     return sheet(unseen.images(shown), unseen.labels[shown].tolist(), named)
 
