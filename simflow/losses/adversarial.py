@@ -151,7 +151,6 @@ class Balanced(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         compared, judged = gradients
-        lengths = (g.float().flatten(1).norm(dim=1).view(-1, 1, 1, 1) for g in gradients)
-        wanted, present = lengths
+        wanted, present = (g.float().flatten(1).norm(dim=1).view(-1, 1, 1, 1) for g in gradients)
         scale = ctx.weight * wanted / present.clamp(min=1e-12)
         return compared + (scale * judged).to(compared.dtype), None

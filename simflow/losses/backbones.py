@@ -31,8 +31,8 @@ class Backbone(Frozen):
     std: Tensor
 
     @abstractmethod
-    def forward(self, images: Images) -> list[Tensor]:
-        """Feature maps ``(b, width, height, width)`` of images ``(b, 1 or 3, height, width)``."""
+    def forward(self, images: Images, maps: int | None = None) -> list[Tensor]:
+        """The first ``maps`` feature maps, or all, each ``(b, channels, rows, columns)``, of gray or colour images."""
 
 
 class Fire(nn.Module):
@@ -67,11 +67,13 @@ class SqueezeNet11(Backbone):
             channels = 2 * expanded
         self.register_buffer("mean", torch.tensor([104.0, 117.0, 123.0])[:, None, None], persistent=False)
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images, maps: int | None = None) -> list[Tensor]:
         x = 127.5 * (as_colour(images).flip(1) + 1) - self.mean
         x = F.relu(self.conv1(x))
         features = [x]
         for number in range(2, 10):
+            if len(features) == maps:
+                break
             if number in (2, 4, 6):
                 x = F.max_pool2d(x, 3, stride=2, ceil_mode=True)
             x = self.get_submodule(f"fire{number}")(x)
@@ -100,10 +102,10 @@ class VGG16(Backbone):
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450])[:, None, None], persistent=False)
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images, maps: int | None = None) -> list[Tensor]:
         x = (as_colour(images) - self.mean) / self.std
         convs, features = iter(cast("list[nn.Conv2d]", list(self.convs))), []
-        for stage, number in enumerate(self.STAGES):
+        for stage, number in enumerate(self.STAGES[:maps]):
             x = F.max_pool2d(x, 2) if stage else x
             for _ in range(number):
                 x = F.relu(next(convs)(x))

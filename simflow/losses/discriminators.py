@@ -126,7 +126,7 @@ class Features(nn.Module):
         )
 
     def forward(self, images: Images) -> Logits:
-        seen = self.backbone(images)[: self.maps]
+        seen = self.backbone(images, self.maps)
         scaled = (features / (rms(features) + 1e-6) for features in seen)
         return [cast("Tensor", judge(each)) for judge, each in zip(self.heads, scaled, strict=True)]
 

@@ -184,3 +184,15 @@ def test_under_autocast_the_distance_stays_in_float32(embedded):
         rough = embedded(a, b)
     assert rough.dtype == torch.float32
     torch.testing.assert_close(rough, exact, rtol=0.03, atol=0.0)
+
+
+@pytest.mark.parametrize("network", [SqueezeNet11, VGG16])
+def test_the_first_maps_are_those_of_all(network):
+    torch.manual_seed(0)
+    backbone, images = network().eval(), 2 * torch.rand(2, 3, 32, 32) - 1
+    everything = backbone(images)
+    assert len(everything) == len(network.WIDTHS)
+    for count in range(1, len(everything) + 1):
+        first = backbone(images, count)
+        assert len(first) == count
+        assert all(torch.equal(a, b) for a, b in zip(first, everything, strict=False))
