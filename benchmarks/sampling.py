@@ -22,10 +22,13 @@ from benchmarks.arithmetic import a_pass, a_walk
 from benchmarks.contest import ALLOWED, FORWARD, Batch, Way, contest, in_float64
 from benchmarks.plots import Panel, bars_by
 from benchmarks.subject import Record, Setting
+from simflow.flow.decode import Sequential
 from simflow.flow.guidance import LogScale
 from simflow.flow.jacobi import Jacobi
 
 ROUGH = Jacobi(tolerance=1e-3)
+EAGER = Sequential(compiled=False)
+"""The walk without compiled loops, which only float32 on a CPU has."""
 PEER, GUIDED_PEER = "ml-tarflow", "ml-tarflow, guided"
 RULE = LogScale(weight=1.0)
 """Guides log-scale and shift in all blocks, as the peer does."""
@@ -66,7 +69,7 @@ def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str
     walk = a_walk(flow, batch.images, itemsize=setting.itemsize)
     allowed = ALLOWED[setting.dtype]
 
-    def sample(decoding: Jacobi | None = None) -> Tensor:
+    def sample(decoding: Sequential | Jacobi | None = None) -> Tensor:
         with setting.autocast():
             return flow.inverse(z, labels, None, decoding)
 
@@ -81,6 +84,7 @@ def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str
     ways = {
         FORWARD: Way(forward, a_forward),
         "sequential": Way(sample, walk, wanted, allowed, PEER),
+        "sequential, torch's operations": Way(lambda: sample(EAGER), walk, wanted, allowed, PEER),
         f"Jacobi, tolerance {ROUGH.tolerance:g}": Way(
             lambda: sample(ROUGH), a_forward, wanted, max(10 * ROUGH.tolerance, allowed), PEER
         ),
@@ -93,15 +97,20 @@ def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[st
     flow, z, labels = batch.flow, batch.z, batch.labels
     walk, allowed = a_walk(flow, 2 * batch.images, itemsize=setting.itemsize), ALLOWED[setting.dtype]
 
-    def sample() -> Tensor:
+    def sample(decoding: Sequential | None = None) -> Tensor:
         with setting.autocast():
-            return flow.inverse(z, labels, RULE)
+            return flow.inverse(z, labels, RULE, decoding)
 
     def theirs() -> Tensor:
         with setting.autocast():
             return peer.reverse(z.clone(), labels, guidance=RULE.weight)
 
-    ways = {"sequential, guided": Way(sample, walk, wanted, allowed, GUIDED_PEER)}
+    ways = {
+        "sequential, guided": Way(sample, walk, wanted, allowed, GUIDED_PEER),
+        "sequential, torch's operations, guided": Way(
+            lambda: sample(EAGER), walk, wanted, allowed, GUIDED_PEER
+        ),
+    }
     return ways if peer is None else ways | {GUIDED_PEER: Way(theirs, walk, wanted, allowed)}
 
 

@@ -23,6 +23,9 @@ from simflow.shapes import Labels, Tokens
 class Sequential:
     """Token by token, exactly: the least arithmetic."""
 
+    compiled: bool = True
+    """Whether compiled loops are used where they can be: in float32 on a CPU, where there is a C compiler."""
+
 
 Way = Sequential | Jacobi
 """How one block is undone."""
@@ -77,6 +80,6 @@ def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, way
         if isinstance(way, Jacobi):
             x = solve(block, z, labels, guidance, way).tokens
         else:
-            x = walk(block, z, labels, guidance)
+            x = walk(block, z, labels, guidance, compiled=way.compiled)
         x = reorder(x, block.order)
     return x.clone()  # a tensor of inference mode would be refused by whoever takes a gradient later

@@ -1,8 +1,9 @@
 """Undoing a block token by token: exact, and all steps together cost about one parallel pass.
 
 The block gives the affine map of token *i* from the tokens before it; undoing it needs those tokens, so the inverse
-walks, with the keys and values of earlier tokens at hand (:mod:`simflow.nn.step`). With guidance the conditional and
-the unconditional model walk as one batch of ``2 b`` rows over the same tokens.
+walks, with the keys and values of earlier tokens at hand. With guidance the conditional and the unconditional model
+walk as one batch of ``2 b`` rows over the same tokens. A step is made of torch's operations (:mod:`simflow.nn.step`), or, in
+float32 on a CPU with a compiler, of compiled loops (:mod:`simflow.flow.compiled`), which are about three times as fast.
 """
 
 import torch
@@ -11,14 +12,18 @@ from torch.nn import functional as F
 
 from simflow.flow.affine import Affine, Scale, from_outputs
 from simflow.flow.block import Block, Condition
+from simflow.flow.compiled import CompiledStep
 from simflow.flow.guidance import Guidance
 from simflow.flow.guided import condition_for, mix, network_dtype
 from simflow.flow.order import reorder
+from simflow.native import library as native
 from simflow.nn.step import Dense, Norm, TransformerStep
 from simflow.shapes import Labels, Tokens
 
 
-def walk(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> Tokens:
+def walk(
+    block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, *, compiled: bool = True
+) -> Tokens:
     """Noise in the block's order -> tokens in the block's order, one after the other.
 
     Args:
@@ -26,11 +31,15 @@ def walk(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> 
         z: noise ``(b, n, d)``; not written to.
         labels: ``(b,)``, negative for "no class".
         guidance: a rule for mixing conditional and unconditional maps, or None.
+        compiled: whether compiled loops are used where there are any.
     """
     b, tokens, channels = z.shape
-    step = BlockStep(
-        block, condition_for(block, labels, guidance), rows=b if guidance is None else 2 * b, wide=z.dtype
-    )
+    condition, rows = condition_for(block, labels, guidance), b if guidance is None else 2 * b
+    library = native.library() if compiled and suits_compiled(block, z) else None
+    if library is not None:
+        step = CompiledStep(block, condition, rows=rows, library=library)
+    else:
+        step = BlockStep(block, condition, rows=rows, wide=z.dtype)
     x = torch.empty_like(z)
     with torch.autocast(z.device.type, enabled=False):
         if block.start is None:
@@ -43,6 +52,11 @@ def walk(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None) -> 
             x[:, i : i + 1] = affine.inverse(z[:, i : i + 1])
             before = x[:, i]
     return x
+
+
+def suits_compiled(block: Block, z: Tokens) -> bool:
+    """Whether everything is in float32 and on a CPU."""
+    return z.device.type == "cpu" and z.dtype == network_dtype(block) == block.embed.weight.dtype == torch.float32
 
 
 class BlockStep:

@@ -3,17 +3,30 @@
 import pytest
 import torch
 
+from simflow.flow.compiled import CompiledStep
 from simflow.flow.guidance import LogScale
 from simflow.flow.guided import condition_for
 from simflow.flow.order import reorder
 from simflow.flow.sequential import BlockStep
+from simflow.native.library import Library, library
 from tests.laws.cases import FLOWS, build, labels_for, noise_for
 
 
+def loops() -> Library:
+    """The compiled loops of this machine; CI's has a compiler."""
+    found = library()
+    if found is None:
+        pytest.skip("no C compiler")
+    return found
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "compiled"),
+    [(torch.float64, 1e-10, False), (torch.float32, 1e-5, False), (torch.float32, 1e-5, True)],
+)
 @pytest.mark.parametrize("name", FLOWS)
-def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, temperature):
+def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, compiled, temperature):
     flow = build(FLOWS[name], dtype=dtype)
     x = noise_for(flow, dtype=dtype)
     for block in flow.chain():
@@ -21,7 +34,10 @@ def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, temper
             condition = condition_for(block, labels_for(), LogScale(temperature=temperature))
             tokens = reorder(x, block.order).repeat(2, 1, 1)
             expected, _ = block.affine_of(tokens, condition)
-            step = BlockStep(block, condition, rows=8, wide=dtype)
+            if compiled:
+                step = CompiledStep(block, condition, rows=8, library=loops())
+            else:
+                step = BlockStep(block, condition, rows=8, wide=dtype)
             inputs = tokens[:, :-1]
             if block.start is not None:
                 inputs = torch.cat([block.start.expand(8, 1, -1), inputs], dim=1)

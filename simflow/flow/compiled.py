@@ -1,0 +1,145 @@
+"""A block as the affine map of the next token, in compiled loops: float32 on a CPU, where walks are bound by calls.
+
+The numbers are those of :class:`~simflow.flow.sequential.BlockStep` up to rounding; a law holds the two together. Here
+the block's weights are laid out for ``step.c`` (:mod:`simflow.native.library`), once a walk, and its tensors handed over as
+addresses; everything from the token to the outputs is then one call.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from simflow.flow.affine import Affine, from_outputs
+from simflow.flow.block import Block, Condition
+from simflow.flow.order import reorder
+from simflow.native import library as native
+from simflow.nn.transformer import AdaLNLayer, Modulation, PlainLayer
+
+
+class CompiledStep:
+    """``next_affine`` of a walk from the first token, for ``rows`` sequences.
+
+    Args:
+        block: in float32, on a CPU.
+        condition: of the rows.
+        rows: sequences walked together.
+        library: the compiled loops.
+    """
+
+    def __init__(self, block: Block, condition: Condition, *, rows: int, library: native.Library) -> None:
+        self.config, self.library = block.config, library
+        self.prefix = block.prefix
+        self.held: list[Tensor] = []
+        """What C was given the addresses of."""
+        width, heads = block.config.width, block.config.heads
+        layers = cast("list[AdaLNLayer | PlainLayer]", list(block.transformer.layers))
+        inside = cast("nn.Linear", layers[0].mlp[0]).out_features
+        tokens, size = block.prefix + block.tokens, width // heads
+        logits, wide = self.whole(tokens), self.whole(size)
+        scale = torch.full((rows,), size**-0.5)
+        if condition.temperature is not None:
+            scale = scale / condition.temperature
+        self.x = torch.empty(rows, width)
+        self.out = torch.empty(rows, block.head.out_features)
+        self.net = native.Net(
+            rows=rows,
+            width=width,
+            heads=heads,
+            inside=inside,
+            tokens=tokens,
+            layers=len(layers),
+            layer=(native.Layer * len(layers))(*map(self.layer, layers, condition.layers)),
+            embed=self.dense(block.embed, added=condition.added),
+            head=self.dense(block.head),
+            positions=self.hold(None if block.positions is None else reorder(block.positions, block.order)),
+            final=self.final(block, condition),
+            scale=self.hold(scale),
+            cos=self.hold(None if condition.rotation is None else condition.rotation.cos),
+            sin=self.hold(None if condition.rotation is None else condition.rotation.sin),
+            prefix=block.prefix,
+            keys=self.room(len(layers), rows, heads, logits, size),
+            values=self.room(len(layers), rows, heads, tokens, wide),
+            x=self.hold(self.x),
+            normed=self.room(rows, width),
+            part=self.room(rows, width),
+            qkv=self.room(rows, 3 * width),
+            hidden=self.room(rows, inside),
+            scratch=self.room(library.threads, logits + 2 * wide),
+        )
+        if condition.prefix is not None:
+            self.x.copy_(condition.prefix[:, 0])
+            library.step(self.net, None, 0, None)
+
+    def __call__(self, token: Tensor, position: int) -> Affine:
+        """Inputs ``(rows, d)`` at ``position`` -> the map ``(rows, 1, d)`` that they give to the next token."""
+        token = token.contiguous()
+        self.library.step(self.net, token.data_ptr(), self.prefix + position, self.out.data_ptr())
+        return from_outputs(self.out[:, None], scale=self.config.scale, clip=self.config.clip)
+
+    def whole(self, numbers: int) -> int:
+        """So many numbers, and up to a whole vector."""
+        return -(-numbers // self.library.lanes) * self.library.lanes
+
+    def hold(self, tensor: Tensor | None) -> int | None:
+        """The address of a tensor's numbers, one after the other, which stay there as long as the step does."""
+        if tensor is None:
+            return None
+        self.held.append(tensor.contiguous())
+        return self.held[-1].data_ptr()
+
+    def room(self, *shape: int) -> int | None:
+        """The address of memory for so many numbers."""
+        return self.hold(torch.empty(shape))
+
+    def dense(self, linear: nn.Linear, added: Tensor | None = None) -> native.Dense:
+        """A linear map; ``added`` ``(rows, 1, out)`` is a bias of each row besides."""
+        bias = linear.bias if added is None else linear.bias + added[:, 0]
+        return native.Dense(
+            weight=self.hold(self.library.pack(linear.weight)),
+            bias=self.hold(bias),
+            in_=linear.in_features,
+            out=linear.out_features,
+            bias_step=0 if added is None else linear.out_features,
+        )
+
+    def layer(
+        self, layer: AdaLNLayer | PlainLayer, modulation: tuple[Modulation, Modulation] | None
+    ) -> native.Layer:
+        """A layer of the stack with its modulation."""
+        if isinstance(layer, AdaLNLayer):
+            assert modulation is not None
+            norms = [self.modulated(part.shift, part.scale) for part in modulation]
+            gates = [self.hold(part.gate[:, 0]) for part in modulation]
+        else:
+            norms = [self.learned(norm) for norm in (layer.norm_attention, layer.norm_mlp)]
+            gates = [None, None]
+        up, down = cast("tuple[nn.Linear, nn.Linear]", (layer.mlp[0], layer.mlp[2]))
+        return native.Layer(
+            norm_attention=norms[0],
+            norm_mlp=norms[1],
+            qkv=self.dense(layer.attention.qkv),
+            proj=self.dense(layer.attention.proj),
+            up=self.dense(up),
+            down=self.dense(down),
+            gate_attention=gates[0],
+            gate_mlp=gates[1],
+        )
+
+    def learned(self, norm: nn.LayerNorm) -> native.Norm:
+        """The affine norm of a plain layer."""
+        return native.Norm(gain=self.hold(norm.weight), shift=self.hold(norm.bias), step=0, eps=norm.eps)
+
+    def modulated(self, shift: Tensor, scale: Tensor) -> native.Norm:
+        """The norm of an adaLN layer with its modulation ``(rows, 1, width)``."""
+        gain = self.hold(1 + scale[:, 0])
+        return native.Norm(gain=gain, shift=self.hold(shift[:, 0]), step=shift.shape[-1], eps=1e-6)
+
+    def final(self, block: Block, condition: Condition) -> native.Norm:
+        """What stands before the outputs: a modulated norm, an RMS norm, or none."""
+        if condition.final is not None:
+            shift, scale = condition.final
+            return self.modulated(shift, scale)
+        if block.final_norm is not None:
+            return native.Norm(gain=self.hold(block.final_norm.weight), step=0, eps=block.final_norm.eps)
+        return native.Norm()

@@ -1,0 +1,1 @@
+"""Loops written in C for CPUs, where calling an operation costs more than the operation."""

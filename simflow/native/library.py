@@ -1,0 +1,186 @@
+"""``step.c`` as a library: compiled once on a machine by its own compiler, kept, and loaded.
+
+The first walk on a CPU takes a second longer, for the compiler. The result lies in the user's cache folder
+(``$XDG_CACHE_HOME/simflow``, else ``~/.cache/simflow``) under a name made of the source, the flags and the processor, so
+that machines that share a home folder do not share it. Where there is no compiler, or the cache cannot be written,
+:func:`library` is None, that is logged, and whoever asked goes on with torch.
+
+Threads are those of torch: its OpenMP has been loaded with it, and ``step.c`` is lent the team that runs torch's own
+operations. A second team would fight with the first for the cores. Where torch's OpenMP has not the entries of GCC's
+(which LLVM's and Intel's have too), the library runs on one thread.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+log = logging.getLogger(__name__)
+FLAGS = (
+    ("-march=native", "-O2", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
+    ("-O2", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
+)
+"""Tried in turn: some compilers know of no "native"."""
+Pointer, Number = ctypes.c_void_p, ctypes.c_int64
+
+
+class Dense(ctypes.Structure):
+    """``Dense`` of step.c: a packed weight and a bias."""
+
+    _fields_ = (("weight", Pointer), ("bias", Pointer), ("in_", Number), ("out", Number), ("bias_step", Number))
+
+
+class Norm(ctypes.Structure):
+    """``Norm`` of step.c; all zeros is no norm."""
+
+    _fields_ = (("gain", Pointer), ("shift", Pointer), ("step", Number), ("eps", ctypes.c_double))
+
+
+class Layer(ctypes.Structure):
+    """``Layer`` of step.c."""
+
+    _fields_ = (
+        ("norm_attention", Norm),
+        ("norm_mlp", Norm),
+        ("qkv", Dense),
+        ("proj", Dense),
+        ("up", Dense),
+        ("down", Dense),
+        ("gate_attention", Pointer),
+        ("gate_mlp", Pointer),
+    )
+
+
+class Net(ctypes.Structure):
+    """``Net`` of step.c: sizes, weights, and the memory of a walk."""
+
+    _fields_ = (
+        *((name, Number) for name in ("rows", "width", "heads", "inside", "tokens", "layers")),
+        ("layer", ctypes.POINTER(Layer)),
+        ("embed", Dense),
+        ("head", Dense),
+        ("positions", Pointer),
+        ("final", Norm),
+        ("scale", Pointer),
+        ("cos", Pointer),
+        ("sin", Pointer),
+        ("prefix", Number),
+        *((name, Pointer) for name in ("keys", "values", "x", "normed", "part", "qkv", "hidden", "scratch")),
+    )
+
+
+class Lender(ctypes.Structure):
+    """``Lender`` of step.c: who runs a function on several threads, and what each of them asks."""
+
+    _fields_ = (("parallel", Pointer), ("thread", Pointer), ("threads", Pointer))
+
+
+class Library:
+    """The functions of ``step.c``."""
+
+    def __init__(self, path: Path) -> None:
+        functions = ctypes.CDLL(str(path))
+        functions.simflow_alone.restype = Lender
+        functions.simflow_lanes.restype = Number
+        self._pack, self._step = functions.simflow_pack, functions.simflow_step
+        self._pack.argtypes = (Pointer, Pointer, Number, Number, Pointer, Number)
+        self._step.argtypes = (Pointer, Pointer, Number, Pointer, Number, Pointer)
+        self._pack.restype = self._step.restype = None
+        self.lanes: int = functions.simflow_lanes()
+        """Numbers in a vector of this processor."""
+        self.lender: Lender = torch_threads() or functions.simflow_alone()
+        self._lender = ctypes.addressof(self.lender)
+
+    @property
+    def threads(self) -> int:
+        """How many threads a step runs on: as many as torch's operations do."""
+        return torch.get_num_threads() if self.lender.parallel else 1
+
+    def pack(self, weight: torch.Tensor) -> torch.Tensor:
+        """A weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``."""
+        weight = weight.contiguous()
+        out, numbers = weight.shape
+        packed = torch.empty(-(-out // self.lanes), numbers, self.lanes)
+        self._pack(weight.data_ptr(), packed.data_ptr(), out, numbers, self._lender, self.threads)
+        return packed
+
+    def step(self, net: Net, token: int | None, position: int, out: int | None) -> None:
+        """One step; ``token`` and ``out`` are addresses of ``(rows, channels)`` and ``(rows, outputs)``."""
+        self._step(ctypes.addressof(net), self._lender, self.threads, token, position, out)
+
+
+@cache
+def library() -> Library | None:
+    """The library for this machine, compiled if it has not been before; None where that cannot be done."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or platform.system() == "Windows":
+        log.info("no C compiler: walks on this CPU use torch's operations, which take about twice as long")
+        return None
+    source = resources.files(__package__).joinpath("step.c").read_bytes()
+    try:
+        return Library(compiled(compiler, source))
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        log.info("step.c does not compile here (%s): walks on this CPU use torch's operations", error)
+        return None
+
+
+def compiled(compiler: str, source: bytes) -> Path:
+    """The path of the library, which is made if it is not there yet.
+
+    Raises:
+        OSError: the cache cannot be written.
+        subprocess.SubprocessError: the compiler refuses the source.
+    """
+    key = hashlib.sha256(b"\0".join((source, repr((compiler, FLAGS)).encode(), processor()))).hexdigest()
+    path = cache_folder() / f"step-{key[:16]}.so"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        written, made = Path(folder, "step.c"), Path(folder, "step.so")
+        written.write_bytes(source)
+        for flags in FLAGS:
+            done = subprocess.run(
+                [compiler, *flags, str(written), "-o", str(made), "-lm"], capture_output=True, timeout=120
+            )
+            if done.returncode == 0:
+                made.replace(path)  # whoever else compiles at this moment makes the same file
+                return path
+        raise subprocess.SubprocessError(done.stderr.decode(errors="replace").strip()[-200:])
+
+
+def cache_folder() -> Path:
+    """Where compiled files are kept."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "simflow"
+
+
+def processor() -> bytes:
+    """What decides which instructions may be used."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        lines = [platform.processor().encode()]
+    known = (b"model name", b"flags", b"Features", b"CPU part")
+    return b"\n".join(sorted({line for line in lines if line.startswith(known)})) + platform.machine().encode()
+
+
+def torch_threads() -> Lender | None:
+    """The OpenMP that torch has loaded, or None."""
+    for candidate in (None, *sorted(Path(torch.__file__).parent.joinpath("lib").glob("lib*omp*.so*"))):
+        try:
+            loaded = ctypes.CDLL(None if candidate is None else str(candidate))
+            names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+            return Lender(*(ctypes.cast(getattr(loaded, name), Pointer).value for name in names))
+        except (OSError, AttributeError):
+            continue
+    return None
