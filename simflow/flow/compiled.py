@@ -34,12 +34,13 @@ class CompiledStep:
         """What C was given the addresses of."""
         width, heads = block.config.width, block.config.heads
         layers = cast("list[AdaLNLayer | PlainLayer]", list(block.transformer.layers))
-        inside = cast("nn.Linear", layers[0].mlp[0]).out_features
+        inside = maps_of(layers[0])[2].out_features
         tokens, size = block.prefix + block.tokens, width // heads
         logits, wide = self.whole(tokens), self.whole(size)
         scale = torch.full((rows,), size**-0.5)
         if condition.temperature is not None:
             scale = scale / condition.temperature
+        self.packed = self.pack([block.embed, block.head, *(each for layer in layers for each in maps_of(layer))])
         self.x = torch.empty(rows, width)
         self.out = torch.empty(rows, block.head.out_features)
         self.net = native.Net(
@@ -90,13 +91,22 @@ class CompiledStep:
 
     def room(self, *shape: int) -> int | None:
         """The address of memory for so many numbers."""
-        return self.hold(torch.empty(shape))
+        return self.hold(self.library.empty(*shape))
+
+    def pack(self, linears: list[nn.Linear]) -> dict[nn.Linear, int]:
+        """The weights of linear maps in the order of the loops, in one piece of memory: their addresses."""
+        sizes = [self.library.packed(linear) for linear in linears]
+        parts = self.library.empty(sum(sizes)).split(sizes)
+        self.held.extend(parts)
+        for linear, part in zip(linears, parts, strict=True):
+            self.library.pack(linear.weight, part)
+        return {linear: part.data_ptr() for linear, part in zip(linears, parts, strict=True)}
 
     def dense(self, linear: nn.Linear, added: Tensor | None = None) -> native.Dense:
         """A linear map; ``added`` ``(rows, 1, out)`` is a bias of each row besides."""
         bias = linear.bias if added is None else linear.bias + added[:, 0]
         return native.Dense(
-            weight=self.hold(self.library.pack(linear.weight)),
+            weight=self.packed[linear],
             bias=self.hold(bias),
             in_=linear.in_features,
             out=linear.out_features,
@@ -114,14 +124,14 @@ class CompiledStep:
         else:
             norms = [self.learned(norm) for norm in (layer.norm_attention, layer.norm_mlp)]
             gates = [None, None]
-        up, down = cast("tuple[nn.Linear, nn.Linear]", (layer.mlp[0], layer.mlp[2]))
+        qkv, proj, up, down = map(self.dense, maps_of(layer))
         return native.Layer(
             norm_attention=norms[0],
             norm_mlp=norms[1],
-            qkv=self.dense(layer.attention.qkv),
-            proj=self.dense(layer.attention.proj),
-            up=self.dense(up),
-            down=self.dense(down),
+            qkv=qkv,
+            proj=proj,
+            up=up,
+            down=down,
             gate_attention=gates[0],
             gate_mlp=gates[1],
         )
@@ -143,3 +153,9 @@ class CompiledStep:
         if block.final_norm is not None:
             return native.Norm(gain=self.hold(block.final_norm.weight), step=0, eps=block.final_norm.eps)
         return native.Norm()
+
+
+def maps_of(layer: AdaLNLayer | PlainLayer) -> tuple[nn.Linear, nn.Linear, nn.Linear, nn.Linear]:
+    """A layer's linear maps: queries, keys and values; out of attention; into the MLP and out of it."""
+    up, down = cast("tuple[nn.Linear, nn.Linear]", (layer.mlp[0], layer.mlp[2]))
+    return layer.attention.qkv, layer.attention.proj, up, down

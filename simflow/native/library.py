@@ -91,7 +91,12 @@ class Library:
         functions = ctypes.CDLL(str(path))
         functions.simflow_alone.restype = Lender
         functions.simflow_lanes.restype = Number
-        self._pack, self._step = functions.simflow_pack, functions.simflow_step
+        self._pack, self._step, self._expect = (
+            functions.simflow_pack,
+            functions.simflow_step,
+            functions.simflow_expect,
+        )
+        self._expect.argtypes, self._expect.restype = (Pointer, Number), None
         self._pack.argtypes = (Pointer, Pointer, Number, Number, Pointer, Number)
         self._step.argtypes = (Pointer, Pointer, Number, Pointer, Number, Pointer)
         self._pack.restype = self._step.restype = None
@@ -105,13 +110,21 @@ class Library:
         """How many threads a step runs on: as many as torch's operations do."""
         return torch.get_num_threads() if self.lender.parallel else 1
 
-    def pack(self, weight: torch.Tensor) -> torch.Tensor:
-        """A weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``."""
+    def empty(self, *shape: int) -> torch.Tensor:
+        """Memory for float32 numbers that are about to be written."""
+        tensor = torch.empty(shape)
+        self._expect(tensor.data_ptr(), tensor.nbytes)
+        return tensor
+
+    def packed(self, linear: torch.nn.Linear) -> int:
+        """How many numbers the weight of a linear map is when packed: outputs up to a whole vector, with zeros."""
+        return -(-linear.out_features // self.lanes) * self.lanes * linear.in_features
+
+    def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
+        """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``."""
         weight = weight.contiguous()
         out, numbers = weight.shape
-        packed = torch.empty(-(-out // self.lanes), numbers, self.lanes)
-        self._pack(weight.data_ptr(), packed.data_ptr(), out, numbers, self._lender, self.threads)
-        return packed
+        self._pack(weight.data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
 
     def step(self, net: Net, token: int | None, position: int, out: int | None) -> None:
         """One step; ``token`` and ``out`` are addresses of ``(rows, channels)`` and ``(rows, outputs)``."""

@@ -16,15 +16,18 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(__AVX512F__)
-enum { LANES = 16, TILE = 16 }; /* numbers in a vector; vectors of sums that stay in registers */
+enum { LANES = 16, ROWS = 8, SUMS = 24 }; /* numbers in a vector; rows at once; vectors of sums, which stay in registers */
 #elif defined(__AVX__)
-enum { LANES = 8, TILE = 12 };
+enum { LANES = 8, ROWS = 4, SUMS = 12 };
 #elif defined(__aarch64__)
-enum { LANES = 4, TILE = 16 };
+enum { LANES = 4, ROWS = 8, SUMS = 24 };
 #else
-enum { LANES = 4, TILE = 12 };
+enum { LANES = 4, ROWS = 4, SUMS = 12 };
 #endif
 
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
@@ -122,7 +125,7 @@ INLINE void store(float *p, Vector v) { *(Vector *)p = v; }
 INLINE Vector pick(Whole where, Vector a, Vector b) { return (Vector)(((Whole)a & where) | ((Whole)b & ~where)); }
 
 INLINE Vector exp_of(Vector x) {
-    Vector low = x * 0 - 87.0f;
+    const Vector low = (Vector){0} - 87.0f;
     x = pick(x < low, low, x);
     Vector shifted = x * 1.44269504f + 12582912.0f; /* rounds to whole numbers, which stand in the last bits */
     Vector n = shifted - 12582912.0f;
@@ -159,27 +162,33 @@ INLINE float sum_of(Vector v) {
 
 enum Act { STORE, GELU, JOIN };
 
+/* The first n numbers at p, zeros after them. */
+INLINE Vector load_some(const float *p, int64_t n) {
+    if (n >= LANES) return load(p);
+    Vector v = {0};
+    memcpy(&v, p, n * sizeof(float));
+    return v;
+}
+
+INLINE void store_some(float *p, Vector v, int64_t n) {
+    if (n >= LANES)
+        store(p, v);
+    else
+        memcpy(p, &v, n * sizeof(float));
+}
+
 /* What becomes of the sums of m rows from r on and p panels. */
-static __attribute__((noinline)) void put(enum Act act, const Vector *sums, int m, int p, const Dense *dense, int64_t r,
-                                          int64_t panel, float *out, int64_t step, const float *gate) {
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < p; j++) {
-            const int64_t c = (panel + j) * LANES, left = dense->out - c;
-            const size_t bytes = (left < LANES ? left : LANES) * sizeof(float);
-            float *to = out + (r + i) * step + c;
-            Vector v = sums[i * p + j], bias = {0}, old = {0}, by = {0};
-            memcpy(&bias, dense->bias + (r + i) * dense->bias_step + c, bytes);
-            v += bias;
+static void put(enum Act act, const Vector *sums, int64_t m, int64_t p, const Dense *dense, int64_t r, int64_t panel, float *out,
+                int64_t step, const float *gate) {
+    for (int64_t row = r; row < r + m; row++)
+        for (int64_t c = panel * LANES; c < (panel + p) * LANES; c += LANES) {
+            const int64_t left = dense->out - c;
+            float *to = out + row * step + c;
+            Vector v = *sums++ + load_some(dense->bias + row * dense->bias_step + c, left);
             if (act == GELU) v = gelu(v);
-            if (act == JOIN && gate) {
-                memcpy(&by, gate + (r + i) * step + c, bytes);
-                v *= by;
-            }
-            if (act == JOIN) {
-                memcpy(&old, to, bytes);
-                v += old;
-            }
-            memcpy(to, &v, bytes);
+            if (act == JOIN && gate) v *= load_some(gate + row * step + c, left);
+            if (act == JOIN) v += load_some(to, left);
+            store_some(to, v, left);
         }
 }
 
@@ -187,52 +196,40 @@ static __attribute__((noinline)) void put(enum Act act, const Vector *sums, int 
 INLINE void tile(const int m, const int p, const Dense *dense, const float *x, int64_t step, int64_t panel, Vector *out) {
     const int64_t in = dense->in, stride = in * LANES;
     const float *w = dense->weight + panel * stride;
-    Vector sums[TILE] = {0};
+    Vector sums[SUMS] = {0};
     for (int64_t k = 0; k < in; k++)
 #pragma GCC unroll 4
         for (int j = 0; j < p; j++) {
             const Vector column = load(w + j * stride + k * LANES);
-            __builtin_prefetch(w + j * stride + (k + 16) * LANES);
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k] * column;
         }
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int i = 0; i < m * p; i++) out[i] = sums[i];
 }
 
-#define ROWS(m, p) \
-    case m: tile(m, p, dense, x + r * in_step, in_step, panel, sums); break;
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define QUARTER ROWS(1, 4) ROWS(2, 4) ROWS(3, 4) ROWS(4, 4)
-#define HALF ROWS(1, 2) ROWS(2, 2) ROWS(3, 2) ROWS(4, 2) ROWS(5, 2) ROWS(6, 2) ROWS(7, 2) ROWS(8, 2)
-#define MORE ROWS(13, 1) ROWS(14, 1) ROWS(15, 1) ROWS(16, 1)
-#else
-#define QUARTER ROWS(1, 4) ROWS(2, 4) ROWS(3, 4)
-#define HALF ROWS(1, 2) ROWS(2, 2) ROWS(3, 2) ROWS(4, 2) ROWS(5, 2) ROWS(6, 2)
-#define MORE
-#endif
-#define WHOLE \
-    ROWS(1, 1) ROWS(2, 1) ROWS(3, 1) ROWS(4, 1) ROWS(5, 1) ROWS(6, 1) ROWS(7, 1) ROWS(8, 1) \
-    ROWS(9, 1) ROWS(10, 1) ROWS(11, 1) ROWS(12, 1) MORE
+#define TILE(m, p) \
+    case 4 * m + p - 1: tile(m, p, dense, x + r * in_step, in_step, panel, sums); break;
+#define WIDTHS(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
 
-/* The thread's panels of all rows: few rows take several panels at once, so that enough sums are under way. */
+/* The thread's panels of all rows: the fewer rows, the more panels at once, so that enough sums are under way. */
 static void product(const Thread *t, enum Act act, const Dense *dense, const float *x, int64_t in_step, float *out, int64_t out_step,
                     const float *gate) {
     const int64_t rows = t->step->net->rows, panels = up_to(dense->out, LANES) / LANES, last = end(t, panels);
-    const int64_t chunks = (rows + TILE - 1) / TILE, most = (rows + chunks - 1) / chunks;
-    const int64_t wide = most <= TILE / 4 ? 4 : most <= TILE / 2 ? 2 : 1;
-    Vector sums[TILE];
+    const int64_t chunks = (rows + ROWS - 1) / ROWS, most = (rows + chunks - 1) / chunks;
+    const int64_t wide = SUMS / most < 4 ? SUMS / most : 4;
+    Vector sums[SUMS];
     for (int64_t panel = begin(t, panels), p; panel < last; panel += p) {
-        p = panel + wide <= last ? wide : 1;
+        p = last - panel < wide ? last - panel : wide;
         for (int64_t r = 0, m; r < rows; r += m) {
             m = rows - r < most ? rows - r : most;
-            if (p == 4)
-                switch (m) { QUARTER }
-            else if (p == 2)
-                switch (m) { HALF }
-            else
-                switch (m) { WHOLE }
-            put(act, sums, (int)m, (int)p, dense, r, panel, out, out_step, gate);
+            switch (4 * m + p - 1) {
+                WIDTHS(1) WIDTHS(2) WIDTHS(3) WIDTHS(4) TILE(1, 4) TILE(2, 4) TILE(3, 4)
+#if defined(__AVX512F__) || defined(__aarch64__)
+                WIDTHS(5) WIDTHS(6) WIDTHS(7) WIDTHS(8) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+#endif
+            }
+            put(act, sums, m, p, dense, r, panel, out, out_step, gate);
         }
     }
 }
@@ -291,8 +288,6 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
     }
     memcpy(values + position * wide, v, size * sizeof(float));
 
-    Vector most = {0};
-    most -= INFINITY;
     for (int64_t n = 0; n < now; n += LANES) {
         const float *panel = keys + n * size;
         Vector sums[4] = {0};
@@ -301,17 +296,15 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
 #pragma GCC unroll 4
             for (int j = 0; j < 4; j++) sums[j] += query[i + j] * load(panel + (i + j) * LANES);
         for (; i < size; i++) sums[0] += query[i] * load(panel + i * LANES);
-        Vector logit = (sums[0] + sums[1]) + (sums[2] + sums[3]);
-        for (int64_t j = now - n; j < LANES; j++) logit[j] = -INFINITY; /* tokens that are still to come */
-        store(logits + n, logit);
-        most = pick(logit > most, logit, most);
+        store(logits + n, (sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
+    for (int64_t n = now; n % LANES; n++) logits[n] = -INFINITY; /* tokens that are still to come */
+    Vector most = load(logits), totals = {0};
+    for (int64_t n = LANES; n < now; n += LANES) most = pick(load(logits + n) > most, load(logits + n), most);
     float top = most[0];
     for (int i = 1; i < LANES; i++) top = most[i] > top ? most[i] : top;
-    Vector totals = {0};
     for (int64_t n = 0; n < now; n += LANES) {
-        Vector weight = exp_of(load(logits + n) - top);
-        for (int64_t j = now - n; j < LANES; j++) weight[j] = 0;
+        const Vector weight = exp_of(load(logits + n) - top);
         store(logits + n, weight);
         totals += weight;
     }
@@ -397,18 +390,31 @@ typedef struct {
 static void pack(void *packing) {
     const Packing *p = packing;
     const int64_t panels = up_to(p->out, LANES) / LANES, number = p->thread(), of = p->threads();
-    for (int64_t panel = panels * number / of; panel < panels * (number + 1) / of; panel++)
-        for (int64_t k = 0; k < p->in; k++)
+    for (int64_t panel = panels * number / of; panel < panels * (number + 1) / of; panel++) {
+        float *to = p->packed + panel * p->in * LANES;
+        for (int64_t k = 0; k < p->in; k += LANES) /* squares, so that what is written stays near */
             for (int64_t lane = 0; lane < LANES; lane++) {
-                int64_t c = panel * LANES + lane;
-                p->packed[(panel * p->in + k) * LANES + lane] = c < p->out ? p->weight[c * p->in + k] : 0;
+                const int64_t c = panel * LANES + lane, last = k + LANES < p->in ? k + LANES : p->in;
+                const float *from = p->weight + c * p->in;
+                for (int64_t i = k; i < last; i++) to[i * LANES + lane] = c < p->out ? from[i] : 0;
             }
+    }
 }
 
 /* A weight (out, in) as panels (out to LANES, in, LANES), zeros where there is no output. */
 void simflow_pack(const float *weight, float *packed, int64_t out, int64_t in, const Lender *lender, int64_t threads) {
     Packing packing = {weight, packed, in, out, lender->thread, lender->threads};
     lend(lender, pack, &packing, threads);
+}
+
+/* Memory that is about to be written: in few large pages, which take less time to come than many small ones. */
+void simflow_expect(void *memory, int64_t bytes) {
+#if defined(__linux__)
+    const uintptr_t page = 2 << 20, from = up_to((intptr_t)memory, page), to = ((uintptr_t)memory + bytes) / page * page;
+    if (to > from) madvise((void *)from, to - from, MADV_HUGEPAGE); /* a wish: what comes of it does not matter */
+#else
+    (void)memory, (void)bytes;
+#endif
 }
 
 static int none(void) { return 0; }
