@@ -15,6 +15,7 @@ from benchmarks.ceilings import Ceilings, ceilings
 from benchmarks.measure import Deadline, machine, table
 from benchmarks.plots import Panel, bars_by, draw
 from benchmarks.subject import Record, Setting, Subject
+from simflow.allocator import keep_freed_memory
 
 
 def guidance_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     chosen = parser().parse_args(arguments)
     subject = SUBJECTS[chosen.what]
+    if chosen.keep_memory:
+        keep_freed_memory()
     if chosen.threads is not None:
         torch.set_num_threads(chosen.threads)
     setting = Setting(
@@ -93,6 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
         deadline=Deadline(chosen.seconds),
     )
     facts = machine(setting.device) | measured(setting.ceilings, chosen.dtype)
+    facts["freed memory"] = "kept" if chosen.keep_memory else "given back"
     records: list[Record] = []
     for record in subject.measure(chosen, setting):
         records.append(record)
@@ -115,6 +119,11 @@ def parser() -> argparse.ArgumentParser:
         "--seconds", type=float, help="begin nothing new after that; what is left out is named"
     )
     shared.add_argument("--threads", type=int, help="of the CPU; torch's own choice if not given")
+    shared.add_argument(
+        "--keep-memory",
+        action="store_true",
+        help="keep freed memory in the process, as the command simflow does; for all contestants",
+    )
     shared.add_argument(
         "--out", type=Path, help="where to write: FILE.json, and FILE.md and FILE.png beside it"
     )

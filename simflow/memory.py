@@ -33,9 +33,10 @@ from simflow.flow.decode import Decoding, Way, ways
 from simflow.flow.guidance import Guidance
 from simflow.flow.guided import condition_for, mix, narrowed, network_dtype
 from simflow.flow.jacobi import Jacobi, rows_of
-from simflow.flow.sequential import BlockStep
+from simflow.flow.sequential import step_of, suits_compiled
 from simflow.flow.stack import Flow
 from simflow.model import Model, ModelConfig, computing_in
+from simflow.native.library import Loops, library
 from simflow.pixels import to_uint8
 from simflow.sample import SampleConfig, applicable
 from simflow.sit.prior import SiTConfig
@@ -83,6 +84,26 @@ class Alive(TorchDispatchMode):
     def _gone(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.now -= size
+
+
+class Idle:
+    """Compiled loops that do nothing, for steps on tensors without numbers."""
+
+    def __init__(self, loops: Loops) -> None:
+        self.lanes, self.threads = loops.lanes, loops.threads
+
+    def address(self, tensor: Tensor) -> int:
+        """Nowhere."""
+        return 0
+
+    def expect(self, tensor: Tensor) -> None:
+        """Nothing is written."""
+
+    def pack(self, weight: Tensor, to: Tensor) -> None:
+        """Nothing is written."""
+
+    def step(self, net: Any, token: Tensor | None, position: int, out: Tensor | None) -> None:
+        """Nothing is computed."""
 
 
 def key_of(tensor: Tensor) -> int:
@@ -202,7 +223,14 @@ def last_moment(block: Block, z: Tensor, labels: Tensor, rule: Guidance | None, 
     b, tokens, channels = z.shape
     rows, inputs = b if rule is None else 2 * b, max(tokens - (block.start is None), 1)
     if not isinstance(way, Jacobi):
-        step = BlockStep(block, condition_for(block, labels, rule), rows=rows, wide=z.dtype)
+        loops = library() if way.compiled and suits_compiled(block, z) else None
+        step = step_of(
+            block,
+            condition_for(block, labels, rule),
+            rows=rows,
+            wide=z.dtype,
+            loops=None if loops is None else Idle(loops),
+        )
         affine = step(z.new_zeros(rows, channels), inputs - 1)
         mix(affine, rule, position=tokens - 1, tokens=tokens).inverse(z[:, -1:])
         return

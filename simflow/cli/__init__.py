@@ -17,6 +17,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import Any, Protocol, cast, runtime_checkable
 
+from simflow.allocator import keep_freed_memory
 from simflow.cli.words import split_settings
 
 COMMANDS = {
@@ -59,6 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
+    keep_freed_memory()
     if debug:
         return dispatch(given)
     try:

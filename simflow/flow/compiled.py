@@ -1,8 +1,8 @@
 """A block as the affine map of the next token, in compiled loops: float32 on a CPU, where walks are bound by calls.
 
 The numbers are those of :class:`~simflow.flow.sequential.BlockStep` up to rounding; a law holds the two together. Here
-the block's weights are laid out for ``step.c`` (:mod:`simflow.native.library`), once a walk, and its tensors handed over as
-addresses; everything from the token to the outputs is then one call.
+the block's weights are laid out for ``step.c`` (:mod:`simflow.native.library`), once a walk, and its tensors handed
+over as addresses; everything from the token to the outputs is then one call.
 """
 
 from typing import cast
@@ -24,11 +24,11 @@ class CompiledStep:
         block: in float32, on a CPU.
         condition: of the rows.
         rows: sequences walked together.
-        library: the compiled loops.
+        loops: the compiled loops.
     """
 
-    def __init__(self, block: Block, condition: Condition, *, rows: int, library: native.Library) -> None:
-        self.config, self.library = block.config, library
+    def __init__(self, block: Block, condition: Condition, *, rows: int, loops: native.Loops) -> None:
+        self.config, self.loops = block.config, loops
         self.prefix = block.prefix
         self.held: list[Tensor] = []
         """What C was given the addresses of."""
@@ -40,7 +40,9 @@ class CompiledStep:
         scale = torch.full((rows,), size**-0.5)
         if condition.temperature is not None:
             scale = scale / condition.temperature
-        self.packed = self.pack([block.embed, block.head, *(each for layer in layers for each in maps_of(layer))])
+        self.packed = self.pack(
+            [block.embed, block.head, *(each for layer in layers for each in maps_of(layer))]
+        )
         self.x = torch.empty(rows, width)
         self.out = torch.empty(rows, block.head.out_features)
         self.net = native.Net(
@@ -66,41 +68,46 @@ class CompiledStep:
             part=self.room(rows, width),
             qkv=self.room(rows, 3 * width),
             hidden=self.room(rows, inside),
-            scratch=self.room(library.threads, logits + 2 * wide),
+            scratch=self.room(loops.threads, logits + 2 * wide),
         )
         if condition.prefix is not None:
             self.x.copy_(condition.prefix[:, 0])
-            library.step(self.net, None, 0, None)
+            loops.step(self.net, None, 0, None)
 
     def __call__(self, token: Tensor, position: int) -> Affine:
         """Inputs ``(rows, d)`` at ``position`` -> the map ``(rows, 1, d)`` that they give to the next token."""
         token = token.contiguous()
-        self.library.step(self.net, token.data_ptr(), self.prefix + position, self.out.data_ptr())
+        self.loops.step(self.net, token, self.prefix + position, self.out)
         return from_outputs(self.out[:, None], scale=self.config.scale, clip=self.config.clip)
 
     def whole(self, numbers: int) -> int:
         """So many numbers, and up to a whole vector."""
-        return -(-numbers // self.library.lanes) * self.library.lanes
+        return -(-numbers // self.loops.lanes) * self.loops.lanes
 
     def hold(self, tensor: Tensor | None) -> int | None:
         """The address of a tensor's numbers, one after the other, which stay there as long as the step does."""
         if tensor is None:
             return None
         self.held.append(tensor.contiguous())
-        return self.held[-1].data_ptr()
+        return self.loops.address(self.held[-1])
 
     def room(self, *shape: int) -> int | None:
         """The address of memory for so many numbers."""
-        return self.hold(self.library.empty(*shape))
+        return self.hold(self.new(*shape))
+
+    def new(self, *shape: int) -> Tensor:
+        """Memory for so many numbers, which are about to be written."""
+        tensor = torch.empty(shape)
+        self.loops.expect(tensor)
+        return tensor
 
     def pack(self, linears: list[nn.Linear]) -> dict[nn.Linear, int]:
         """The weights of linear maps in the order of the loops, in one piece of memory: their addresses."""
-        sizes = [self.library.packed(linear) for linear in linears]
-        parts = self.library.empty(sum(sizes)).split(sizes)
-        self.held.extend(parts)
-        for linear, part in zip(linears, parts, strict=True):
-            self.library.pack(linear.weight, part)
-        return {linear: part.data_ptr() for linear, part in zip(linears, parts, strict=True)}
+        sizes = [self.whole(linear.out_features) * linear.in_features for linear in linears]
+        packed = dict(zip(linears, self.new(sum(sizes)).split(sizes), strict=True))
+        for linear, part in packed.items():
+            self.loops.pack(linear.weight, part)
+        return {linear: cast("int", self.hold(part)) for linear, part in packed.items()}
 
     def dense(self, linear: nn.Linear, added: Tensor | None = None) -> native.Dense:
         """A linear map; ``added`` ``(rows, 1, out)`` is a bias of each row besides."""

@@ -1,8 +1,8 @@
 """``step.c`` as a library: compiled once on a machine by its own compiler, kept, and loaded.
 
 The first walk on a CPU takes a second longer, for the compiler. The result lies in the user's cache folder
-(``$XDG_CACHE_HOME/simflow``, else ``~/.cache/simflow``) under a name made of the source, the flags and the processor, so
-that machines that share a home folder do not share it. Where there is no compiler, or the cache cannot be written,
+(``$XDG_CACHE_HOME/simflow``, else ``~/.cache/simflow``) under a name made of the source, the flags and the processor,
+so that machines that share a home folder do not share it. Where there is no compiler, or the cache cannot be written,
 :func:`library` is None, that is logged, and whoever asked goes on with torch.
 
 Threads are those of torch: its OpenMP has been loaded with it, and ``step.c`` is lent the team that runs torch's own
@@ -21,6 +21,7 @@ import tempfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -36,7 +37,13 @@ Pointer, Number = ctypes.c_void_p, ctypes.c_int64
 class Dense(ctypes.Structure):
     """``Dense`` of step.c: a packed weight and a bias."""
 
-    _fields_ = (("weight", Pointer), ("bias", Pointer), ("in_", Number), ("out", Number), ("bias_step", Number))
+    _fields_ = (
+        ("weight", Pointer),
+        ("bias", Pointer),
+        ("in_", Number),
+        ("out", Number),
+        ("bias_step", Number),
+    )
 
 
 class Norm(ctypes.Structure):
@@ -84,6 +91,36 @@ class Lender(ctypes.Structure):
     _fields_ = (("parallel", Pointer), ("thread", Pointer), ("threads", Pointer))
 
 
+@runtime_checkable
+class Loops(Protocol):
+    """What a step needs of the library; :mod:`simflow.memory` has one that computes nothing."""
+
+    lanes: int
+    """Numbers in a vector of the processor."""
+
+    @property
+    def threads(self) -> int:
+        """How many threads a step runs on."""
+        ...
+
+    def address(self, tensor: torch.Tensor) -> int:
+        """Where a tensor's numbers lie."""
+        ...
+
+    def expect(self, tensor: torch.Tensor) -> None:
+        """Says that all of a new tensor is about to be written."""
+
+    def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
+        """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``,
+        zeros where the last panel has no output."""
+
+    def step(self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None) -> None:
+        """One step: ``token`` ``(rows, channels)`` at ``position`` -> ``out`` ``(rows, outputs)``.
+
+        Without a token ``net.x`` holds what would be made of it; without ``out`` the outputs are of no use.
+        """
+
+
 class Library:
     """The functions of ``step.c``."""
 
@@ -101,7 +138,6 @@ class Library:
         self._step.argtypes = (Pointer, Pointer, Number, Pointer, Number, Pointer)
         self._pack.restype = self._step.restype = None
         self.lanes: int = functions.simflow_lanes()
-        """Numbers in a vector of this processor."""
         self.lender: Lender = torch_threads() or functions.simflow_alone()
         self._lender = ctypes.addressof(self.lender)
 
@@ -110,35 +146,38 @@ class Library:
         """How many threads a step runs on: as many as torch's operations do."""
         return torch.get_num_threads() if self.lender.parallel else 1
 
-    def empty(self, *shape: int) -> torch.Tensor:
-        """Memory for float32 numbers that are about to be written."""
-        tensor = torch.empty(shape)
-        self._expect(tensor.data_ptr(), tensor.nbytes)
-        return tensor
+    def address(self, tensor: torch.Tensor) -> int:
+        """As :class:`Loops` says."""
+        return tensor.data_ptr()
 
-    def packed(self, linear: torch.nn.Linear) -> int:
-        """How many numbers the weight of a linear map is when packed: outputs up to a whole vector, with zeros."""
-        return -(-linear.out_features // self.lanes) * self.lanes * linear.in_features
+    def expect(self, tensor: torch.Tensor) -> None:
+        """As :class:`Loops` says: few large pages come faster than many small ones."""
+        self._expect(tensor.data_ptr(), tensor.nbytes)
 
     def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
-        """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``."""
-        weight = weight.contiguous()
+        """As :class:`Loops` says."""
         out, numbers = weight.shape
-        self._pack(weight.data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
+        self._pack(weight.contiguous().data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
 
-    def step(self, net: Net, token: int | None, position: int, out: int | None) -> None:
-        """One step; ``token`` and ``out`` are addresses of ``(rows, channels)`` and ``(rows, outputs)``."""
-        self._step(ctypes.addressof(net), self._lender, self.threads, token, position, out)
+    def step(self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None) -> None:
+        """As :class:`Loops` says."""
+        addresses = [None if tensor is None else tensor.data_ptr() for tensor in (token, out)]
+        self._step(ctypes.addressof(net), self._lender, self.threads, addresses[0], position, addresses[1])
 
 
 @cache
 def library() -> Library | None:
     """The library for this machine, compiled if it has not been before; None where that cannot be done."""
+    return build()
+
+
+def build() -> Library | None:
+    """:func:`library`, which asks once in the life of a process."""
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or platform.system() == "Windows":
         log.info("no C compiler: walks on this CPU use torch's operations, which take about twice as long")
         return None
-    source = resources.files(__package__).joinpath("step.c").read_bytes()
+    source = resources.files("simflow.native").joinpath("step.c").read_bytes()
     try:
         return Library(compiled(compiler, source))
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
@@ -146,14 +185,14 @@ def library() -> Library | None:
         return None
 
 
-def compiled(compiler: str, source: bytes) -> Path:
-    """The path of the library, which is made if it is not there yet.
+def compiled(compiler: str, source: bytes, choices: tuple[tuple[str, ...], ...] = FLAGS) -> Path:
+    """The path of the library, which is made if it is not there yet, with the first flags that the compiler takes.
 
     Raises:
         OSError: the cache cannot be written.
         subprocess.SubprocessError: the compiler refuses the source.
     """
-    key = hashlib.sha256(b"\0".join((source, repr((compiler, FLAGS)).encode(), processor()))).hexdigest()
+    key = hashlib.sha256(b"\0".join((source, repr((compiler, choices)).encode(), processor()))).hexdigest()
     path = cache_folder() / f"step-{key[:16]}.so"
     if path.exists():
         return path
@@ -161,7 +200,7 @@ def compiled(compiler: str, source: bytes) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         written, made = Path(folder, "step.c"), Path(folder, "step.so")
         written.write_bytes(source)
-        for flags in FLAGS:
+        for flags in choices:
             done = subprocess.run(
                 [compiler, *flags, str(written), "-o", str(made), "-lm"], capture_output=True, timeout=120
             )
@@ -184,7 +223,9 @@ def processor() -> bytes:
     except OSError:
         lines = [platform.processor().encode()]
     known = (b"model name", b"flags", b"Features", b"CPU part")
-    return b"\n".join(sorted({line for line in lines if line.startswith(known)})) + platform.machine().encode()
+    return (
+        b"\n".join(sorted({line for line in lines if line.startswith(known)})) + platform.machine().encode()
+    )
 
 
 def torch_threads() -> Lender | None:

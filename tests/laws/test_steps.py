@@ -35,7 +35,7 @@ def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, compil
             tokens = reorder(x, block.order).repeat(2, 1, 1)
             expected, _ = block.affine_of(tokens, condition)
             if compiled:
-                step = CompiledStep(block, condition, rows=8, library=loops())
+                step = CompiledStep(block, condition, rows=8, loops=loops())
             else:
                 step = BlockStep(block, condition, rows=8, wide=dtype)
             inputs = tokens[:, :-1]

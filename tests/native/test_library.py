@@ -1,0 +1,159 @@
+"""The compiled loops are made once, on any processor's vectors, and give the numbers of torch's operations."""
+
+import logging
+import platform
+import shutil
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import torch
+
+from simflow.flow.block import BlockConfig
+from simflow.flow.compiled import CompiledStep
+from simflow.flow.guided import condition_for
+from simflow.flow.sequential import BlockStep
+from simflow.flow.stack import FlowConfig
+from simflow.native import library as native
+from tests.laws.cases import randomise
+
+COMPILER = shutil.which("cc")
+COMMON = native.FLAGS[1]
+VECTORS = {"native": native.FLAGS[0], "any processor's": COMMON}
+if platform.machine() == "x86_64":
+    VECTORS["sse"] = ("-mno-avx", *COMMON)
+    VECTORS["avx2"] = ("-mavx2", "-mfma", "-mno-avx512f", *COMMON)
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+
+
+def source() -> bytes:
+    return resources.files("simflow.native").joinpath("step.c").read_bytes()
+
+
+def loops(flags: tuple[str, ...] = native.FLAGS[0]) -> native.Library:
+    assert COMPILER is not None
+    return native.Library(native.compiled(COMPILER, source(), (flags,)))
+
+
+def block(**changes):
+    config = BlockConfig(**{"width": 48, "heads": 4} | changes)
+    flow = FlowConfig(depths=(2,), block=config).build(latent_shape=(5, 3, 7), classes=3)
+    randomise(flow)
+    return flow.eval().requires_grad_(requires_grad=False).chain()[0]
+
+
+def outputs(step, tokens: torch.Tensor) -> torch.Tensor:
+    """All maps of a walk over ``(rows, n, d)``, of which each is used before the next is made."""
+    maps = [
+        torch.cat([part.clone() for part in step(token, i)], -1) for i, token in enumerate(tokens.unbind(1))
+    ]
+    return torch.cat(maps, 1)
+
+
+def walked(of, rows: int, library: native.Library | None, tokens: torch.Tensor | None = None) -> torch.Tensor:
+    labels = torch.arange(rows) % 3
+    condition = condition_for(of, labels, None)
+    if tokens is None:
+        tokens = torch.randn(rows, 20, 5, generator=torch.Generator().manual_seed(rows))
+    if library is None:
+        return outputs(BlockStep(of, condition, rows=rows, wide=torch.float32), tokens)
+    return outputs(CompiledStep(of, condition, rows=rows, loops=library), tokens)
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", VECTORS)
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 21])
+def test_any_number_of_rows_on_any_vectors(rows, vectors):
+    of, library = block(), loops(VECTORS[vectors])
+    torch.testing.assert_close(walked(of, rows, library), walked(of, rows, None), atol=2e-5, rtol=2e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("width", [4, 20, 64, 72])
+@pytest.mark.parametrize("conditioning", ["adaln", "added", "prefix"])
+def test_widths_that_fill_no_vector(width, conditioning):
+    of = block(width=width, heads=2, conditioning=conditioning)
+    torch.testing.assert_close(walked(of, 5, loops()), walked(of, 5, None), atol=2e-5, rtol=2e-5)
+
+
+@needs_compiler
+@pytest.mark.parametrize("threads", [2, 3, 5])
+def test_threads_change_no_bit(threads):
+    of, library, before = block(), loops(), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = walked(of, 9, library)
+        torch.set_num_threads(threads)
+        assert library.threads == threads, "torch lends no threads here"
+        together = walked(of, 9, library)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(alone, together)
+
+
+@needs_compiler
+def test_a_row_hears_nothing_of_the_others():
+    of, library = block(conditioning="added"), loops()  # what adaLN makes of a class is torch's, batch by batch
+    tokens = torch.randn(11, 20, 5, generator=torch.Generator().manual_seed(0))
+    whole = walked(of, 11, library, tokens)
+    labels = torch.arange(11) % 3
+    for row in (0, 7, 10):
+        condition = condition_for(of, labels[row : row + 1], None)
+        alone = outputs(CompiledStep(of, condition, rows=1, loops=library), tokens[row : row + 1])
+        assert torch.equal(alone[0], whole[row])
+
+
+@needs_compiler
+def test_large_logits_and_inputs_stay_finite():
+    of = block()
+    of.transformer.layers[0].attention.qkv.weight.mul_(100)
+    tokens = 1e3 * torch.randn(3, 20, 5, generator=torch.Generator().manual_seed(0))
+    found, wanted = (walked(of, 3, library, tokens) for library in (loops(), None))
+    assert found.isfinite().all()
+    torch.testing.assert_close(found, wanted, atol=1e-3, rtol=1e-3)
+
+
+@needs_compiler
+def test_a_weight_is_packed_in_panels():
+    library, weight = loops(), torch.randn(21, 6)
+    panels = -(-21 // library.lanes)
+    packed = torch.full((panels, 6, library.lanes), torch.nan)
+    library.pack(weight, packed)
+    rows = packed.transpose(1, 2).reshape(-1, 6)
+    assert torch.equal(rows[:21], weight)
+    assert (rows[21:] == 0).all()
+
+
+@needs_compiler
+def test_it_is_compiled_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = native.compiled(COMPILER, source())
+    stamp = made.stat().st_mtime_ns
+    assert native.compiled(COMPILER, source()) == made
+    assert made.stat().st_mtime_ns == stamp
+    assert made.parent == tmp_path / "simflow"
+    assert [path.name for path in made.parent.iterdir()] == [made.name], "something was left behind"
+    assert native.compiled(COMPILER, source() + b"\n") != made
+    monkeypatch.setattr(native, "processor", lambda: b"another")
+    assert native.compiled(COMPILER, source()) != made
+
+
+@pytest.mark.parametrize("trouble", ["no compiler", "the compiler refuses", "no cache"])
+def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CC", raising=False)
+    if trouble == "no compiler":
+        monkeypatch.setattr(native.shutil, "which", lambda name: None)
+    elif trouble == "the compiler refuses":
+        monkeypatch.setenv("CC", "false")
+    else:
+        Path(tmp_path, "cache").write_text("in the way")
+    with caplog.at_level(logging.INFO, logger="simflow"):
+        assert native.build() is None
+    assert "torch's operations" in caplog.text
+    monkeypatch.setattr(native, "library", native.build)
+    flow = FlowConfig(depths=(1,), block=BlockConfig(width=8, heads=1)).build(
+        latent_shape=(2, 2, 2), classes=2
+    )
+    z = torch.randn(3, 4, 2)
+    assert flow.inverse(z, torch.zeros(3, dtype=torch.int64)).shape == (3, 2, 2, 2)
