@@ -93,7 +93,10 @@ def test_threads_change_no_bit(threads):
 
 @needs_compiler
 def test_a_row_hears_nothing_of_the_others():
-    of, library = block(conditioning="added"), loops()  # what adaLN makes of a class is torch's, batch by batch
+    of, library = (
+        block(conditioning="added"),
+        loops(),
+    )  # what adaLN makes of a class is torch's, batch by batch
     tokens = torch.randn(11, 20, 5, generator=torch.Generator().manual_seed(0))
     whole = walked(of, 11, library, tokens)
     labels = torch.arange(11) % 3
