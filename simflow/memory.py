@@ -102,7 +102,9 @@ class Idle:
     def pack(self, weight: Tensor, to: Tensor) -> None:
         """Nothing is written."""
 
-    def step(self, net: Any, token: Tensor | None, position: int, out: Tensor | None) -> None:
+    def step(
+        self, net: Any, token: Tensor | None, position: int, out: Tensor | None, *, threads: int
+    ) -> None:
         """Nothing is computed."""
 
 

@@ -87,6 +87,9 @@ class SampledConfig:
     answers for both. The prior learns nothing from it.
     """
 
+    weight: float = 0.25
+    """Of what the judge says of samples, against what it says of reconstructions. Nothing else holds a sample: a judge
+    that pulls at them as hard as at reconstructions drives the decoder away from images."""
     guidance: GaussianProduct | LogScale | ClassifierFree | None = None
     """How they are guided, or not."""
     temperature: float = 1.0
@@ -219,10 +222,11 @@ class Objective(nn.Module):
             decoded = model.decode(shown)
             compared, judged = decoded[: len(images)], decoded
             if config.adversarial is not None and config.adversarial.relative and judge is not None:
-                compared, judged = Balanced.apply(decoded, config.adversarial.weight, len(images))
+                others = 0.0 if config.sampled is None else config.sampled.weight
+                compared, judged = Balanced.apply(decoded, config.adversarial.weight, len(images), others)
             reconstruction = config.reconstruction.loss(images, compared, latent_numbers=numbers)
             perceptual = self.perceptual_term(images, compared)
-            adversarial = self.adversarial_term(judged, judge)
+            adversarial = self.adversarial_term(judged, judge, reconstructions=len(images))
             mse = (compared.detach().float() - images).square().mean()
 
         prior = alignment = entropy = None
@@ -272,17 +276,21 @@ class Objective(nn.Module):
             return None
         return self.config.perceptual.weight * self.perceptual(images, decoded).mean()
 
-    def adversarial_term(self, decoded: Images, judge: Discriminator | None) -> Tensor | None:
-        """The negative logit of the reconstructions, if there is a judge; no gradient reaches the judge.
+    def adversarial_term(
+        self, judged: Images, judge: Discriminator | None, *, reconstructions: int
+    ) -> Tensor | None:
+        """The negative logit of the reconstructions, and of samples if they come after them, if there is a judge; no
+        gradient reaches the judge.
 
         It is weighted, unless the weight is that of its gradient.
         """
-        if judge is None or self.config.adversarial is None:
+        adversarial, sampled = self.config.adversarial, self.config.sampled
+        if judge is None or adversarial is None:
             return None
-        displeasure = judge.displeasure(decoded)
-        return (
-            displeasure if self.config.adversarial.relative else self.config.adversarial.weight * displeasure
-        )
+        displeasure = judge.displeasure(judged[:reconstructions])
+        if sampled is not None:
+            displeasure = displeasure + sampled.weight * judge.displeasure(judged[reconstructions:])
+        return displeasure if adversarial.relative else adversarial.weight * displeasure
 
     def alignment_term(self, images: Images, hidden: Hidden | None) -> Tensor | None:
         """The weighted distance of hidden tokens and features, if asked for."""

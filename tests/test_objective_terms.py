@@ -80,7 +80,7 @@ def test_without_a_judge_there_is_no_adversarial_term(source):
 def test_samples_come_before_the_judge_too(source):
     """As the model draws them from the noise that the generator gives after that of the posterior and the labels."""
     rule = GaussianProduct(weight=0.5)
-    sampled = SampledConfig(guidance=rule, temperature=1.1)
+    sampled = SampledConfig(guidance=rule, temperature=1.1, weight=0.5)
     objective, judge, losses = objective_of(source, sampled=sampled)
     _, _, plain = objective_of(source)
     for term in ("reconstruction", "perceptual", "mse", "prior"):
@@ -90,7 +90,8 @@ def test_samples_come_before_the_judge_too(source):
     noise = 1.1 * torch.randn(len(IMAGES), *model.prior.noise_shape, generator=draws)
     samples = model.generate(noise, LABELS, guidance=rule)
     torch.testing.assert_close(losses.decoded, torch.cat([model.decode(latents), samples]))
-    torch.testing.assert_close(losses.adversarial, -0.3 * judge.network(losses.decoded)[0].mean())
+    said = [judge.network(part)[0].mean() for part in (model.decode(latents), samples)]
+    torch.testing.assert_close(losses.adversarial, -0.3 * (said[0] + 0.5 * said[1]))
 
 
 def test_samples_teach_the_decoder_and_nothing_else(source):

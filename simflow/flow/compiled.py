@@ -28,7 +28,7 @@ class CompiledStep:
     """
 
     def __init__(self, block: Block, condition: Condition, *, rows: int, loops: native.Loops) -> None:
-        self.config, self.loops = block.config, loops
+        self.config, self.loops, self.threads = block.config, loops, loops.threads
         self.prefix = block.prefix
         self.held: list[Tensor] = []
         """What C was given the addresses of."""
@@ -68,16 +68,15 @@ class CompiledStep:
             part=self.room(rows, width),
             qkv=self.room(rows, 3 * width),
             hidden=self.room(rows, inside),
-            scratch=self.room(loops.threads, logits + 2 * wide),
+            scratch=self.room(self.threads, logits + 2 * wide),
         )
         if condition.prefix is not None:
             self.x.copy_(condition.prefix[:, 0])
-            loops.step(self.net, None, 0, None)
+            loops.step(self.net, None, 0, None, threads=self.threads)
 
     def __call__(self, token: Tensor, position: int) -> Affine:
         """Inputs ``(rows, d)`` at ``position`` -> the map ``(rows, 1, d)`` that they give to the next token."""
-        token = token.contiguous()
-        self.loops.step(self.net, token, self.prefix + position, self.out)
+        self.loops.step(self.net, token.contiguous(), self.prefix + position, self.out, threads=self.threads)
         return from_outputs(self.out[:, None], scale=self.config.scale, clip=self.config.clip)
 
     def whole(self, numbers: int) -> int:

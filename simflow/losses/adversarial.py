@@ -14,7 +14,7 @@ and image by image, so that how a batch is cut changes nothing.
 
 **Samples.** What the decoder is wanted for is latents that the prior has drawn. Reconstructions and samples may both
 come before the judge (:class:`simflow.objective.SampledConfig`): no comparison holds a sample to an image, so with a
-relative weight its gradient has the mean length of those of the batch's reconstructions.
+relative weight its gradient is measured by the mean length of those of the batch's reconstructions.
 
 **LeCam** (Tseng et al. 2021) holds the logits near the running means ``r`` and ``f`` of those that images and
 reconstructions had, which steadies the game when data are few: ``mean relu(D(image) - f)^2 + mean relu(r -
@@ -145,21 +145,23 @@ class Balanced(torch.autograd.Function):
     """Images twice: the first ``compared`` for the terms that compare them, all of them for the one that judges.
 
     Backward, the judge's gradient of each compared image is given ``weight`` times the length of the comparison's; that
-    of an image which is only judged, the mean of these lengths.
+    of an image which is only judged, ``others`` times the mean of these lengths.
     """
 
     @staticmethod
-    def forward(ctx: Any, decoded: Tensor, weight: float, compared: int) -> tuple[Tensor, Tensor]:
-        ctx.weight = weight
+    def forward(
+        ctx: Any, decoded: Tensor, weight: float, compared: int, others: float
+    ) -> tuple[Tensor, Tensor]:
+        ctx.weight, ctx.others = weight, others
         return decoded[:compared].clone(), decoded.view_as(decoded)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         compared, judged = gradients
         wanted, present = (g.float().flatten(1).norm(dim=1) for g in gradients)
-        others = len(present) - len(wanted)
-        wanted = torch.cat([wanted, wanted.mean().expand(others)])
-        scale = (ctx.weight * wanted / present.clamp(min=1e-12)).view(-1, 1, 1, 1)
+        rest = (ctx.others * wanted.mean()).expand(len(present) - len(wanted))
+        lengths = ctx.weight * torch.cat([wanted, rest])
+        scale = (lengths / present.clamp(min=1e-12)).view(-1, 1, 1, 1)
         total = (scale * judged).to(compared.dtype)
         total[: len(compared)] += compared
-        return total, None, None
+        return total, None, None, None

@@ -100,7 +100,7 @@ class Loops(Protocol):
 
     @property
     def threads(self) -> int:
-        """How many threads a step runs on."""
+        """How many threads there are at present."""
         ...
 
     def address(self, tensor: torch.Tensor) -> int:
@@ -114,10 +114,13 @@ class Loops(Protocol):
         """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``,
         zeros where the last panel has no output."""
 
-    def step(self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None) -> None:
+    def step(
+        self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int
+    ) -> None:
         """One step: ``token`` ``(rows, channels)`` at ``position`` -> ``out`` ``(rows, outputs)``.
 
         Without a token ``net.x`` holds what would be made of it; without ``out`` the outputs are of no use.
+        ``net.scratch`` has room for so many threads.
         """
 
 
@@ -143,7 +146,7 @@ class Library:
 
     @property
     def threads(self) -> int:
-        """How many threads a step runs on: as many as torch's operations do."""
+        """As many as torch's operations run on."""
         return torch.get_num_threads() if self.lender.parallel else 1
 
     def address(self, tensor: torch.Tensor) -> int:
@@ -159,10 +162,12 @@ class Library:
         out, numbers = weight.shape
         self._pack(weight.contiguous().data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
 
-    def step(self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None) -> None:
+    def step(
+        self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int
+    ) -> None:
         """As :class:`Loops` says."""
-        addresses = [None if tensor is None else tensor.data_ptr() for tensor in (token, out)]
-        self._step(ctypes.addressof(net), self._lender, self.threads, addresses[0], position, addresses[1])
+        of, to = (None if tensor is None else tensor.data_ptr() for tensor in (token, out))
+        self._step(ctypes.addressof(net), self._lender, threads, of, position, to)
 
 
 @cache

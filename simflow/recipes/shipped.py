@@ -1,8 +1,9 @@
 """Models on real images in two stages, small ones for two CPU cores and larger ones for a GPU; some ship.
 
-Stage I is the paper's: encoder, decoder and flow learn from one objective, with a perceptual distance. Stage II
-freezes encoder and flow and teaches the decoder, on the noisy latents that the flow was taught, with the perceptual
-distance and a discriminator: samples gain the texture that a decoder trained for the mean leaves out.
+Stage I is the paper's: encoder, decoder and flow learn from one objective, with a perceptual distance. The flow may
+then learn on alone, with the autoencoder frozen, which the paper leaves to future work. The last stage freezes encoder
+and flow and teaches the decoder, on the noisy latents that the flow was taught, with the perceptual distance and a
+discriminator: samples gain the texture that a decoder trained for the mean leaves out.
 
 ``fashion-32``, ``emoji-32`` and ``natural-32`` run on a CPU; ``natural-32-tarflow`` is the peer of the last, a flow on
 pixels of about its size and time. ``emoji-64`` and ``clothing-256`` are for a GPU, compute in bfloat16 and have not
@@ -102,25 +103,21 @@ ON_PIXELS = AdversarialConfig(
 judge above does no better."""
 
 
-def fashion_32_prior() -> RunConfig:
-    """The flow alone, trained on: ``simflow train fashion-32-prior --data FOLDER --start_from runs/fashion``.
+def prior_only(run: RunConfig, name: str, *, steps: int) -> RunConfig:
+    """The run's flow, trained on with encoder and decoder standing still.
 
-    Encoder and decoder stand still, so nothing is decoded and an image costs half of what it does in stage I. A second
-    stage with a frozen VAE is what the paper leaves to future work.
+    Nothing is decoded, so an image costs half of what it does in stage I and batches are twice as large.
     """
-    base = fashion_32()
-    return replace(
-        base,
-        name="fashion-32-prior",
-        start_from=StartFrom(),
-        objective=frozen(),
-        train=replace(
-            base.train,
-            batch=128,
-            stages=(StageConfig(steps=14_000, schedule=Linear(final=0.0, warmup=100)),),
-            sample_every=None,
-        ),
-    )
+    stages = (StageConfig(steps=steps, schedule=Linear(final=0.0, warmup=100)),)
+    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None)
+    return replace(run, name=name, start_from=StartFrom(), objective=frozen(), train=train)
+
+
+def fashion_32_prior() -> RunConfig:
+    """``fashion-32``'s flow alone: ``simflow train fashion-32-prior --data FOLDER --start_from runs/fashion --out
+    runs/prior``, 75 minutes of one CPU core.
+    """
+    return prior_only(fashion_32(), "fashion-32-prior", steps=14_000)
 
 
 def fashion_32_decoder() -> RunConfig:
