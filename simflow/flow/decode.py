@@ -48,7 +48,7 @@ def ways(decoding: Decoding, blocks: int) -> tuple[Way, ...]:
     """The way of each of so many blocks, data -> noise; the last is the deep one.
 
     >>> ways(Jacobi(blocks="shallow"), 2)[1]
-    Sequential()
+    Sequential(compiled=True)
 
     Raises:
         ValueError: a plan for another number of blocks.

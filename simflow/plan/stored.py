@@ -28,8 +28,8 @@ from simflow.sample import SampleConfig
 
 logger = logging.getLogger("simflow")
 
-FORMAT = 1
-"""Number of the layout of the file."""
+FORMAT = 2
+"""Number of the layout of the file; times of the first were taken before there were compiled loops."""
 
 
 def file_of(folder: Path, device: torch.device, batch: int) -> Path:

@@ -26,6 +26,7 @@ def recipes() -> "dict[str, Recipe]":
         "fashion-32-prior": shipped.fashion_32_prior,
         "fashion-32-decoder": shipped.fashion_32_decoder,
         "emoji-32": shipped.emoji_32,
+        "emoji-32-prior": shipped.emoji_32_prior,
         "emoji-32-decoder": shipped.emoji_32_decoder,
         "emoji-64": shipped.emoji_64,
         "emoji-64-decoder": shipped.emoji_64_decoder,

@@ -125,6 +125,13 @@ def fashion_32_decoder() -> RunConfig:
     return decoder_only(fashion_32(), "fashion-32-decoder", JUDGE, steps=3000, lr=5e-4)
 
 
+def emoji_32_prior() -> RunConfig:
+    """``emoji-32``'s flow alone: ``simflow train emoji-32-prior --data emoji.zip --start_from runs/emoji --out
+    runs/prior``, half an hour of one CPU core.
+    """
+    return prior_only(emoji_32(), "emoji-32-prior", steps=6000)
+
+
 def emoji_32_decoder() -> RunConfig:
     """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``."""
     return decoder_only(emoji_32(), "emoji-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
