@@ -26,14 +26,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
-from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminator
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
 from simflow.prior import Energy, Hidden
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
-from simflow.sit.guidance import ClassifierFree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,24 +77,6 @@ class Routing:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SampledConfig:
-    """Samples of the prior, decoded, which come before the judge beside the reconstructions: as many, and of the same
-    classes.
-
-    A decoder learns from latents of images and is then given latents of a prior, which are not quite the same. Here it
-    answers for both. The prior learns nothing from it.
-    """
-
-    weight: float = 0.25
-    """Of what the judge says of samples, against what it says of reconstructions. Nothing else holds a sample: a judge
-    that pulls at them as hard as at reconstructions drives the decoder away from images."""
-    guidance: GaussianProduct | LogScale | ClassifierFree | None = None
-    """How they are guided, or not."""
-    temperature: float = 1.0
-    """Standard deviation of their noise."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class ObjectiveConfig:
     """The terms of the loss and their routes. The defaults are Eq. 36."""
 
@@ -106,8 +86,6 @@ class ObjectiveConfig:
     """A distance as a trained network sees it, or none."""
     adversarial: AdversarialConfig | None = None
     """A discriminator to please, or none."""
-    sampled: SampledConfig | None = None
-    """Samples that the discriminator judges too, or none."""
     alignment: AlignmentConfig | None = None
     """A trained network that the prior's hidden tokens are aligned with, or none."""
     prior_weight: float = 1.0
@@ -137,8 +115,7 @@ class Losses(NamedTuple):
     adversarial: Tensor | None = None
     alignment: Tensor | None = None
     decoded: Images | None = None
-    """Reconstructions, and samples after them if they are asked for, for a discriminator to learn from; without
-    gradient, and only if there is one."""
+    """The reconstructions, for a discriminator to learn from; without gradient, and only if there is one."""
 
     def named(self) -> dict[str, Tensor]:
         """The scalars there are, by name."""
@@ -162,10 +139,6 @@ class Objective(nn.Module):
         autoencoder, routing = model.autoencoder, config.routing
         self.on_images = bool(config.reconstruction.weight or config.perceptual or config.adversarial)
         self.on_latents = bool(config.prior_weight or config.alignment)
-        if config.sampled is not None and config.adversarial is None:
-            raise ValueError(
-                "objective.sampled is for a discriminator to judge: set objective.adversarial too"
-            )
         if not (self.on_images or self.on_latents):
             raise ValueError("nothing is to be learnt: every term of the objective has the weight 0")
         frozen = (
@@ -205,29 +178,25 @@ class Objective(nn.Module):
     ) -> Losses:
         """Images in [-1, 1] and labels -> losses.
 
-        Draws, in this order, from ``generator``: posterior noise, label drops, noise of samples, and what the prior
-        needs. The ``judge`` is a discriminator to please, which learns nothing here; without one that term is left out.
+        Draws, in this order, from ``generator``: posterior noise, label drops, and what the prior needs. The
+        ``judge`` is a discriminator to please, which learns nothing here; without one that term is left out.
         """
         model, config = self.model, self.config
         code = model.autoencoder.encode(images)
         latents = model.posterior.sample(code, generator)
         numbers = latents[0].numel()
-        known, labels = labels, drop_labels(labels, config.label_drop, generator)
+        labels = drop_labels(labels, config.label_drop, generator)
 
         decoded = reconstruction = perceptual = adversarial = mse = None
         if self.on_images:
-            shown = latents
-            if config.sampled is not None:
-                shown = torch.cat([latents, self.drawn(config.sampled, known, generator).to(latents.dtype)])
-            decoded = model.decode(shown)
-            compared, judged = decoded[: len(images)], decoded
+            decoded = model.decode(latents)
+            compared, judged = decoded, decoded
             if config.adversarial is not None and config.adversarial.relative and judge is not None:
-                others = 0.0 if config.sampled is None else config.sampled.weight
-                compared, judged = Balanced.apply(decoded, config.adversarial.weight, len(images), others)
+                compared, judged = Balanced.apply(decoded, config.adversarial.weight)
             reconstruction = config.reconstruction.loss(images, compared, latent_numbers=numbers)
             perceptual = self.perceptual_term(images, compared)
-            adversarial = self.adversarial_term(judged, judge, reconstructions=len(images))
-            mse = (compared.detach().float() - images).square().mean()
+            adversarial = self.adversarial_term(judged, judge)
+            mse = (decoded.detach().float() - images).square().mean()
 
         prior = alignment = entropy = None
         if self.on_latents:
@@ -251,12 +220,6 @@ class Objective(nn.Module):
             decoded=None if config.adversarial is None or decoded is None else decoded.detach(),
         )
 
-    def drawn(self, sampled: SampledConfig, labels: Labels, generator: Generator) -> Latents:
-        """Latents from the prior under the labels, without gradient."""
-        prior = self.model.prior
-        noise = torch.randn(len(labels), *prior.noise_shape, generator=generator, device=labels.device)
-        return self.model.latents(sampled.temperature * noise, labels, guidance=sampled.guidance)
-
     def energies(self, latents: Latents, labels: Labels, generator: Generator) -> tuple[Energy, Energy]:
         """What the prior says of the latents: for its own term, and for the alignment.
 
@@ -276,21 +239,17 @@ class Objective(nn.Module):
             return None
         return self.config.perceptual.weight * self.perceptual(images, decoded).mean()
 
-    def adversarial_term(
-        self, judged: Images, judge: Discriminator | None, *, reconstructions: int
-    ) -> Tensor | None:
-        """The negative logit of the reconstructions, and of samples if they come after them, if there is a judge; no
-        gradient reaches the judge.
+    def adversarial_term(self, decoded: Images, judge: Discriminator | None) -> Tensor | None:
+        """The negative logit of the reconstructions, if there is a judge; no gradient reaches the judge.
 
         It is weighted, unless the weight is that of its gradient.
         """
-        adversarial, sampled = self.config.adversarial, self.config.sampled
-        if judge is None or adversarial is None:
+        if judge is None or self.config.adversarial is None:
             return None
-        displeasure = judge.displeasure(judged[:reconstructions])
-        if sampled is not None:
-            displeasure = displeasure + sampled.weight * judge.displeasure(judged[reconstructions:])
-        return displeasure if adversarial.relative else adversarial.weight * displeasure
+        displeasure = judge.displeasure(decoded)
+        return (
+            displeasure if self.config.adversarial.relative else self.config.adversarial.weight * displeasure
+        )
 
     def alignment_term(self, images: Images, hidden: Hidden | None) -> Tensor | None:
         """The weighted distance of hidden tokens and features, if asked for."""

@@ -6,14 +6,13 @@ import pytest
 import torch
 
 from simflow.autoencoder.compact import CompactConfig
-from simflow.flow.guidance import GaussianProduct
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.discriminators import PatchNetwork
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.losses.vit import DinoV2
 from simflow.model import Facts, ModelConfig
-from simflow.objective import Objective, ObjectiveConfig, PixelMean, Routing, SampledConfig
+from simflow.objective import Objective, ObjectiveConfig, Routing
 from simflow.posterior import FixedVariance, LearnedVariance
 from simflow.seeding import generator
 from tests.laws.cases import flow, normal, randomise
@@ -75,43 +74,6 @@ def test_without_a_judge_there_is_no_adversarial_term(source):
     losses = objective(IMAGES, LABELS, generator(0))
     assert losses.adversarial is None
     assert losses.decoded is not None
-
-
-def test_samples_come_before_the_judge_too(source):
-    """As the model draws them from the noise that the generator gives after that of the posterior and the labels."""
-    rule = GaussianProduct(weight=0.5)
-    sampled = SampledConfig(guidance=rule, temperature=1.1, weight=0.5)
-    objective, judge, losses = objective_of(source, sampled=sampled)
-    _, _, plain = objective_of(source)
-    for term in ("reconstruction", "perceptual", "mse", "prior"):
-        torch.testing.assert_close(getattr(losses, term), getattr(plain, term))
-    draws, model = generator(0), objective.model
-    latents = model.encode(IMAGES, draws)
-    noise = 1.1 * torch.randn(len(IMAGES), *model.prior.noise_shape, generator=draws)
-    samples = model.generate(noise, LABELS, guidance=rule)
-    torch.testing.assert_close(losses.decoded, torch.cat([model.decode(latents), samples]))
-    said = [judge.network(part)[0].mean() for part in (model.decode(latents), samples)]
-    torch.testing.assert_close(losses.adversarial, -0.3 * (said[0] + 0.5 * said[1]))
-
-
-def test_samples_teach_the_decoder_and_nothing_else(source):
-    everything = {
-        "reconstruction": PixelMean(weight=0.0),
-        "perceptual": None,
-        "alignment": None,
-        "prior_weight": 0.0,
-        "sampled": SampledConfig(),
-    }
-    objective, _, losses = objective_of(source, routing=Routing(encoder="frozen"), **everything)
-    losses.total.backward()
-    moved = {name for name, p in objective.model.named_parameters() if p.grad is not None and p.grad.any()}
-    decoder = {id(p) for part in objective.model.autoencoder.decoder_parts() for p in part.parameters()}
-    assert moved == {name for name, p in objective.model.named_parameters() if id(p) in decoder}
-
-
-def test_samples_without_a_judge_are_refused(source):
-    with pytest.raises(ValueError, match=r"set objective\.adversarial too"):
-        objective_of(source, adversarial=None, sampled=SampledConfig())
 
 
 ROUTES = [

@@ -12,10 +12,6 @@ gradient at each reconstruction is given ``weight`` times the length of that of 
 is the adaptive weight of VQGAN (Esser et al. 2021, Eq. 7), taken at the image instead of at the decoder's last layer,
 and image by image, so that how a batch is cut changes nothing.
 
-**Samples.** What the decoder is wanted for is latents that the prior has drawn. Reconstructions and samples may both
-come before the judge (:class:`simflow.objective.SampledConfig`): no comparison holds a sample to an image, so with a
-relative weight its gradient is measured by the mean length of those of the batch's reconstructions.
-
 **LeCam** (Tseng et al. 2021) holds the logits near the running means ``r`` and ``f`` of those that images and
 reconstructions had, which steadies the game when data are few: ``mean relu(D(image) - f)^2 + mean relu(r -
 D(decoded))^2``. The running means are buffers, saved with the network.
@@ -104,10 +100,10 @@ class Discriminator(nn.Module):
         self.register_buffer("mean_fake", torch.zeros(()))
 
     def forward(self, images: Images, decoded: Images) -> Verdict:
-        """The discriminator's own loss on images and what was decoded, which must carry no gradient."""
+        """The discriminator's own loss on images and their reconstructions, which must carry no gradient."""
         assert not decoded.requires_grad, "the discriminator must not teach the autoencoder"
         maps: Logits = self.network(torch.cat([images, decoded.to(images.dtype)]))
-        pairs = [logits.float().split([len(images), len(decoded)]) for logits in maps]
+        pairs = [logits.float().chunk(2) for logits in maps]
         loss = mean([0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) for real, fake in pairs])
         if self.lecam is not None:
             loss = loss + self.lecam * mean([self.distance_from_memory(*pair) for pair in pairs])
@@ -142,26 +138,19 @@ def mean(scalars: list[Tensor]) -> Tensor:
 
 
 class Balanced(torch.autograd.Function):
-    """Images twice: the first ``compared`` for the terms that compare them, all of them for the one that judges.
+    """Images twice, for the terms that compare them and for the one that judges them.
 
-    Backward, the judge's gradient of each compared image is given ``weight`` times the length of the comparison's; that
-    of an image which is only judged, ``others`` times the mean of these lengths.
+    Backward, the judge's gradient of each image is given ``weight`` times the length of the comparison's.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, decoded: Tensor, weight: float, compared: int, others: float
-    ) -> tuple[Tensor, Tensor]:
-        ctx.weight, ctx.others = weight, others
-        return decoded[:compared].clone(), decoded.view_as(decoded)
+    def forward(ctx: Any, decoded: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+        ctx.weight = weight
+        return decoded.view_as(decoded), decoded.view_as(decoded)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         compared, judged = gradients
-        wanted, present = (g.float().flatten(1).norm(dim=1) for g in gradients)
-        rest = (ctx.others * wanted.mean()).expand(len(present) - len(wanted))
-        lengths = ctx.weight * torch.cat([wanted, rest])
-        scale = (lengths / present.clamp(min=1e-12)).view(-1, 1, 1, 1)
-        total = (scale * judged).to(compared.dtype)
-        total[: len(compared)] += compared
-        return total, None, None, None
+        wanted, present = (g.float().flatten(1).norm(dim=1).view(-1, 1, 1, 1) for g in gradients)
+        scale = ctx.weight * wanted / present.clamp(min=1e-12)
+        return compared + (scale * judged).to(compared.dtype), None
