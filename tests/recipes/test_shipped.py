@@ -61,6 +61,19 @@ def test_the_second_stage_is_the_first_with_another_objective(name):
     assert trained == {id(parameter) for part in decoder for parameter in part.parameters()} != set()
 
 
+@pytest.mark.parametrize("name", ["fashion-32", "emoji-32"])
+def test_at_last_the_flow_learns_alone(name):
+    """The model and the data are the same; how it is sampled was chosen anew."""
+    first, second = recipes.get(name), recipes.get(f"{name}-prior")
+    parts = ("name", "start_from", "objective", "train", "sample")
+    assert all(path.startswith(parts) for path in differences(first, second))
+    objective = Objective(second.objective, on_meta(second, second.expected_facts()))
+    assert not objective.on_images, "nothing is to be decoded"
+    trained = {id(parameter) for parameter in objective.parameters() if parameter.requires_grad}
+    assert trained == {id(parameter) for parameter in objective.model.prior.parameters()}
+    assert f"simflow train {name}-prior --data" in (recipes.recipes()[f"{name}-prior"].__doc__ or "")
+
+
 def test_the_two_rows_of_natural_images_are_alike_in_size_and_data():
     simflow, tarflow = recipes.get("natural-32"), recipes.get("natural-32-tarflow")
     assert simflow.data == tarflow.data
