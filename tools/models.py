@@ -44,6 +44,7 @@ from models_judged import CHOICE, HELD_OUT, JUDGE, TEMPERATURES, TRIAL, WEIGHTS,
 from ship import scrubbed
 
 from simflow import distributed, recipes
+from simflow.allocator import keep_freed_memory
 from simflow.autoencoder.kl import KLConfig
 from simflow.config import RunConfig
 from simflow.data.held_out import has_split
@@ -180,6 +181,7 @@ class Job:
 
 def main() -> int:
     """Reads the words of the command line and does what is left to do; gives the exit status."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
