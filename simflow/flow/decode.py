@@ -24,7 +24,7 @@ class Sequential:
     """Token by token, exactly: the least arithmetic."""
 
     compiled: bool = True
-    """Whether compiled loops are used where they can be: in float32 on a CPU, where there is a C compiler."""
+    """Whether compiled loops are used where they can be: in float32 on a CPU, where there is GCC."""
 
 
 Way = Sequential | Jacobi

@@ -2,7 +2,7 @@
 
 The first walk on a CPU takes a second longer, for the compiler. The result lies in the user's cache folder
 (``$XDG_CACHE_HOME/simflow``, else ``~/.cache/simflow``) under a name made of the source, the flags and the processor,
-so that machines that share a home folder do not share it. Where there is no compiler, or the cache cannot be written,
+so that machines that share a home folder do not share it. Where there is no GCC, or the cache cannot be written,
 :func:`library` is None, that is logged, and whoever asked goes on with torch.
 
 Threads are those of torch: its OpenMP has been loaded with it, and ``step.c`` is lent the team that runs torch's own
@@ -177,10 +177,10 @@ def library() -> Library | None:
 
 
 def build() -> Library | None:
-    """:func:`library`, which asks once in the life of a process."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    """What :func:`library` asks for once in the life of a process."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
     if compiler is None or platform.system() == "Windows":
-        log.info("no C compiler: walks on this CPU use torch's operations, which take about twice as long")
+        log.info("no GCC: walks on this CPU use torch's operations, which take about twice as long")
         return None
     source = resources.files("simflow.native").joinpath("step.c").read_bytes()
     try:
@@ -212,7 +212,8 @@ def compiled(compiler: str, source: bytes, choices: tuple[tuple[str, ...], ...] 
             if done.returncode == 0:
                 made.replace(path)  # whoever else compiles at this moment makes the same file
                 return path
-        raise subprocess.SubprocessError(done.stderr.decode(errors="replace").strip()[-200:])
+        said = done.stderr.decode(errors="replace").splitlines()
+        raise subprocess.SubprocessError(next((line for line in said if "error" in line), "no reason given"))
 
 
 def cache_folder() -> Path:

@@ -7,9 +7,12 @@
  *
  * What a number of a row becomes depends neither on the other rows nor on the threads: all sums run in one order.
  *
- * Plain C11 with the vectors of GCC and Clang. Threads are lent by the caller (simflow/native/library.py), who also
+ * C11 with the vectors of GCC. Threads are lent by the caller (simflow/native/library.py), who also
  * owns all memory.
  */
+#if defined(__clang__)
+#error "Clang (14) keeps the sums of a tile in memory, which makes these loops slower than torch's operations"
+#endif
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>

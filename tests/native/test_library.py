@@ -17,13 +17,13 @@ from simflow.flow.stack import FlowConfig
 from simflow.native import library as native
 from tests.laws.cases import randomise
 
-COMPILER = shutil.which("cc")
+COMPILER = shutil.which("gcc")
 COMMON = native.FLAGS[1]
 VECTORS = {"native": native.FLAGS[0], "any processor's": COMMON}
 if platform.machine() == "x86_64":
     VECTORS["sse"] = ("-mno-avx", *COMMON)
     VECTORS["avx2"] = ("-mavx2", "-mfma", "-mno-avx512f", *COMMON)
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no GCC")
 
 
 def source() -> bytes:
