@@ -2,7 +2,7 @@
 
 On a CPU every tensor is a piece of memory from the C library. GNU's gives large pieces back as soon as they are free,
 and the next step gets new ones, page by page, each of which the system fills with zeros at first touch. A training
-step makes and frees hundreds of megabytes, so that can cost a fifth of its time (docs/performance.md). Kept, the same
+step makes and frees hundreds of megabytes, so that can cost a seventh of its time (docs/performance.md). Kept, the same
 memory serves step after step; what a process holds is then the most that it ever held, as on a GPU.
 """
 

@@ -33,10 +33,10 @@ from simflow.flow.decode import Decoding, Way, ways
 from simflow.flow.guidance import Guidance
 from simflow.flow.guided import condition_for, mix, narrowed, network_dtype
 from simflow.flow.jacobi import Jacobi, rows_of
-from simflow.flow.sequential import step_of, suits_compiled
+from simflow.flow.sequential import loops_for, step_of
 from simflow.flow.stack import Flow
 from simflow.model import Model, ModelConfig, computing_in
-from simflow.native.library import Loops, library
+from simflow.native.library import Loops
 from simflow.pixels import to_uint8
 from simflow.sample import SampleConfig, applicable
 from simflow.sit.prior import SiTConfig
@@ -225,7 +225,7 @@ def last_moment(block: Block, z: Tensor, labels: Tensor, rule: Guidance | None, 
     b, tokens, channels = z.shape
     rows, inputs = b if rule is None else 2 * b, max(tokens - (block.start is None), 1)
     if not isinstance(way, Jacobi):
-        loops = library() if way.compiled and suits_compiled(block, z) else None
+        loops = loops_for(block, z) if way.compiled else None
         step = step_of(
             block,
             condition_for(block, labels, rule),

@@ -14,6 +14,7 @@ from simflow.flow.affine import Affine, from_outputs
 from simflow.flow.block import Block, Condition
 from simflow.flow.order import reorder
 from simflow.native import library as native
+from simflow.nn.step import Norm, maps_of, norms_and_gates
 from simflow.nn.transformer import AdaLNLayer, Modulation, PlainLayer
 
 
@@ -123,45 +124,31 @@ class CompiledStep:
         self, layer: AdaLNLayer | PlainLayer, modulation: tuple[Modulation, Modulation] | None
     ) -> native.Layer:
         """A layer of the stack with its modulation."""
-        if isinstance(layer, AdaLNLayer):
-            assert modulation is not None
-            norms = [self.modulated(part.shift, part.scale) for part in modulation]
-            gates = [self.hold(part.gate[:, 0]) for part in modulation]
-        else:
-            norms = [self.learned(norm) for norm in (layer.norm_attention, layer.norm_mlp)]
-            gates = [None, None]
+        (norm_attention, gate_attention), (norm_mlp, gate_mlp) = norms_and_gates(
+            layer, modulation, torch.float32
+        )
         qkv, proj, up, down = map(self.dense, maps_of(layer))
         return native.Layer(
-            norm_attention=norms[0],
-            norm_mlp=norms[1],
+            norm_attention=self.norm(norm_attention),
+            norm_mlp=self.norm(norm_mlp),
             qkv=qkv,
             proj=proj,
             up=up,
             down=down,
-            gate_attention=gates[0],
-            gate_mlp=gates[1],
+            gate_attention=self.hold(gate_attention),
+            gate_mlp=self.hold(gate_mlp),
         )
 
-    def learned(self, norm: nn.LayerNorm) -> native.Norm:
-        """The affine norm of a plain layer."""
-        return native.Norm(gain=self.hold(norm.weight), shift=self.hold(norm.bias), step=0, eps=norm.eps)
-
-    def modulated(self, shift: Tensor, scale: Tensor) -> native.Norm:
-        """The norm of an adaLN layer with its modulation ``(rows, 1, width)``."""
-        gain = self.hold(1 + scale[:, 0])
-        return native.Norm(gain=gain, shift=self.hold(shift[:, 0]), step=shift.shape[-1], eps=1e-6)
+    def norm(self, norm: Norm) -> native.Norm:
+        """A norm with a gain and a shift, of its own or of each row."""
+        step = 0 if norm.gain.dim() == 1 else norm.gain.shape[-1]
+        return native.Norm(gain=self.hold(norm.gain), shift=self.hold(norm.shift), step=step, eps=norm.eps)
 
     def final(self, block: Block, condition: Condition) -> native.Norm:
         """What stands before the outputs: a modulated norm, an RMS norm, or none."""
         if condition.final is not None:
             shift, scale = condition.final
-            return self.modulated(shift, scale)
+            return self.norm(Norm.modulated(shift, scale, torch.float32))
         if block.final_norm is not None:
             return native.Norm(gain=self.hold(block.final_norm.weight), step=0, eps=block.final_norm.eps)
         return native.Norm()
-
-
-def maps_of(layer: AdaLNLayer | PlainLayer) -> tuple[nn.Linear, nn.Linear, nn.Linear, nn.Linear]:
-    """A layer's linear maps: queries, keys and values; out of attention; into the MLP and out of it."""
-    up, down = cast("tuple[nn.Linear, nn.Linear]", (layer.mlp[0], layer.mlp[2]))
-    return layer.attention.qkv, layer.attention.proj, up, down

@@ -37,7 +37,7 @@ def walk(
     """
     b, tokens, channels = z.shape
     condition, rows = condition_for(block, labels, guidance), b if guidance is None else 2 * b
-    loops = native.library() if compiled and suits_compiled(block, z) else None
+    loops = loops_for(block, z) if compiled else None
     step = step_of(block, condition, rows=rows, wide=z.dtype, loops=loops)
     x = torch.empty_like(z)
     with torch.autocast(z.device.type, enabled=False):
@@ -53,12 +53,10 @@ def walk(
     return x
 
 
-def suits_compiled(block: Block, z: Tokens) -> bool:
-    """Whether everything is in float32 and on a CPU."""
-    return (
-        z.device.type == "cpu"
-        and z.dtype == network_dtype(block) == block.embed.weight.dtype == torch.float32
-    )
+def loops_for(block: Block, z: Tokens) -> native.Loops | None:
+    """The compiled loops, if everything is in float32 and on a CPU and there are any."""
+    narrow = z.dtype == network_dtype(block) == block.embed.weight.dtype == torch.float32
+    return native.library() if narrow and z.device.type == "cpu" else None
 
 
 def step_of(

@@ -160,7 +160,8 @@ class Library:
     def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
         """As :class:`Loops` says."""
         out, numbers = weight.shape
-        self._pack(weight.contiguous().data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
+        weight = weight.contiguous()  # has a name, so that a copy lives as long as C reads it
+        self._pack(weight.data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
 
     def step(
         self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int
@@ -185,7 +186,7 @@ def build() -> Library | None:
     source = resources.files("simflow.native").joinpath("step.c").read_bytes()
     try:
         return Library(compiled(compiler, source))
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError) as error:
         log.info("step.c does not compile here (%s): walks on this CPU use torch's operations", error)
         return None
 
@@ -195,6 +196,7 @@ def compiled(compiler: str, source: bytes, choices: tuple[tuple[str, ...], ...] 
 
     Raises:
         OSError: the cache cannot be written.
+        RuntimeError: there is no home folder.
         subprocess.SubprocessError: the compiler refuses the source.
     """
     key = hashlib.sha256(b"\0".join((source, repr((compiler, choices)).encode(), processor()))).hexdigest()

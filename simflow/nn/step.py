@@ -151,7 +151,7 @@ class TransformerStep:
         width = transformer.width
         shape = len(layers), rows, self.heads, tokens, self.size
         self.room = Room(shape, dtype=dtype, device=device)
-        inside = cast("nn.Linear", layers[0].mlp[0]).out_features
+        inside = maps_of(layers[0])[2].out_features
         self.qkv, self.hidden, self.part = (
             torch.empty(rows, numbers, dtype=dtype, device=device)
             for numbers in (3 * width, inside + 16, width)
@@ -202,21 +202,24 @@ def layer_step(
     wide: torch.dtype,
 ) -> LayerStep:
     """A layer of the stack with its modulation as a step."""
+    (norm_attention, gate_attention), (norm_mlp, gate_mlp) = norms_and_gates(layer, modulation, wide)
+    qkv, proj, up, down = (Dense.of(linear, dtype) for linear in maps_of(layer))
+    return LayerStep(norm_attention, qkv, proj, gate_attention, norm_mlp, up, down, gate_mlp)
+
+
+def norms_and_gates(
+    layer: AdaLNLayer | PlainLayer, modulation: tuple[Modulation, Modulation] | None, wide: torch.dtype
+) -> list[tuple[Norm, Tensor | None]]:
+    """What stands around attention and around the MLP: a norm before, and a gate ``(b, width)`` after, if any."""
     if isinstance(layer, AdaLNLayer):
         assert modulation is not None
-        norms = [Norm.modulated(part.shift, part.scale, wide) for part in modulation]
-        gates = [part.gate[:, 0].to(wide) for part in modulation]
-    else:
-        norms = [Norm.learned(norm, wide) for norm in (layer.norm_attention, layer.norm_mlp)]
-        gates = [None, None]
+        return [
+            (Norm.modulated(part.shift, part.scale, wide), part.gate[:, 0].to(wide)) for part in modulation
+        ]
+    return [(Norm.learned(norm, wide), None) for norm in (layer.norm_attention, layer.norm_mlp)]
+
+
+def maps_of(layer: AdaLNLayer | PlainLayer) -> tuple[nn.Linear, nn.Linear, nn.Linear, nn.Linear]:
+    """A layer's linear maps: queries, keys and values; out of attention; into the MLP and out of it."""
     up, down = cast("tuple[nn.Linear, nn.Linear]", (layer.mlp[0], layer.mlp[2]))
-    return LayerStep(
-        norms[0],
-        Dense.of(layer.attention.qkv, dtype),
-        Dense.of(layer.attention.proj, dtype),
-        gates[0],
-        norms[1],
-        Dense.of(up, dtype),
-        Dense.of(down, dtype),
-        gates[1],
-    )
+    return layer.attention.qkv, layer.attention.proj, up, down

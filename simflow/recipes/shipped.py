@@ -1,4 +1,4 @@
-"""Models on real images in two stages, small ones for two CPU cores and larger ones for a GPU; some ship.
+"""Models on real images in stages, small ones for two CPU cores and larger ones for a GPU; some ship.
 
 Stage I is the paper's: encoder, decoder and flow learn from one objective, with a perceptual distance. The flow may
 then learn on alone, with the autoencoder frozen, which the paper leaves to future work. The last stage freezes encoder

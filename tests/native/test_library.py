@@ -128,6 +128,15 @@ def test_a_weight_is_packed_in_panels():
 
 
 @needs_compiler
+def test_a_weight_in_another_order_of_memory_is_packed_alike():
+    library, weight = loops(), torch.randn(6, 21)
+    one, other = (torch.empty(-(-21 // library.lanes), 6, library.lanes) for _ in range(2))
+    library.pack(weight.t(), one)
+    library.pack(weight.t().contiguous(), other)
+    assert torch.equal(one, other)
+
+
+@needs_compiler
 def test_it_is_compiled_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     made = native.compiled(COMPILER, source())
@@ -141,7 +150,7 @@ def test_it_is_compiled_once(monkeypatch, tmp_path):
     assert native.compiled(COMPILER, source()) != made
 
 
-@pytest.mark.parametrize("trouble", ["no compiler", "the compiler refuses", "no cache"])
+@pytest.mark.parametrize("trouble", ["no compiler", "the compiler refuses", "no cache", "no home"])
 def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CC", raising=False)
@@ -149,6 +158,9 @@ def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
         monkeypatch.setattr(native.shutil, "which", lambda name: None)
     elif trouble == "the compiler refuses":
         monkeypatch.setenv("CC", "false")
+    elif trouble == "no home":
+        monkeypatch.delenv("XDG_CACHE_HOME")
+        monkeypatch.setattr(native.Path, "home", lambda: Path("~no-such-user").expanduser())
     else:
         Path(tmp_path, "cache").write_text("in the way")
     with caplog.at_level(logging.INFO, logger="simflow"):
