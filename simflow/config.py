@@ -66,6 +66,15 @@ def from_record(record: dict[str, Any]) -> tuple[RunConfig, Facts]:
     return settings.from_dict(RunConfig, record["config"]), settings.from_dict(Facts, record["facts"])
 
 
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of an earlier version, with the settings that have come since at their defaults; one that cannot be
+    read stays as it is."""
+    try:
+        return to_record(*from_record(record))
+    except ValueError:
+        return record
+
+
 def build(record: dict[str, Any]) -> tuple[RunConfig, Model]:
     """The configuration and the (untrained) model that a record describes."""
     config, facts = from_record(record)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from simflow import distributed
-from simflow.config import RunConfig, to_record
+from simflow.config import RunConfig, completed, to_record
 from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
@@ -85,7 +85,7 @@ def fit(
     if config.start_from is not None and checkpoint.latest(RunFolder(folder).checkpoints) is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
-    run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record))
+    run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
     with logging_to(run.log):
         if resumed is not None:
             checkpoint.load(resumed, state)
@@ -177,7 +177,7 @@ def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
     run = RunFolder(folder)
     if checkpoint.latest(run.checkpoints) is None or not run.config.is_file():
         return
-    there, free = checkpoint.load_config(folder), free_to_change(record)
+    there, free = completed(checkpoint.load_config(folder)), free_to_change(record)
     changed = [
         f"{path.removeprefix('config.')} is {value_at(there, path)} there and {value_at(record, path)} here"
         for path in differences(there, record)

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Generator, Tensor
 
-from simflow import pretrained
+from simflow import pretrained, weights
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import decode as decode_picture
 from simflow.data.source import Source
@@ -79,10 +78,10 @@ class Pipeline:
         """
         folder = find(source, revision=revision)
         config, model = _built(folder)
-        weights = checkpoint.load_weights(folder, which if (folder / "state.json").is_file() else "model")
-        if {name: tensor.shape for name, tensor in weights.items()} != _shapes(model):
+        tensors = weights.read(folder, which)
+        if {name: tensor.shape for name, tensor in tensors.items()} != _shapes(model):
             raise ValueError(f"the weights in '{folder}' do not fit the settings beside them")
-        model.load_state_dict(weights)
+        model.load_state_dict(tensors)
         return cls(model, config)
 
     @property
@@ -205,20 +204,22 @@ class Pipeline:
         labels = self._labels_of(class_labels, len(latents))
         return flow_score.score(self.model.prior.log_prob, latents.to(self.device), labels)
 
-    def save_pretrained(self, folder: str | Path, *, dtype: NetworkDtype | None = None) -> None:
+    def save_pretrained(
+        self, folder: str | Path, *, dtype: NetworkDtype | None = None, max_shard_size: int | str = "5GB"
+    ) -> None:
         """Writes ``config.json`` and ``model.safetensors``: all that :meth:`from_pretrained` needs.
 
         Args:
             folder: made if need be; files of these names in it are replaced.
             dtype: in what the weights are written; as they are, if None. ``bfloat16`` halves the file and rounds
                 each number to 8 bits; :meth:`from_pretrained` computes in float32 either way.
+            max_shard_size: of one file, in bytes or as a text such as "5GB"; larger weights are divided among several
+                files with an index (:mod:`simflow.weights`).
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        weights = {
-            name: _stored(tensor, dtype).contiguous() for name, tensor in self.model.state_dict().items()
-        }
-        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        stored = {name: _stored(tensor, dtype) for name, tensor in self.model.state_dict().items()}
+        weights.write(folder, stored, largest=max_shard_size)
         record = to_record(self.config, self.model.facts)
         (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -343,7 +344,7 @@ def _download(repository: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        files = ["config.json", "model.safetensors"]
+        files = ["config.json", *weights.FILES]
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise ValueError(

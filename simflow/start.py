@@ -4,7 +4,7 @@ Two kinds of place are understood:
 
 - a run folder, a checkpoint, a saved model of SimFlow or the name of one that comes with the package
   (:mod:`simflow.pretrained`): its autoencoder, its prior, or both. Settings that change what the weights mean (a
-  normalisation, an order of blocks) must be the same there and here;
+  normalisation, an order of blocks) must be the same there and here, save that a flow may grow deeper;
 - weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
   (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
 
@@ -26,9 +26,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simflow import pretrained
+from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import load_weights
+from simflow.flow.growth import grown
+from simflow.flow.stack import Flow
 from simflow.model import Model, ModelConfig
 from simflow.settings import differences, from_dict, to_dict, value_at
 from simflow.train import checkpoint
@@ -48,6 +50,9 @@ class StartFrom:
     """Averaged or raw weights, where the place has both."""
     scale: float = 1.0
     """Factor on the latents of the autoencoder taken, put into its weights."""
+    grow: bool = False
+    """Let blocks of the flow have more layers here than there; these begin as the identity
+    (:mod:`simflow.flow.growth`)."""
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
@@ -56,6 +61,8 @@ class StartFrom:
             raise ValueError(
                 "start_from.scale is for an autoencoder taken alone: a prior knows one scale only"
             )
+        if self.grow and self.parts == "autoencoder":
+            raise ValueError("start_from.grow is for a flow, and start_from.parts leaves the flow out")
 
 
 def place(config: StartFrom) -> Path:
@@ -105,7 +112,7 @@ def weights_in(folder: Path) -> Path:
     Raises:
         ValueError: there are none.
     """
-    saved = (folder / "config.json").is_file() and (folder / "model.safetensors").is_file()
+    saved = (folder / "config.json").is_file() and weights.present(folder)
     return folder if saved else checkpoint.find(folder)
 
 
@@ -122,7 +129,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         ValueError: there is none, or it does not fit.
     """
     folder = weights_in(path)
-    weights = checkpoint.load_weights(folder, config.which if (folder / "state.json").is_file() else "model")
+    given_there = weights.read(folder, config.which)
     record = checkpoint.load_config(folder)
     if "config" not in record:
         raise ValueError(f"'{folder}' was not written by simflow: its config.json lacks 'config'")
@@ -131,14 +138,18 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
     wanted = parts if config.parts == "all" else {config.parts: parts[config.parts]}
     chosen: dict[str, dict[str, Tensor]] = {}
     for part, module in wanted.items():
-        compare_settings(part, folder, there[part], to_dict(model.config)[part])
+        here = to_dict(model.config)[part]
+        depths = there[part].get("depths") if config.grow else None
+        compare_settings(part, folder, there[part], here if depths is None else here | {"depths": depths})
         given = {
             name.removeprefix(f"{part}."): tensor
-            for name, tensor in weights.items()
+            for name, tensor in given_there.items()
             if name.startswith(f"{part}.")
         }
         if part == "autoencoder":
             given = means_only(model, given)
+        if depths is not None and isinstance(module, Flow):
+            given = grown(module, given, depths)
         compare_shapes(part, folder, given, module.state_dict())
         chosen[part] = given
     for part, given in chosen.items():

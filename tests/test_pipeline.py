@@ -203,7 +203,12 @@ def test_the_hub_is_asked_for_what_is_no_folder(pipe, tmp_path, monkeypatch):
     assert asked == {
         "repository": "owner/name",
         "revision": "v1",
-        "patterns": ["config.json", "model.safetensors"],
+        "patterns": [
+            "config.json",
+            "model.safetensors",
+            "model.safetensors.index.json",
+            "model-*-of-*.safetensors",
+        ],
     }
     assert loaded.config == pipe.config
 

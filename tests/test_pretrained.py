@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
-from simflow import pretrained
+from simflow import pretrained, weights
 from simflow.cli import main
 from simflow.pipeline import Pipeline, find, notes
 from simflow.start import StartFrom, place
-from tools.ship import HASHED, LARGEST_FILE, LARGEST_SUM, shipped
+from tools.ship import LARGEST_FILE, LARGEST_SUM, shipped
 
 SECTIONS = ("Data", "Licence", "Recipe", "Budget", "Figures", "Limits")
 EACH = pytest.mark.parametrize("name", pretrained.names())
@@ -39,6 +38,7 @@ def some(monkeypatch, tmp_path) -> Path:
     for name in ("bags-16", "boots-32"):
         folder = tmp_path / "package" / name
         folder.mkdir(parents=True)
+        (folder / "config.json").touch()
         (folder / "model.safetensors").touch()
         (folder / "README.md").write_text("---\nlicense: mit\n---\n\n# x\n\nIt draws\nbags.\n\nMore.\n")
     (tmp_path / "package" / "__pycache__").mkdir()
@@ -49,7 +49,7 @@ def some(monkeypatch, tmp_path) -> Path:
 
 def test_the_hashes_are_those_of_the_files():
     root = pretrained.root()
-    hashed = [path for path in shipped(root) if path.name in HASHED]
+    hashed = [path for path in shipped(root) if path.name != "README.md"]
     sums = root / pretrained.SUMS
     lines = sums.read_text(encoding="utf-8").splitlines() if sums.is_file() else []
     assert dict(reversed(line.split("  ")) for line in lines) == {
@@ -64,12 +64,12 @@ def test_all_together_are_small():
 
 
 @EACH
-def test_a_model_is_three_files_and_names_no_place_on_a_machine(name):
+def test_a_model_is_settings_weights_and_a_card_and_names_no_place_on_a_machine(name):
     folder = pretrained.root() / name
-    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    others = {path.name for path in folder.iterdir()} - {path.name for path in weights.files(folder)}
+    assert others == {"README.md", "config.json"}
     assert not re.search(r'"[/~]', (folder / "config.json").read_text(encoding="utf-8"))
-    kinds = {tensor.dtype for tensor in load_file(folder / "model.safetensors").values()}
-    assert torch.float32 not in kinds
+    assert torch.float32 not in {tensor.dtype for tensor in weights.read(folder).values()}
 
 
 @EACH
@@ -133,7 +133,11 @@ def test_measurements_of_a_model_of_the_package_lie_in_the_users_cache(some, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert notes("bags-16") == tmp_path / "cache" / "simflow" / "bags-16"
     assert notes("bags-16").is_dir()
-    assert sorted(path.name for path in (some / "bags-16").iterdir()) == ["README.md", "model.safetensors"]
+    assert sorted(path.name for path in (some / "bags-16").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
     with pytest.raises(ValueError, match="there is no run"):
         notes("xyz")
 

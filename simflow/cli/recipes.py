@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from simflow import pretrained, recipes
+from simflow import pretrained, recipes, weights
 from simflow.cli.words import refuse_settings
 
 
@@ -35,5 +35,5 @@ def models(width: int) -> Iterator[str]:
     if names:
         yield "\ntrained, in the package, without a network (simflow sample MODEL):"
     for name in names:
-        size = (pretrained.root() / name / "model.safetensors").stat().st_size
+        size = sum(path.stat().st_size for path in weights.files(pretrained.root() / name))
         yield f"{name:<{width}}  {pretrained.summary(name)} ({size / 1e6:.1f} MB)"

@@ -70,6 +70,11 @@ class AdaLNLayer(nn.Module):
         self.mlp = Mlp(width=width, ratio=ratio)
         self.modulator = Modulator(width=width, parts=6)
 
+    def pass_on(self) -> None:
+        """Makes the layer the identity: every gate is shut, as at initialisation."""
+        nn.init.zeros_(self.modulator.linear.weight)
+        nn.init.zeros_(self.modulator.linear.bias)
+
     def condition(self, vector: Tensor | None) -> tuple[Modulation, Modulation]:
         assert vector is not None, "adaLN without a vector"
         parts = self.modulator(vector)
@@ -101,6 +106,12 @@ class PlainLayer(nn.Module):
         self.attention = Attention(width=width, heads=heads, causal=causal)
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = Mlp(width=width, ratio=ratio)
+
+    def pass_on(self) -> None:
+        """Makes the layer the identity: attention and MLP add nothing."""
+        for last in (self.attention.proj, self.mlp[2]):
+            nn.init.zeros_(last.weight)  # pyright: ignore[reportArgumentType]
+            nn.init.zeros_(last.bias)  # pyright: ignore[reportArgumentType]
 
     def condition(self, vector: Tensor | None) -> None:
         return None
@@ -149,6 +160,10 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(
             kind(width=width, heads=heads, ratio=ratio, causal=causal) for _ in range(layers)
         )
+
+    def pass_on(self, number: int) -> None:
+        """Makes a layer, counted from 0, the identity; it learns on from there."""
+        cast("list[AdaLNLayer | PlainLayer]", list(self.layers))[number].pass_on()
 
     def condition(self, vector: Tensor | None) -> list:
         """What the layers need of the vector ``(b, d)``: one entry a layer, computed once for all tokens.

@@ -3,7 +3,7 @@
 ::
 
     NAME/config.json           settings and facts, as Pipeline.save_pretrained writes them
-    NAME/model.safetensors     averaged weights, rounded to bfloat16
+    NAME/model*.safetensors    averaged weights, rounded to bfloat16
     NAME/README.md             the model card: data, licence, recipe, budget, figures, limits
     SHA256SUMS                 of settings and weights; ``sha256sum -c`` reads it
 
@@ -27,7 +27,7 @@ def root() -> Path:
 
 def names() -> tuple[str, ...]:
     """The models that there are, in the order of the alphabet."""
-    return tuple(sorted(weights.parent.name for weights in root().glob("*/model.safetensors")))
+    return tuple(sorted(config.parent.name for config in root().glob("*/config.json")))
 
 
 def find(name: str) -> Path | None:

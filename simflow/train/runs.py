@@ -18,7 +18,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,13 +83,18 @@ def new_run(out_root: Path, name: str) -> RunFolder:
 
 
 def open_or_resume(
-    path: Path, config: dict[str, Any], *, may_differ: Sequence[str] = ()
+    path: Path,
+    config: dict[str, Any],
+    *,
+    may_differ: Sequence[str] = (),
+    read: Callable[[dict[str, Any]], dict[str, Any]] = lambda there: there,
 ) -> tuple[RunFolder, Path | None]:
     """Readies a run's folder, and finds the checkpoint to go on from; collective.
 
     Args:
         config: the settings as :func:`simflow.settings.to_dict` gives them; written to ``config.json``.
         may_differ: dotted paths whose change does not hinder a resume, such as ``"train.stages"``.
+        read: what the settings in the folder are made of before they are compared, for those of earlier versions.
 
     Returns:
         the folder, and its latest checkpoint or None if there is nothing to resume.
@@ -98,7 +103,7 @@ def open_or_resume(
         ValueError: the folder belongs to something else, or its checkpoints were made with other settings.
     """
     run = RunFolder(path)
-    problem = gather_objects(_problem(run, config, may_differ) if is_main() else None)[0]
+    problem = gather_objects(_problem(run, config, may_differ, read) if is_main() else None)[0]
     if problem is not None:
         raise ValueError(problem)
     resumed = checkpoint.latest(run.checkpoints)
@@ -131,7 +136,12 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _problem(run: RunFolder, config: dict[str, Any], may_differ: Sequence[str]) -> str | None:
+def _problem(
+    run: RunFolder,
+    config: dict[str, Any],
+    may_differ: Sequence[str],
+    read: Callable[[dict[str, Any]], dict[str, Any]],
+) -> str | None:
     if not run.path.exists():
         return None
     if not run.path.is_dir():
@@ -142,7 +152,7 @@ def _problem(run: RunFolder, config: dict[str, Any], may_differ: Sequence[str]) 
         return None
     changed = [
         name
-        for name in differences(checkpoint.load_config(run.path), config)
+        for name in differences(read(checkpoint.load_config(run.path)), config)
         if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
     ]
     return (

@@ -5,6 +5,7 @@ import lzma
 import shutil
 import tarfile
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -124,6 +125,16 @@ def test_a_folder_called_fashion_mnist_has_its_names(tmp_path):
     write_idx(folder / "train-images-idx3-ubyte", np.zeros((10, SIZE, SIZE), dtype=np.uint8))
     write_idx(folder / "train-labels-idx1-ubyte", np.arange(10, dtype=np.uint8))
     assert loaded(folder).class_names[9] == "ankle-boot"
+
+
+def test_its_labels_have_the_names_in_any_folder(tmp_path, monkeypatch):
+    write_idx(tmp_path / "train-images-idx3-ubyte", np.zeros((10, SIZE, SIZE), dtype=np.uint8))
+    write_idx(tmp_path / "train-labels-idx1-ubyte", np.arange(10, dtype=np.uint8))
+    assert loaded(tmp_path).class_names[9] == "9"
+    monkeypatch.setattr("simflow.data.find.FASHION_LABELS", (zlib.crc32(bytes(range(10))),))
+    assert loaded(tmp_path).class_names[9] == "ankle-boot"
+    (tmp_path / "classes.txt").write_text("\n".join("abcdefghij"))
+    assert loaded(tmp_path).class_names[9] == "j"
 
 
 def test_a_short_idx_file_is_damaged(tmp_path):

@@ -96,3 +96,18 @@ def test_other_images_are_warned_of(tmp_path, capsys):
     (tmp_path / "pictures" / "train" / "bag" / "7.png").unlink()
     assert main([*common, "--steps", "5"]) == 0
     assert "the images are not those that the run began with" in capsys.readouterr().err
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_the_settings_that_have_come_since(tmp_path, capsys):
+    common = [*words(tmp_path), "--out", str(tmp_path / "run")]
+    assert main([*common, "--steps", "2"]) == 0
+    file = tmp_path / "run" / "config.json"
+    record = json.loads(file.read_text())
+    del record["config"]["train"]["ema"]["rate"], record["config"]["data"]["alike"]
+    file.write_text(json.dumps(record))
+    assert main([*common, "--steps", "4"]) == 2, "the rate of the average is not the default's"
+    assert "train.ema.rate is 0.9999 there and 0.9 here" in capsys.readouterr().err
+    record["config"]["train"]["ema"]["rate"] = 0.9
+    file.write_text(json.dumps(record))
+    assert main([*common, "--steps", "4"]) == 0
+    assert "finished at step 4" in capsys.readouterr().out

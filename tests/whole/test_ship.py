@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from simflow import pretrained, recipes
+from simflow import pretrained, recipes, weights
 from simflow.cli import main
 from simflow.pipeline import Pipeline
 from simflow.settings import to_dict
@@ -101,6 +101,24 @@ def test_a_card_that_is_there_stays_and_one_that_is_given_replaces_it(run, tmp_p
     assert "differ from those in float32 by 0.00" in capsys.readouterr().out
 
 
+def test_weights_too_large_for_a_file_are_divided(run, tmp_path, capsys, monkeypatch):
+    given = [str(run), "m", "--into", str(tmp_path), "--num", "2"]
+    assert ship.main(given) == 0
+    assert "m/model.safetensors" in (tmp_path / pretrained.SUMS).read_text()
+    whole = Pipeline.from_pretrained(tmp_path / "m").model.state_dict()
+    monkeypatch.setattr(ship, "LARGEST_FILE", 50_000)
+    monkeypatch.setattr(ship, "LARGEST_HEAD", 20_000)
+    assert ship.main(given) == 0
+    capsys.readouterr()
+    divided = Pipeline.from_pretrained(tmp_path / "m").model.state_dict()
+    assert all(torch.equal(divided[name], tensor) for name, tensor in whole.items())
+    names = [path.name for path in weights.files(tmp_path / "m")]
+    assert len(names) > 2
+    assert "model.safetensors" not in names
+    lines = (tmp_path / pretrained.SUMS).read_text().splitlines()
+    assert [line.split("/")[1] for line in lines] == sorted(["config.json", *names])
+
+
 def test_what_may_not_ship_is_refused_and_nothing_is_written(run, package, tmp_path, capsys, monkeypatch):
     given = [str(run), "new", "--into", str(tmp_path / "into"), "--num", "2"]
     assert "moves samples by" in refused(capsys, [*given, "--tolerance", "-1"])
@@ -112,7 +130,8 @@ def test_what_may_not_ship_is_refused_and_nothing_is_written(run, package, tmp_p
     assert "at step 3 of 4" in refused(capsys, [str(tmp_path / "short"), *given[1:]])
     with monkeypatch.context() as patch:
         patch.setattr(ship, "LARGEST_FILE", 10_000)
-        assert "model.safetensors has 0.0" in refused(capsys, given)
+        patch.setattr(ship, "LARGEST_HEAD", 1000)
+        assert ".safetensors has 0.01 MB, and a file may have 0" in refused(capsys, given)
     assert not (tmp_path / "into").exists()
     size = sum(path.stat().st_size for path in (package / "tiny").iterdir())
     monkeypatch.setattr(ship, "LARGEST_SUM", 3 * size // 2)
