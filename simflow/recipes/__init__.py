@@ -24,7 +24,6 @@ def recipes() -> "dict[str, Recipe]":
         "small-64": demo.small_64,
         "fashion-32": shipped.fashion_32,
         "fashion-32-prior": shipped.fashion_32_prior,
-        "fashion-32-deeper": shipped.fashion_32_deeper,
         "fashion-32-decoder": shipped.fashion_32_decoder,
         "emoji-32": shipped.emoji_32,
         "emoji-32-prior": shipped.emoji_32_prior,

@@ -126,23 +126,6 @@ def fashion_32_prior() -> RunConfig:
     return replace(run, sample=denoised)
 
 
-def fashion_32_deeper() -> RunConfig:
-    """A deeper flow from the flow above: ``simflow train fashion-32-deeper --data FOLDER --start_from runs/prior``.
-
-    The deep block has six layers instead of two; the four new ones begin as the identity.
-    """
-    run = fashion_32_prior()
-    flow = replace(fashion_32().model.prior, depths=(2, 2, 6))
-    stages = (StageConfig(steps=6500, schedule=Linear(final=0.0, warmup=100)),)
-    return replace(
-        run,
-        name="fashion-32-deeper",
-        start_from=StartFrom(grow=True),
-        model=replace(run.model, prior=flow),
-        train=replace(run.train, stages=stages, optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99))),
-    )
-
-
 def fashion_32_decoder() -> RunConfig:
     """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
     return decoder_only(fashion_32(), "fashion-32-decoder", JUDGE, steps=3000, lr=5e-4)

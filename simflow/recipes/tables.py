@@ -19,9 +19,8 @@ from typing import NamedTuple
 from simflow.config import RunConfig
 from simflow.flow.stack import FlowConfig
 from simflow.posterior import FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
-from simflow.recipes import starflow, tarflow
+from simflow.recipes import demo, starflow, tarflow
 from simflow.recipes import variants as v
-from simflow.recipes.demo import demo
 from simflow.recipes.simflow import EPOCHS_80, simflow_xxl
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Heun
@@ -92,7 +91,7 @@ def small() -> Scale:
     """The demo's system."""
     return Scale(
         suffix="-demo",
-        base=demo(),
+        base=demo.small(),
         dims=(4, 8, 16, 32),
         sizes={
             "s": (64, 2, (2, 2, 2)),
