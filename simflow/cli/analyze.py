@@ -29,7 +29,7 @@ from simflow.report.origin import Origin, names_of, now, software
 from simflow.report.plot import plot
 from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
-from simflow.report.sweep import WEIGHTS
+from simflow.report.sweep import WEIGHTS, refined_by
 from simflow.sample import SampleConfig
 
 
@@ -58,7 +58,8 @@ class Arguments:
     guidance: tuple[float, ...] = WEIGHTS
     """Weights of the guidance sweep."""
     gamma: tuple[float, ...] | None = None
-    """Sweep also with SimFlow's guided score step (Eq. 6) of these sizes; the run's own if it has one, 0 for none."""
+    """Sweep also with SimFlow's guided score step (Eq. 6) of these sizes; the run's own if it has one, 0 for none.
+    They stand in the place of another refinement of the run, with which the first sweep is made."""
     speed: OmitArgPrefixes[Speed]
     """How fast samples are drawn, and how near to exact, as for simflow sample; a plan is for one guidance weight, and
     not for a sweep."""
@@ -252,7 +253,7 @@ def _far(found: Sequence[Analysis]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     for column, analysis in enumerate(found):
         for sweep in analysis.sweeps:
-            step = "" if sweep.gamma is None else f", γ {sweep.gamma:g}"
+            step = "" if sweep.gamma is None else f", {refined_by(sweep.gamma)}"
             for each in sweep.distances:
                 for weight, value in zip(sweep.weights, each.values, strict=True):
                     cells = rows.setdefault(f"{each.name} at {weight:g}{step}", ["-"] * len(found))

@@ -56,7 +56,8 @@ class Plan:
     samples: int = 200
     """Samples at each weight; their seeds are 0, 1, ..."""
     gammas: tuple[float, ...] | None = None
-    """Sizes of the guided score step (Eq. 6), of a further sweep each; None is the run's own, 0 is none."""
+    """Sizes of the guided score step (Eq. 6), of a further sweep each; None is the run's own, 0 is none (of
+    its own where the run refines otherwise)."""
 
     def __post_init__(self) -> None:
         if self.images < 2:

@@ -10,7 +10,7 @@ from simflow.report.results import at, number, rounded
 from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
 from simflow.report.svg import key_to_dashes
-from simflow.report.sweep import Sweep
+from simflow.report.sweep import Sweep, refined_by
 
 
 def samples(runs: Sequence[Run]) -> Markup | None:
@@ -66,7 +66,7 @@ def guidance(runs: Sequence[Run]) -> Markup | None:
     if not made:
         return None
     steps = charts.score_steps(found)
-    said = ["no score step" if gamma is None else f"score step {gamma:g}" for gamma in steps]
+    said = [refined_by(gamma) for gamma in steps]
     sweeps = [sweep for own in found for sweep in own]
     counts = sorted({sweep.samples for sweep in sweeps})
     far = [each for sweep in sweeps for each in sweep.distances]
@@ -78,7 +78,7 @@ def guidance(runs: Sequence[Run]) -> Markup | None:
             for strip in pictured(
                 runs,
                 picture_name(gamma),
-                f"The same seeds, with a guided score step of {gamma:g}.",
+                f"The same seeds, {refined_by(gamma)}.",
                 "Rows: growing weight of guidance (SimFlow, Eq. 6).",
             )
         ),
@@ -114,7 +114,7 @@ def numbers_of(runs: Sequence[Run], found: Sequence[Sequence[Sweep]]) -> Markup:
     for place, (run, own) in enumerate(zip(runs, found, strict=True)):
         of = [swatch(place), run.name, ": "] if len(runs) > 1 else None
         for sweep in own:
-            step = "" if sweep.gamma is None else f", score step {sweep.gamma:g}"
+            step = "" if sweep.gamma is None else f", {refined_by(sweep.gamma)}"
             networks = [f"{each.name}{' †' if each.rank_deficient else ''}" for each in sweep.distances]
             head += [[of, name, step] for name in (*networks, "class accuracy", "diversity")]
             for weight, cells in zip(weights, rows, strict=True):

@@ -100,7 +100,8 @@ def sweeps(
     samples: int,
     gammas: tuple[float, ...] | None,
 ) -> tuple[tuple[Sweep, ...], dict[str, Picture]]:
-    """The sweep without the guided score step and, for each size given, or the run's own, with it.
+    """The sweep as the run refines, but without the guided score step, and, for each size given, or the run's own, with
+    that step in the place of any other.
 
     Decoded as the run samples, but exactly where that is a plan, which keeps its bound at one weight only.
 
@@ -109,7 +110,8 @@ def sweeps(
         judge: who judges.
         weights: strengths of guidance.
         samples: how many at each.
-        gammas: sizes of the guided score step (SimFlow, Eq. 6); None is the run's own, 0 is none.
+        gammas: sizes of the guided score step (SimFlow, Eq. 6); None is the run's own, 0 is none. Where the run has
+            another refinement, a sweep of size 0 goes without it.
 
     Returns:
         the sweeps, and of each a picture with a row a weight and a column a seed.
@@ -119,6 +121,8 @@ def sweeps(
     if gammas is None:
         gammas = () if step is None else (step.gamma,)
     steps: dict[float | None, Refinement | None] = {None: own.refinement if step is None else None}
+    if 0.0 in gammas and steps[None] is not None:
+        steps[0.0] = None
     for gamma in sorted(set(gammas) - {0.0}):
         steps[gamma] = replace(step or GuidedScoreStep(), gamma=gamma)
     way = replace(own, decoding=SEQUENTIAL) if isinstance(own.decoding, Plan) else own

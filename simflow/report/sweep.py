@@ -48,7 +48,8 @@ class Sweep:
     rule: str
     """Name of the rule of guidance."""
     gamma: float | None
-    """Step size of the guided score step after sampling (Eq. 6), or None."""
+    """Step size of the guided score step after sampling (Eq. 6); None is the run's own way without that step, 0 is no
+    refinement at all."""
     weights: tuple[float, ...]
     accuracy: tuple[float, ...]
     """Share of samples whose class the classifier recognises."""
@@ -71,6 +72,17 @@ class Seen(NamedTuple):
     diversity: float
     distances: tuple[Frechet, ...]
     """By yardstick."""
+
+
+def refined_by(gamma: float | None) -> str:
+    """How the samples of a sweep are refined, in words.
+
+    >>> [refined_by(gamma) for gamma in (None, 0.0, 0.25)]
+    ['without Eq. 6', 'no refinement', 'score step 0.25']
+    """
+    if gamma is None:
+        return "without Eq. 6"
+    return f"score step {gamma:g}" if gamma else "no refinement"
 
 
 def sweep(

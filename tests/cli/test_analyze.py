@@ -173,7 +173,7 @@ def test_figure_7(tiny_run, tmp_path, capsys, unplotted):
     assert found.sweeps[0].distances != found.sweeps[1].distances
     printed = capsys.readouterr().out
     assert "FD-EffLite0 at 1 " in printed
-    assert "FD-EffLite0 at 1, γ 0.5 " in printed
+    assert "FD-EffLite0 at 1, score step 0.5" in printed
     out = tmp_path / "report.html"
     assert main(["report", str(tiny_run), "--analysis", str(tmp_path / "a"), "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Fréchet distances of a sweep: the same as anywhere else, against real images that are looked at once."""
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,9 @@ from simflow.evaluate.classify import fit
 from simflow.evaluate.features import pooled_pixels
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import gaussian_of
+from simflow.flow.block import BlockConfig
+from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, ModelConfig
 from simflow.pipeline import Pipeline
 from simflow.report.analysis import Plan
@@ -123,6 +127,39 @@ def test_a_prior_without_a_density_is_swept_without_score_steps(tmp_path):
     assert [sweep.gamma for sweep in found] == [None]
     assert [line.split(": ", 1)[1] for line in left_out[::2]] == ["no weights.", "the prior has no density."]
     assert "from 6 images says nothing" in left_out[1]
+
+
+@pytest.mark.parametrize(
+    "own", [ScoreDenoise(std=0.5), GuidedScoreStep(gamma=0.1), None], ids=["denoise", "own step", "none"]
+)
+def test_a_sweep_of_size_zero_goes_without_the_refinement_of_the_run(tmp_path, own):
+    data = load(DataConfig(path=str(pictures(tmp_path) / "train"), image_size=16, channels=1, split=None))
+    config = ModelConfig(
+        autoencoder=CompactConfig(latent_channels=2, patch=4, widths=(8, 8)),
+        prior=FlowConfig(depths=(1,), block=BlockConfig(width=8, heads=2)),
+    )
+    torch.manual_seed(0)
+    model = config.build(Facts(image_size=16, channels=1, class_names=data.class_names))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn(parameter.shape)
+    recipe = RunConfig(
+        name="x",
+        data=DataConfig(path="nowhere", image_size=16, channels=1),
+        model=config,
+        sample=SampleConfig(refinement=own),
+    )
+    plan = Plan(samples=6, weights=(0.0, 1.0), gammas=(0.0, 0.25))
+    found, shown, _ = over_guidance(Pipeline(model, recipe), data, data, plan, Chosen([], []))
+    without = [None, 0.0, 0.25] if isinstance(own, ScoreDenoise) else [None, 0.25]
+    assert [sweep.gamma for sweep in found] == without
+    plain = replace(recipe, sample=SampleConfig())
+    (bare, _), bare_shown, _ = over_guidance(Pipeline(model, plain), data, data, plan, Chosen([], []))
+    images = shown["guidance-score-step-0" if isinstance(own, ScoreDenoise) else "guidance"].images
+    assert torch.equal(images, bare_shown["guidance"].images)
+    assert found[1 if isinstance(own, ScoreDenoise) else 0].diversity == bare.diversity
+    if isinstance(own, ScoreDenoise):
+        assert not torch.equal(images, shown["guidance"].images)
 
 
 def test_the_record_survives_json():

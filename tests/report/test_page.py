@@ -217,7 +217,7 @@ def test_figure_7_is_drawn_told_and_tabled(run):
     charts = [svg["aria-label"] for svg in reader.named("svg") if svg.get("class") == "chart"]
     assert any(label.startswith("Fréchet distance, FD-Squares. tiny: from 123 at 0") for label in charts)
     assert "real images 7.5" in said
-    assert all(item in said for item in ("no score step", "score step 0.1", "score step 0.5"))
+    assert all(item in said for item in ("without Eq. 6", "score step 0.1", "score step 0.5"))
     assert text.count('class="key"') == 3
     without = " ".join(rendered(run)[1].text)
     assert "No more images than numbers" not in without
