@@ -51,7 +51,7 @@ def demo() -> RunConfig:
     """``simflow demo``: 6 000 embedded Fashion-MNIST images, under three minutes on two cores.
 
     A third of the time of a step of 32 images does not depend on their number. Steps of 64 at a greater rate see 1.4
-    times the images in hardly more time, and end where three steps of 32 for two of these end (lab book).
+    times the images in hardly more time, and end a little better than 1 800 steps of 32 (lab book).
     """
     base = small()
     train = replace(
