@@ -129,7 +129,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         ValueError: there is none, or it does not fit.
     """
     folder = weights_in(path)
-    given_there = weights.read(folder, config.which)
+    stored = weights.read(folder, config.which)
     record = checkpoint.load_config(folder)
     if "config" not in record:
         raise ValueError(f"'{folder}' was not written by simflow: its config.json lacks 'config'")
@@ -143,7 +143,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         compare_settings(part, folder, there[part], here if depths is None else here | {"depths": depths})
         given = {
             name.removeprefix(f"{part}."): tensor
-            for name, tensor in given_there.items()
+            for name, tensor in stored.items()
             if name.startswith(f"{part}.")
         }
         if part == "autoencoder":
