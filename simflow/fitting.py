@@ -23,13 +23,13 @@ from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.seeding import fold
-from simflow.settings import differences, value_at
+from simflow.settings import value_at
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
 from simflow.train.loop import begin, train
 from simflow.train.optim import total_steps
-from simflow.train.runs import RunFolder, logging_to, open_or_resume
+from simflow.train.runs import RunFolder, changed_settings, logging_to, open_or_resume
 from simflow.train.state import TrainState
 
 logger = logging.getLogger("simflow")
@@ -177,11 +177,10 @@ def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
     run = RunFolder(folder)
     if checkpoint.latest(run.checkpoints) is None or not run.config.is_file():
         return
-    there, free = completed(checkpoint.load_config(folder)), free_to_change(record)
+    there = completed(checkpoint.load_config(folder))
     changed = [
         f"{path.removeprefix('config.')} is {value_at(there, path)} there and {value_at(record, path)} here"
-        for path in differences(there, record)
-        if not any(path == name or path.startswith(f"{name}.") for name in free)
+        for path in changed_settings(there, record, may_differ=free_to_change(record))
     ]
     if changed:
         raise ValueError(f"the run in '{folder}' was made with other settings: {'; '.join(changed)}")

@@ -29,7 +29,7 @@ from simflow.report.origin import Origin, names_of, now, software
 from simflow.report.plot import plot
 from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
-from simflow.report.sweep import WEIGHTS, refined_by
+from simflow.report.sweep import WEIGHTS
 from simflow.sample import SampleConfig
 
 
@@ -253,9 +253,8 @@ def _far(found: Sequence[Analysis]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
     for column, analysis in enumerate(found):
         for sweep in analysis.sweeps:
-            step = "" if sweep.gamma is None else f", {refined_by(sweep.gamma)}"
             for each in sweep.distances:
                 for weight, value in zip(sweep.weights, each.values, strict=True):
-                    cells = rows.setdefault(f"{each.name} at {weight:g}{step}", ["-"] * len(found))
+                    cells = rows.setdefault(f"{each.name} at {weight:g}{sweep.apart}", ["-"] * len(found))
                     cells[column] = rounded(value)
     return rows

@@ -7,13 +7,11 @@ learn with. Blocks may become deeper, all or some; their number and all else mus
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from simflow.flow.stack import Flow
 
 
-@torch.no_grad()
 def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int]) -> dict[str, Tensor]:
     """The tensors of a flow with blocks of ``depths`` layers, and beside them those of the layers that ``flow`` has
     more, which are made the identity: together all that ``flow`` is to have.
@@ -31,5 +29,5 @@ def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int]) -> dic
         for layer in range(before, flow.depths[number]):
             block.transformer.pass_on(layer)
             prefix = f"blocks.{number}.transformer.layers.{layer}."
-            tensors |= {name: t for name, t in flow.state_dict().items() if name.startswith(prefix)}
+            tensors |= block.transformer.layers[layer].state_dict(prefix=prefix)
     return tensors

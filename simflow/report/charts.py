@@ -17,7 +17,7 @@ from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, thinned
 from simflow.report.gaussianity import REACH, Gaussianity
 from simflow.report.latent_space import LatentSpace
 from simflow.report.robustness import Robustness
-from simflow.report.sweep import Sweep, refined_by
+from simflow.report.sweep import Sweep
 
 STATISTICS = {
     "spectral_entropy": ("Spectral entropy", "Lower means that fewer frequencies matter"),
@@ -214,7 +214,7 @@ def lines(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[SweepL
     return [
         SweepLine(
             sweep=sweep,
-            label=name if sweep.gamma is None else f"{name}, {refined_by(sweep.gamma)}",
+            label=f"{name}{sweep.apart}",
             colour=colour,
             dashes=steps.index(sweep.gamma),
         )

@@ -114,9 +114,8 @@ def numbers_of(runs: Sequence[Run], found: Sequence[Sequence[Sweep]]) -> Markup:
     for place, (run, own) in enumerate(zip(runs, found, strict=True)):
         of = [swatch(place), run.name, ": "] if len(runs) > 1 else None
         for sweep in own:
-            step = "" if sweep.gamma is None else f", {refined_by(sweep.gamma)}"
             networks = [f"{each.name}{' †' if each.rank_deficient else ''}" for each in sweep.distances]
-            head += [[of, name, step] for name in (*networks, "class accuracy", "diversity")]
+            head += [[of, name, sweep.apart] for name in (*networks, "class accuracy", "diversity")]
             for weight, cells in zip(weights, rows, strict=True):
                 if weight not in sweep.weights:
                     cells += ["–"] * (len(networks) + 2)

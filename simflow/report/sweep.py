@@ -64,6 +64,11 @@ class Sweep:
     distances: tuple[Distances, ...] = ()
     """Fréchet distances, by network."""
 
+    @property
+    def apart(self) -> str:
+        """What a name is followed by to tell this sweep from the run's own way: nothing, or its refinement."""
+        return "" if self.gamma is None else f", {refined_by(self.gamma)}"
+
 
 class Seen(NamedTuple):
     """What the judge says of the samples at one weight."""

@@ -136,6 +136,15 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
+def changed_settings(there: dict[str, Any], here: dict[str, Any], *, may_differ: Sequence[str]) -> list[str]:
+    """Dotted paths of settings that are others there than here, and whose change hinders going on."""
+    return [
+        name
+        for name in differences(there, here)
+        if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
+    ]
+
+
 def _problem(
     run: RunFolder,
     config: dict[str, Any],
@@ -150,11 +159,7 @@ def _problem(
         return f"'{run.path}' is not empty and not a run folder" if any(run.path.iterdir()) else None
     if checkpoint.latest(run.checkpoints) is None:
         return None
-    changed = [
-        name
-        for name in differences(read(checkpoint.load_config(run.path)), config)
-        if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
-    ]
+    changed = changed_settings(read(checkpoint.load_config(run.path)), config, may_differ=may_differ)
     return (
         f"the run folder '{run.path}' was made with other settings: {', '.join(changed)}" if changed else None
     )
