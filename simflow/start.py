@@ -4,7 +4,7 @@ Two kinds of place are understood:
 
 - a run folder, a checkpoint, a saved model of SimFlow or the name of one that comes with the package
   (:mod:`simflow.pretrained`): its autoencoder, its prior, or both. Settings that change what the weights mean (a
-  normalisation, an order of blocks) must be the same there and here, save that a flow may grow deeper;
+  normalisation, an order of blocks) must be the same there and here, save that a flow may grow;
 - weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
   (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
 
@@ -51,8 +51,8 @@ class StartFrom:
     scale: float = 1.0
     """Factor on the latents of the autoencoder taken, put into its weights."""
     grow: bool = False
-    """Let blocks of the flow have more layers here than there; these begin as the identity
-    (:mod:`simflow.flow.growth`)."""
+    """Let the flow have more layers in its blocks, and more blocks on the data's side, here than there; these begin as
+    the identity (:mod:`simflow.flow.growth`)."""
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
@@ -139,8 +139,9 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
     chosen: dict[str, dict[str, Tensor]] = {}
     for part, module in wanted.items():
         here = to_dict(model.config)[part]
-        depths = there[part].get("depths") if config.grow else None
-        compare_settings(part, folder, there[part], here if depths is None else here | {"depths": depths})
+        grows = config.grow and isinstance(module, Flow) and "depths" in there[part]
+        own = {name: there[part][name] for name in ("depths", "first")} if grows else {}
+        compare_settings(part, folder, there[part], here | own)
         given = {
             name.removeprefix(f"{part}."): tensor
             for name, tensor in stored.items()
@@ -148,8 +149,8 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         }
         if part == "autoencoder":
             given = means_only(model, given)
-        if depths is not None and isinstance(module, Flow):
-            given = grown(module, given, depths)
+        if grows:
+            given = grown(module, given, **own)
         compare_shapes(part, folder, given, module.state_dict())
         chosen[part] = given
     for part, given in chosen.items():

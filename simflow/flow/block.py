@@ -121,9 +121,13 @@ class Block(nn.Module):
         self.final = Modulator(width=width, parts=2) if adaln else None
         self.final_norm = nn.RMSNorm(width, eps=1e-6) if config.final_norm else None
         self.head = nn.Linear(width, outputs_for(channels, config.scale))
+        self.start = nn.Parameter(torch.randn(channels)) if config.first_token == "learned" else None
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Makes the block the identity, as it is at initialisation: no shift, and a scale of one."""
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.start = nn.Parameter(torch.randn(channels)) if config.first_token == "learned" else None
 
     def condition(self, labels: Labels, temperature: Tensor | None = None) -> Condition:
         """What the labels ``(b,)`` say to every layer; negative labels are "no class"."""

@@ -1,33 +1,60 @@
-"""A flow that begins as a shallower one: the layers that it has more begin as the identity.
+"""A flow that begins as a smaller one: the layers and blocks that it has more begin as the identity.
 
-Depth can be added to a trained flow without changing one of its densities: a layer adds to its tokens what its
-attention and its MLP give, so a layer that gives nothing passes them on. Training goes on from there with more to
-learn with. Blocks may become deeper, all or some; their number and all else must be the same.
+A trained flow can grow without changing one of its densities. A layer adds to its tokens what its attention and its
+MLP give, so one that gives nothing passes them on; a block whose shifts are zero and whose scales are one gives what
+it is given. Training goes on from there with more to learn with. Layers are added at the end of a block. Blocks are
+added on the side of the data, so that the deep block, the one that is guided, stays the last.
 """
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from simflow.flow.order import Order
 from simflow.flow.stack import Flow
 
 
-def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int]) -> dict[str, Tensor]:
-    """The tensors of a flow with blocks of ``depths`` layers, and beside them those of the layers that ``flow`` has
-    more, which are made the identity: together all that ``flow`` is to have.
+def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int], first: Order) -> dict[str, Tensor]:
+    """The tensors of a flow with blocks of ``depths`` layers, the first of them in the order ``first``, under the
+    names that they have in ``flow``; and beside them those that ``flow`` has more, which are made the identity:
+    together all that ``flow`` is to have.
 
     Raises:
-        ValueError: the blocks are others in number, or one is deeper there.
+        ValueError: there are more blocks there, or one is deeper, or their orders are others.
     """
-    if len(depths) != len(flow.depths) or any(a > b for a, b in zip(depths, flow.depths, strict=True)):
+    more = len(flow.depths) - len(depths)
+    if more < 0 or any(a > b for a, b in zip(depths, flow.depths[more:], strict=True)):
         raise ValueError(
-            f"blocks can become deeper and nothing else: there are {list(depths)} layers there and "
-            f"{list(flow.depths)} here"
+            f"a flow can become deeper, and longer on the side of the data, and nothing else: there are "
+            f"{list(depths)} layers there and {list(flow.depths)} here"
         )
-    tensors = dict(given)
-    for number, (block, before) in enumerate(zip(flow.chain(), depths, strict=True)):
+    blocks = flow.chain()
+    if depths and blocks[more].order != first:
+        other = "reversed" if blocks[0].order == "raster" else "raster"
+        raise ValueError(
+            f"the first block of the smaller flow has order {first}, and the block in its place here, number "
+            f"{more + 1}, has {blocks[more].order}: set model.prior.first to {other}"
+        )
+    tensors = {_moved(name, more): tensor for name, tensor in given.items()}
+    for number, block in enumerate(blocks[:more]):
+        block.pass_on()
+        tensors |= block.state_dict(prefix=f"blocks.{number}.")
+    for number, (block, before) in enumerate(zip(blocks[more:], depths, strict=True), start=more):
         for layer in range(before, flow.depths[number]):
             block.transformer.pass_on(layer)
             prefix = f"blocks.{number}.transformer.layers.{layer}."
             tensors |= block.transformer.layers[layer].state_dict(prefix=prefix)
     return tensors
+
+
+def _moved(name: str, by: int) -> str:
+    """The name of a block's tensor when ``by`` blocks come before it; other names as they are.
+
+    >>> _moved("blocks.1.head.bias", 2), _moved("base.variance", 2)
+    ('blocks.3.head.bias', 'base.variance')
+    """
+    part, _, rest = name.partition(".")
+    if part != "blocks":
+        return name
+    number, _, rest = rest.partition(".")
+    return f"blocks.{int(number) + by}.{rest}"
