@@ -181,7 +181,7 @@ class Pipeline:
         signed = self._signed(images)
         if generator is not None:
             return self.model.encode(signed, generator)
-        return self.model.autoencoder.encode(signed)[:, : self.model.latent_shape[0]]
+        return self.model.posterior.mean(self.model.autoencoder.encode(signed))
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Images:

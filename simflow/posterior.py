@@ -26,10 +26,14 @@ class Posterior(ABC):
     """Code -> latents.
 
     To write one: a frozen keyword-only dataclass with ``moments`` (1: the code is a mean; 2: mean and
-    log-variance), ``sample``, ``entropy`` and ``floor``.
+    log-variance), ``sample``, ``mean``, ``entropy`` and ``floor``.
     """
 
     moments: ClassVar[int] = 1
+
+    @abstractmethod
+    def mean(self, code: Code) -> Latents:
+        """The mean of the draw, in float32 or wider."""
 
     @abstractmethod
     def sample(self, code: Code, generator: Generator) -> Latents:
@@ -70,8 +74,11 @@ class FixedVariance(Posterior):
         if not 0 < self.std < math.inf:
             raise ValueError(f"the standard deviation of the posterior must be positive, not {self.std}")
 
+    def mean(self, code: Code) -> Latents:
+        return wide(code)
+
     def sample(self, code: Code, generator: Generator) -> Latents:
-        mean = wide(code)
+        mean = self.mean(code)
         return mean + self.std * noise_like(mean, generator)
 
     def entropy(self, code: Code) -> PerImage:
@@ -110,6 +117,9 @@ class LearnedVariance(Posterior):
                 log_variance, torch.full_like(log_variance, 2 * math.log(self.added))
             )
         return mean, log_variance
+
+    def mean(self, code: Code) -> Latents:
+        return self.split(code)[0]
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean, log_variance = self.split(code)
@@ -154,6 +164,10 @@ class Mixed(Posterior):
     @abstractmethod
     def mean_log_spread(self) -> float:
         """``log`` of :meth:`spread`, averaged over ``t``."""
+
+    def mean(self, code: Code) -> Latents:
+        """``E[t]`` times what the encoder says."""
+        return 0.5 * (self.low + self.high) * wide(code)
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean = wide(code)
@@ -238,6 +252,10 @@ class Dequantised(Posterior):
     and ``log P(image) >= E[log p(x)] + H`` in nats, H being the constant ``-log 128`` a number.
     """
 
+    def mean(self, code: Code) -> Latents:
+        """The middle of every bin."""
+        return (127.5 * (wide(code) + 1) + 0.5) / 128 - 1
+
     def sample(self, code: Code, generator: Generator) -> Latents:
         """``code`` holds images on the 8-bit grid of [-1, 1], not features."""
         image = wide(code)
@@ -257,6 +275,9 @@ class Dequantised(Posterior):
 @dataclass(frozen=True, kw_only=True)
 class NoNoise(Posterior):
     """``x = mean``: no perturbation. Trained end to end it collapses (SimFlow, Table 6)."""
+
+    def mean(self, code: Code) -> Latents:
+        return wide(code)
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         return wide(code)

@@ -8,7 +8,7 @@ from torch import distributions
 
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
-from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
+from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
 from simflow.seeding import generator
 from tests.laws.cases import normal
 
@@ -148,3 +148,27 @@ def test_the_floor_is_the_entropy_without_its_constant():
 def test_a_standard_deviation_that_is_none_is_refused(std):
     with pytest.raises(ValueError, match="standard deviation of the posterior must be positive"):
         FixedVariance(std=std)
+
+
+@pytest.mark.parametrize(
+    "posterior",
+    [
+        FixedVariance(),
+        LearnedVariance(),
+        LearnedVariance(added=0.3),
+        NoNoise(),
+        Slerp(),
+        Linear(),
+        Linear(low=0.4, high=0.9),
+        Dequantised(),
+    ],
+    ids=str,
+)
+def test_the_mean_is_that_of_the_draws(posterior):
+    """Within five standard errors everywhere."""
+    code = code_for(posterior)
+    if isinstance(posterior, Dequantised):
+        code = torch.linspace(0, 255, 24).round().double().reshape(1, 2, 3, 4) / 127.5 - 1
+    draws = torch.stack([posterior.sample(code, generator(seed)) for seed in range(2000)])
+    error = (draws.mean(dim=0) - posterior.mean(code)).abs()
+    assert (error <= 5 * draws.std(dim=0) / 2000**0.5 + 1e-12).all()

@@ -181,7 +181,8 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
         }
         made.append(found)
     few = int(HELD_OUT * court.reference)
-    record["neighbours"], _ = memorisation(made[0], train, unseen, Nearest(samples=few), desk)
+    near, mirrored = Nearest(samples=few), pipe.config.data.flip
+    record["neighbours"], _ = memorisation(made[0], train, unseen, near, desk, mirrored=mirrored)
     draw(court.work, made[0], some(unseen, court.reference))
     if not isinstance(pipe.config.model.autoencoder, PixelsConfig):
         numbers = spread(len(unseen), few)

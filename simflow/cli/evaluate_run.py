@@ -85,7 +85,8 @@ def judge_run(
         "left_out": extractors.left_out + left_out,
         "files": {},
     }
-    if unseen.fingerprint == train.fingerprint:
+    apart = unseen.fingerprint != train.fingerprint
+    if not apart:
         record["left_out"].append(
             "there are no held-out images: what is said of unseen images is said of training images"
         )
@@ -97,7 +98,10 @@ def judge_run(
         keep(record, out, arguments.name, "real", real_sheet(unseen, pipe.model.facts))
     if arguments.nearest:
         near = Nearest(samples=arguments.nearest)
-        record["neighbours"], picture = memorisation(samples, train, unseen, near, desk, by=by)
+        held, mirrored = unseen if apart else None, pipe.config.data.flip
+        record["neighbours"], picture = memorisation(
+            samples, train, held, near, desk, by=by, mirrored=mirrored
+        )
         keep(record, out, arguments.name, "neighbours", picture)
     numbers = spread(len(unseen), arguments.held_out)
     table: dict[str, torch.Tensor] = {}

@@ -49,7 +49,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     near = record.get("neighbours")
     if near is not None:
         yield (
-            f"nearest training image: {near['copying_share']:.1%} of samples nearer than 99% of held-out images are"
+            f"nearest training image: {near['copying_share']:.1%} of samples as near as 1% of {near['yardstick']} are"
         )
     rebuilt = record.get("reconstruction")
     if rebuilt is not None:

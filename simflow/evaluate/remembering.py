@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -23,7 +23,7 @@ class Nearest:
     """Where the nearest training images are looked for."""
 
     samples: int = 1000
-    """Samples that are compared, evenly spread; and held-out images."""
+    """Samples that are compared, evenly spread; and images of the yardstick."""
     training: int = 50_000
     """Training images, evenly spread."""
     shown: int = 36
@@ -34,52 +34,71 @@ class Nearest:
 def memorisation(
     samples: Pictures,
     train: Pictures,
-    held: Pictures,
+    held: Pictures | None,
     config: Nearest,
     desk: Desk,
     *,
     by: Extractor | None = None,
+    mirrored: bool = False,
 ) -> tuple[dict[str, Any], Image.Image]:
     """The record, and a picture: samples, each followed by its nearest training images.
 
     Args:
         samples: of the model.
         train: what it was trained on.
-        held: what it was not trained on.
+        held: what it was not trained on; None if there is nothing, and training images serve as the yardstick.
         config: how many.
         desk: shared by all parts.
         by: whose features tell what is near; pooled pixels if None.
+        mirrored: whether it was trained on mirrored images as well.
     """
-    chosen = [
-        spread(len(images), limit)
-        for images, limit in ((samples, config.samples), (train, config.training), (held, config.samples))
-    ]
-    described = [
-        _described(images, numbers, by, desk)
-        for images, numbers in zip((samples, train, held), chosen, strict=True)
-    ]
-    return from_main(partial(_memorisation, samples, train, chosen, described, config, by))
+    look = partial(_described, by=by, desk=desk)
+    of_samples, of_train = spread(len(samples), config.samples), spread(len(train), config.training)
+    others = train if held is None else held
+    of_others = spread(len(others), config.samples)
+    compared = _Compared(
+        samples=look(samples, of_samples),
+        train=look(train, of_train),
+        mirrored=look(train, of_train, mirror=True) if mirrored else None,
+        yardstick=look(others, of_others),
+        itself=_places(of_others, of_train) if held is None else None,
+    )
+    return from_main(partial(_memorisation, samples, train, (of_samples, of_train), compared, config, by))
+
+
+class _Compared(NamedTuple):
+    """Features."""
+
+    samples: Tensor
+    train: Tensor
+    mirrored: Tensor | None
+    yardstick: Tensor
+    itself: Tensor | None
+    """Of each image of the yardstick its place among the training images, if it is one."""
 
 
 def _memorisation(
     samples: Pictures,
     train: Pictures,
-    chosen: list[Tensor],
-    described: list[Tensor],
+    chosen: tuple[Tensor, Tensor],
+    compared: _Compared,
     config: Nearest,
     by: Extractor | None,
 ) -> tuple[dict[str, Any], Image.Image]:
-    own, seen, unseen = described
-    found = neighbours.nearest(own, seen, k=min(config.neighbours, len(seen)))
-    yardstick = neighbours.nearest(unseen, seen, k=1).distances[:, 0]
+    own, seen, mirrored, others, itself = compared
+    find = partial(neighbours.nearest, training=seen, mirrored=mirrored)
+    found = find(own, k=min(config.neighbours, len(seen)))
+    yardstick = find(others, k=1, leave_out=itself).distances[:, 0]
     order = found.distances[:, 0].argsort()[: config.shown].tolist()
     numbers = chosen[1][found.indices]
     record = {
         "features": "pooled pixels" if by is None else by.identity.name,
-        "distance": "root mean squared difference of features",
+        "distance": "root mean squared difference of features"
+        + (", to an image or its mirror image" if mirrored is not None else ""),
         "samples": len(own),
         "training": len(seen),
-        "held_out": len(unseen),
+        "yardstick": "held-out images" if itself is None else "other training images",
+        "yardstick_images": len(others),
         **neighbours.memorisation(found.distances[:, 0], yardstick).to_dict(),
         "nearest": [
             {
@@ -95,12 +114,26 @@ def _memorisation(
     return record, picture
 
 
-def _described(images: Pictures, numbers: Tensor, by: Extractor | None, desk: Desk) -> Tensor:
+def _places(numbers: Tensor, among: Tensor) -> Tensor:
+    """Where each number stands among others, or -1.
+
+    >>> _places(torch.tensor([5, 6, 7]), torch.tensor([1, 5, 7]))
+    tensor([ 1, -1,  2])
+    """
+    place = {number: index for index, number in enumerate(among.tolist())}
+    return torch.tensor([place.get(number, -1) for number in numbers.tolist()])
+
+
+def _described(
+    images: Pictures, numbers: Tensor, *, by: Extractor | None, desk: Desk, mirror: bool = False
+) -> Tensor:
     """Features of some images on rank 0; elsewhere too where an extractor looked."""
+    if by is None and not is_main():
+        return torch.zeros(0, 1)
     if by is None:
-        if not is_main():
-            return torch.zeros(0, 1)
-        return torch.cat([neighbours.pixels(pixels_of(images, part)) for part in numbers.split(4096)])
-    some = Held(pixels=pixels_of(images, numbers), labels=images.labels[numbers])
+        parts = (pixels_of(images, part) for part in numbers.split(4096))
+        return torch.cat([neighbours.pixels(part.flip(-1) if mirror else part) for part in parts])
+    pixels = pixels_of(images, numbers)
+    some = Held(pixels=pixels.flip(-1) if mirror else pixels, labels=images.labels[numbers])
     by.to(desk.device)
     return looked_at(by, some, f"{by.identity.name}, neighbours", desk).features

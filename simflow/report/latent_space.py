@@ -66,6 +66,6 @@ def encoded(model: Model, originals: Bytes, *, seed: int, batch: int) -> tuple[L
     means, drawn = [], []
     for part in originals.split(batch):
         code = model.autoencoder.encode(to_float(part.to(model.device)))
-        means.append(code[:, : model.latent_shape[0]].float())
+        means.append(model.posterior.mean(code).float())
         drawn.append(model.posterior.sample(code, draws).float())
     return torch.cat(means), torch.cat(drawn)

@@ -150,7 +150,7 @@ def neighbours(runs: Sequence[Run]) -> Markup | None:
             share = number(at(tree, "neighbours.copying_share"))
             text = "Each sample is followed by its nearest training images; the nearest samples come first."
             if share is not None:
-                text += f" {share:.1%} of samples are nearer than 99% of held-out images are."
+                text += f" {share:.1%} of samples are as near as 1% of other real images are."
             made.append(figure(content, run_name(run.name, place, len(runs)) or f"{name}.", text))
     if not made:
         return None

@@ -52,7 +52,7 @@ DEMO: tuple[Place, ...] = (
 EVALUATION: tuple[Place, ...] = (
     ("Class accuracy", "classes.accuracy", "higher", None, "classes.accuracy_of_held_out"),
     ("Diversity within a class", "classes.diversity", None, None, None),
-    ("Share nearer to training images than held-out ones", "neighbours.copying_share", "lower", None, None),
+    ("Share as near to training images as 1% of real ones", "neighbours.copying_share", "lower", None, None),
     (
         "Bits per dimension",
         "likelihood.held_out.bits_per_dimension",

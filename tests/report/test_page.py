@@ -140,7 +140,7 @@ def test_it_holds_what_the_files_say(whole, run):
         "300 samples, seeds 0-299, guidance 2.0, against 600 images of some images, features of A network",
         "FixedVariance",
         "block 2 (deep)",
-        "2.0% of samples are nearer",
+        "2.0% of samples are as near",
         "FID: there are no weights",
         "Fewer images than numbers in a feature",
         *CLASSES,

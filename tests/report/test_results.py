@@ -14,7 +14,7 @@ def test_figures_of_an_evaluation_in_order():
         "Recall",
         "Class accuracy",
         "Diversity within a class",
-        "Share nearer to training images than held-out ones",
+        "Share as near to training images as 1% of real ones",
         "Bits per dimension",
         "AUROC, other",
     ]
