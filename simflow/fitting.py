@@ -55,7 +55,7 @@ class Fitted:
 
 def fit(
     config: RunConfig,
-    folder: Path,
+    folder: str | Path,
     *,
     images: ImageSet | None = None,
     device: torch.device | None = None,
@@ -76,6 +76,7 @@ def fit(
         ValueError: no images, a batch that the processes cannot share, weights to start from that are not there
             or do not fit, or a folder that holds something else.
     """
+    folder = Path(folder)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
     facts = facts_of(config, images)

@@ -106,6 +106,11 @@ class Model(nn.Module):
         """Where the parameters are."""
         return next(self.parameters()).device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the parameters are made of."""
+        return next(self.parameters()).dtype
+
     def encode(self, images: Images, generator: Generator) -> Latents:
         """Images in [-1, 1] -> a draw of their latents."""
         return self.posterior.sample(self.autoencoder.encode(images), generator)

@@ -2,20 +2,22 @@
 
     pipe = Pipeline.from_pretrained("runs/demo")
     pipe(class_labels=["sandal", "bag"], guidance_scale=0.5, num_images=8).images   # 4 PIL images of each
-    pipe.log_prob(pipe.encode(images), class_labels=["bag"])                        # nats
+    pipe.log_prob(pipe.encode(images), class_labels="bag")                          # nats
 
 A name is that of a model that comes with the package (:mod:`simflow.pretrained`); it needs no network.
-Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images of any
-size. Class labels are names or numbers. The averaged weights are used unless told otherwise.
+Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images, which are made
+ready as the run's own were: of any size where these were cropped. Class labels are names or numbers, one an image or
+one for all. The averaged weights are used unless told otherwise.
 """
 
 import json
+import operator
 import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, get_args
 
 import numpy as np
 import torch
@@ -23,8 +25,7 @@ from torch import Generator, Tensor
 
 from simflow import pretrained, weights
 from simflow.config import RunConfig, build, to_record
-from simflow.data.decode import decode as decode_picture
-from simflow.data.source import Source
+from simflow.data.decode import prepare
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
 from simflow.flow.guidance import GaussianProduct
@@ -39,6 +40,11 @@ from simflow.train import checkpoint
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+ClassLabels = str | SupportsIndex | Sequence[str | SupportsIndex]
+"""A class by name or number, or several; arrays and tensors of numbers too."""
+OutputType = Literal["pil", "np", "pt"]
+OUTPUT_TYPES = get_args(OutputType)
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -96,7 +102,7 @@ class Pipeline:
 
     def __call__(
         self,
-        class_labels: Sequence[str | int] | None = None,
+        class_labels: ClassLabels | None = None,
         *,
         guidance_scale: float | None = None,
         attention_temperature: float | None = None,
@@ -106,12 +112,12 @@ class Pipeline:
         temperature: float | None = None,
         decoding: Decoding | None = None,
         dtype: NetworkDtype | None = None,
-        output_type: Literal["pil", "np", "pt"] = "pil",
+        output_type: OutputType = "pil",
     ) -> Sampled:
         """Samples images of the class labels in turn.
 
         Args:
-            class_labels: names or numbers; -1 is "no class"; None means all classes.
+            class_labels: a name or number, or several; -1 is "no class"; None means all classes.
             guidance_scale: strength of guidance; None is the run's own, 0 is none.
             attention_temperature: of the pass that guidance leads away from; None is the run's own. Other than 1,
                 it guides models without classes too.
@@ -124,9 +130,11 @@ class Pipeline:
             output_type: see :class:`Sampled`.
 
         Raises:
-            ValueError: an unknown class, guidance without classes, seeds that are too many or too few, or a way of
-                decoding that does not fit the prior.
+            ValueError: an unknown class or kind of output, guidance without classes, seeds that are too many or too
+                few, or a way of decoding that does not fit the prior.
         """
+        if output_type not in OUTPUT_TYPES:
+            raise ValueError(f"output_type is one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
         classes = range(len(self.model.facts.class_names)) or [NULL]
         chosen = self._numbers(classes if class_labels is None else class_labels)
         given = seeds if class_labels is None or seeds is not None else chosen
@@ -195,12 +203,16 @@ class Pipeline:
         return self.decode(self.encode(images, generator=generator))
 
     @torch.no_grad()
-    def log_prob(self, latents: Latents, class_labels: Sequence[str | int] | None = None) -> PerImage:
-        """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels."""
+    def log_prob(self, latents: Latents, class_labels: ClassLabels | None = None) -> PerImage:
+        """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels.
+
+        Raises:
+            ValueError: an unknown class, or neither one label nor one a latent.
+        """
         return self.model.prior.log_prob(latents.to(self.device), self._labels_of(class_labels, len(latents)))
 
-    def score(self, latents: Latents, class_labels: Sequence[str | int] | None = None) -> Latents:
-        """``grad log p(latents | labels)``, of the shape of the latents."""
+    def score(self, latents: Latents, class_labels: ClassLabels | None = None) -> Latents:
+        """``grad log p(latents | labels)``, of the shape of the latents; labels as in :meth:`log_prob`."""
         labels = self._labels_of(class_labels, len(latents))
         return flow_score.score(self.model.prior.log_prob, latents.to(self.device), labels)
 
@@ -249,39 +261,42 @@ class Pipeline:
             config = replace(config, guidance=guided(self, guidance_scale, attention_temperature))
         return config if dtype is None else replace(config, dtype=dtype)
 
-    def _labels_of(self, class_labels: Sequence[str | int] | None, count: int) -> Labels:
-        numbers = [NULL] * count if class_labels is None else self._numbers(class_labels)
+    def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
+        given = NULL if class_labels is None else class_labels
+        numbers = self._numbers(given) * (count if _single(given) else 1)
         if len(numbers) != count:
-            raise ValueError(f"{len(numbers)} class labels for {count} latents: each needs one")
+            raise ValueError(
+                f"{len(numbers)} class labels for {count} latents: give one for each, or one for all"
+            )
         labels = torch.tensor(numbers, dtype=torch.int64, device=self.device)
         self.model.check_labels(labels)
         return labels
 
-    def _numbers(self, class_labels: Sequence[str | int]) -> list[int]:
-        facts = self.model.facts
-        return [label if isinstance(label, int) else facts.labels_of([label])[0] for label in class_labels]
+    def _numbers(self, class_labels: ClassLabels) -> list[int]:
+        labels: Any = [class_labels] if _single(class_labels) else class_labels
+        return [
+            self.model.facts.labels_of([label])[0] if isinstance(label, str) else operator.index(label)
+            for label in labels
+        ]
 
     def _signed(self, images: "Tensor | Sequence[Image]") -> Images:
         facts = self.model.facts
         pixels = images if isinstance(images, Tensor) else self._prepared(images)
+        if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
+            raise ValueError(f"images are uint8, or float in [-1, 1], not {pixels.dtype}")
         signed = to_float(pixels) if pixels.dtype == torch.uint8 else require_signed(pixels)
         wanted = (facts.channels, facts.image_size, facts.image_size)
         if tuple(signed.shape[1:]) != wanted:
             raise ValueError(f"the model takes images of shape {wanted}, not {tuple(signed.shape[1:])}")
-        return signed.to(self.device)
+        return signed.to(self.device, self.model.dtype)
 
     def _prepared(self, pictures: "Sequence[Image]") -> Tensor:
-        """PIL images -> uint8, fitted as the run's own images were."""
-        arrays = [np.asarray(picture.convert("RGB")) for picture in pictures]
-        source = Source(
-            names=[f"image {number}" for number in range(len(arrays))],
-            labels=np.full(len(arrays), NULL),
-            class_names=(),
-            marks=[0] * len(arrays),
-            read=lambda index: arrays[index],
-        )
-        fitted = [decode_picture(source, index, self.config.data) for index in range(len(arrays))]
-        return torch.from_numpy(np.stack(fitted))
+        """PIL images -> uint8, made ready as the run's own images were."""
+        ready = [
+            prepare(picture, self.config.data, name=f"image {number}")
+            for number, picture in enumerate(pictures)
+        ]
+        return torch.from_numpy(np.stack(ready))
 
 
 def find(source: str | Path, *, revision: str | None = None) -> Path:
@@ -339,6 +354,10 @@ def guided(pipeline: Pipeline, weight: float | None, attention_temperature: floa
     return rule
 
 
+def _single(class_labels: Any) -> bool:
+    return np.ndim(class_labels) == 0
+
+
 def _download(repository: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -372,7 +391,7 @@ def _device_of(generator: Generator | None) -> torch.device | str:
     return "cpu" if generator is None else generator.device
 
 
-def _as(images: Tensor, output_type: Literal["pil", "np", "pt"]) -> Any:
+def _as(images: Tensor, output_type: OutputType) -> Any:
     if output_type == "pt":
         return images
     array = images.movedim(1, -1).numpy()

@@ -1,6 +1,7 @@
 """The pipeline loads every form of a run, samples by seed and class, and scores exactly."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from simflow import Pipeline
 from simflow.cli import main
+from simflow.data.images import load
 from simflow.flow.jacobi import Jacobi
 from simflow.pixels import to_float
 from simflow.train import checkpoint
@@ -144,6 +146,51 @@ def test_images_go_in_as_floats_bytes_or_pictures(pipe):
         pipe.encode(to_float(pixels) * 2)
     with pytest.raises(ValueError, match=r"takes images of shape \(1, 16, 16\), not \(1, 8, 8\)"):
         pipe.encode(pixels[..., :8, :8])
+
+
+def test_any_float_goes_in_and_no_other_number(pipe):
+    pixels = to_float(torch.randint(256, (2, 1, 16, 16), dtype=torch.uint8))
+    latents = pipe.encode(pixels.double())
+    assert latents.dtype == torch.float32
+    torch.testing.assert_close(latents, pipe.encode(pixels))
+    assert pipe.encode(pixels.half()).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"uint8, or float in \[-1, 1\], not torch.int64"):
+        pipe.encode(pixels.long())
+
+
+def test_pictures_are_made_ready_as_those_of_a_folder(pipe, tmp_path):
+    """Transparent, turned by EXIF, of 16 bits and with a palette: as the loader reads the same files."""
+    noise = np.random.default_rng(0)
+    clear = Image.fromarray(noise.integers(0, 256, (20, 30, 4), dtype=np.uint8), "RGBA")
+    clear.save(tmp_path / "0.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / "1.jpg", exif=turned)
+    Image.fromarray(noise.integers(0, 65536, (20, 20), dtype=np.uint16)).save(tmp_path / "2.png")
+    clear.convert("RGB").quantize(8).save(tmp_path / "3.png")
+    config = replace(pipe.config.data, path=str(tmp_path), split=None, fit="crop", background=(9, 200, 30))
+    there = load(config).images([0, 1, 2, 3])
+    other = Pipeline(pipe.model, replace(pipe.config, data=config))
+    pictures = [Image.open(file) for file in sorted(tmp_path.iterdir())]
+    assert torch.equal(other.encode(pictures), other.encode(there))
+
+
+def test_a_label_is_a_name_or_any_kind_of_integer_and_may_be_one_for_all(pipe):
+    latents = torch.randn(3, *pipe.model.latent_shape)
+    name = pipe.model.facts.class_names[1]
+    expected = pipe.log_prob(latents, [1, 1, 1])
+    for labels in (
+        name,
+        1,
+        np.int64(1),
+        torch.tensor([1, 1, 1]),
+        np.array([1, 1, 1]),
+        [name, np.uint8(1), 1],
+    ):
+        assert torch.equal(pipe.log_prob(latents, labels), expected)
+    assert pipe(name, seeds=[5, 6]).labels == [1, 1]
+    with pytest.raises(ValueError, match="2 class labels for 3 latents: give one for each, or one for all"):
+        pipe.log_prob(latents, [1, 1])
 
 
 def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):

@@ -44,33 +44,46 @@ def decode(source: Source, index: int, config: DataConfig) -> NDArray[np.uint8]:
         ValueError: if the picture is larger than the canvas of ``pad``.
     """
     try:
-        image = to_eight_bits(source.read(index), config)
+        image = to_eight_bits(_opened(source.read(index)), config)
     except UnidentifiedImageError as error:
         raise Unreadable(
             f"{source.names[index]} cannot be read: it is not a picture of any known format."
         ) from error
     except FAULTS as error:
         raise Unreadable(f"{source.names[index]} cannot be read: {error}.") from error
-    if config.fit == "crop":
-        image = _crop(image, config.image_size)
-    else:
-        image = _pad(image, config.image_size, name=source.names[index])
-    pixels = np.asarray(image)
-    return pixels[None] if config.channels == 1 else rearrange(pixels, "h w c -> c h w")
+    return _fitted(image, config, name=source.names[index])
 
 
-def to_eight_bits(raw: Raw, config: DataConfig) -> Image.Image:
-    """The whole picture, of mode ``L`` or ``RGB`` as ``config.channels`` says."""
-    if isinstance(raw, bytes):
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(raw)))
-    else:
-        image = Image.fromarray(raw[..., 0] if raw.shape[2:] == (1,) else raw)
+def prepare(picture: Image.Image, config: DataConfig, *, name: str) -> NDArray[np.uint8]:
+    """A picture in hand as :func:`decode` gives one of a source.
+
+    Raises:
+        ValueError: it has no 8-bit form, or is larger than the canvas of ``pad``.
+    """
+    return _fitted(to_eight_bits(picture, config), config, name=name)
+
+
+def to_eight_bits(picture: Image.Image, config: DataConfig) -> Image.Image:
+    """The whole picture, upright, of mode ``L`` or ``RGB`` as ``config.channels`` says."""
+    image = ImageOps.exif_transpose(picture)
     if image.mode.startswith(("I", "F")):
         image = _reduce(image)
     if image.has_transparency_data:
         canvas = Image.new("RGBA", image.size, (*config.background, 255))
         image = Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
     return image.convert("L" if config.channels == 1 else "RGB")
+
+
+def _opened(raw: Raw) -> Image.Image:
+    if isinstance(raw, bytes):
+        return Image.open(io.BytesIO(raw))
+    return Image.fromarray(raw[..., 0] if raw.shape[2:] == (1,) else raw)
+
+
+def _fitted(image: Image.Image, config: DataConfig, *, name: str) -> NDArray[np.uint8]:
+    size = config.image_size
+    pixels = np.asarray(_crop(image, size) if config.fit == "crop" else _pad(image, size, name=name))
+    return pixels[None] if config.channels == 1 else rearrange(pixels, "h w c -> c h w")
 
 
 def _reduce(image: Image.Image) -> Image.Image:
