@@ -11,6 +11,7 @@ Outside :mod:`simflow.train` this is the only file that knows ``torch.distribute
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
@@ -18,6 +19,10 @@ from torch import Tensor
 from torch import distributed as dist
 
 Item = TypeVar("Item")
+
+PATIENCE = timedelta(hours=2)
+"""How long the ranks wait for one of them. While rank 0 alone compares images with images on its CPU, the others stand
+in the next collective already, and NCCL left to itself would abort the run after ten minutes."""
 
 
 def is_running() -> bool:
@@ -114,9 +119,9 @@ def launch(device: str = "auto") -> Iterator[torch.device]:
         yield chosen
         return
     if chosen.type == "cuda":
-        dist.init_process_group("nccl", device_id=chosen)
+        dist.init_process_group("nccl", device_id=chosen, timeout=PATIENCE)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         yield chosen
     finally:

@@ -10,6 +10,7 @@ This file does not know how images are made, nor does it convert from [-1, 1].
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from simflow.data.manifest import COLUMNS, LIST, is_list
 from simflow.pixels import Bytes
 from simflow.shapes import Labels
 
@@ -161,11 +163,23 @@ def save_png_folder(
         raise ValueError(f"there are {written} images but {len(names)} seeds")
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(("file", "seed", "label", "class"))
+    lines.writerow(COLUMNS)
     for name, seed, label in zip(names, seeds, labels, strict=True):
         lines.writerow((name, seed, label, class_names[label] if 0 <= label < len(class_names) else ""))
-    with replacing(folder / "labels.csv") as part:
+    with replacing(folder / LIST) as part:
         part.write_text(table.getvalue(), encoding="utf-8")
+
+
+def clear_png_folder(folder: Path, seeds: Sequence[int]) -> None:
+    """Readies a folder for :func:`save_png_folder`: its ``labels.csv``, which says that it is complete, is removed, and
+    so are the images that it names, but for those of ``seeds``, which will be replaced. Other files stay."""
+    listing, kept = folder / LIST, {f"{seed:06d}.png" for seed in seeds}
+    content = listing.read_bytes() if listing.is_file() else b""
+    if is_list(content):
+        for name in re.findall(r"^\d{6,}\.png(?=,)", content.decode("utf-8", errors="replace"), re.MULTILINE):
+            if name not in kept:
+                (folder / name).unlink(missing_ok=True)
+    listing.unlink(missing_ok=True)
 
 
 def save_npz(path: Path, images: Bytes, labels: Labels) -> None:

@@ -117,7 +117,7 @@ class Model(nn.Module):
 
     def decode(self, latents: Latents) -> Images:
         """Latents -> images, unclamped."""
-        return self.autoencoder.decode(latents)
+        return self.autoencoder.decode(self.posterior.to_decoder(latents))
 
     def generate(
         self,

@@ -26,6 +26,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor, nn
 
+from simflow.bounds import not_negative
 from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminator
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
@@ -43,6 +44,9 @@ class PixelMean:
     weight: float = 1.0
     """Weight against the flow's term; the paper keeps 1."""
 
+    def __post_init__(self) -> None:
+        not_negative(self, "objective.reconstruction", "weight")
+
     def loss(self, images: Images, decoded: Images, *, latent_numbers: int) -> Tensor:
         """Scalar; ``latent_numbers`` is not used."""
         error = decoded.float() - images
@@ -51,10 +55,17 @@ class PixelMean:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """Negative log likelihood of a Gaussian decoder at its best variance, a latent number."""
+    """Negative log likelihood of a Gaussian decoder at its best variance, a latent number.
+
+    The variance is that of the images at hand: a microbatch of one process. Small ones weigh their images more evenly;
+    in pieces of 32 images the gradient differs by 1 % from that of the whole batch, in pieces of 8 by 4 %.
+    """
 
     weight: float = 1.0
     """1 is the ELBO; other values trade reconstruction against the prior (a beta-VAE's 1/beta)."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "objective.reconstruction", "weight")
 
     def loss(self, images: Images, decoded: Images, *, latent_numbers: int) -> Tensor:
         """``P / (2 D) * log(MSE)``, a scalar; the additive constant is left out as the flow's is."""
@@ -94,6 +105,11 @@ class ObjectiveConfig:
     """Probability that a label is dropped, for guidance."""
     routing: Routing = field(default_factory=Routing)
     """Who learns from what."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "objective", "prior_weight")
+        if not 0 <= self.label_drop <= 1:
+            raise ValueError(f"objective.label_drop must be from 0 to 1, not {self.label_drop}")
 
 
 BOTTOM = -2.5
@@ -141,12 +157,12 @@ class Objective(nn.Module):
         self.on_latents = bool(config.prior_weight or config.alignment)
         if not (self.on_images or self.on_latents):
             raise ValueError("nothing is to be learnt: every term of the objective has the weight 0")
-        frozen = (
+        self.frozen = (
             *(autoencoder.encoder_parts() if routing.encoder == "frozen" else ()),
             *(autoencoder.decoder_parts() if routing.decoder == "frozen" or not self.on_images else ()),
             *((model.prior,) if routing.prior == "frozen" or not self.on_latents else ()),
         )
-        for part in frozen:
+        for part in self.frozen:
             part.requires_grad_(requires_grad=False)
         self.perceptual = None if config.perceptual is None else config.perceptual.build()
         self.alignment = None
@@ -168,6 +184,13 @@ class Objective(nn.Module):
         if self.model.posterior.floor is not None or self.model.posterior.moments == 2:
             return None
         return BOTTOM * self.config.prior_weight
+
+    def train(self, mode: bool = True) -> "Objective":  # noqa: FBT001, FBT002
+        """Training mode for all but what is frozen, which is to learn nothing beside the gradient either."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     def companions(self) -> dict[str, nn.Module]:
         """What learns beside the model and is saved with it, by name, but never sampled from."""

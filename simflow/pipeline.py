@@ -12,7 +12,6 @@ one for all. The averaged weights are used unless told otherwise.
 
 import json
 import operator
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from simflow import pretrained, weights
+from simflow import weights
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import prepare
 from simflow.flow import score as flow_score
@@ -31,11 +30,11 @@ from simflow.flow.decode import Decoding
 from simflow.flow.guidance import GaussianProduct
 from simflow.model import Model, NetworkDtype
 from simflow.pixels import require_signed, to_float
+from simflow.places import find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import SampleConfig, sample
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
-from simflow.start import weights_in
 from simflow.train import checkpoint
 
 if TYPE_CHECKING:
@@ -45,8 +44,6 @@ ClassLabels = str | SupportsIndex | Sequence[str | SupportsIndex]
 """A class by name or number, or several; arrays and tensors of numbers too."""
 OutputType = Literal["pil", "np", "pt"]
 OUTPUT_TYPES = get_args(OutputType)
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,44 +296,6 @@ class Pipeline:
         return torch.from_numpy(np.stack(ready))
 
 
-def find(source: str | Path, *, revision: str | None = None) -> Path:
-    """The folder with ``config.json`` and weights that a path, name or hub id means.
-
-    See :meth:`Pipeline.from_pretrained`.
-
-    Raises:
-        ValueError: there is none.
-    """
-    folder = Path(source)
-    if folder.is_dir():
-        return weights_in(folder)
-    shipped = pretrained.find(str(source))
-    if shipped is not None:
-        return shipped
-    if isinstance(source, str) and HUB_ID.fullmatch(source):
-        return _download(source, revision)
-    raise ValueError(
-        f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
-    )
-
-
-def notes(source: str | Path, *, revision: str | None = None) -> Path:
-    """The folder for what is measured of a model, such as its plans: the run's own, if there is one to write into.
-
-    Of a model that comes with the package it is :func:`simflow.pretrained.cache`, made if need be.
-
-    Raises:
-        ValueError: there is no such run or model.
-    """
-    if Path(source).is_dir():
-        return Path(source)
-    if pretrained.find(str(source)) is None:
-        return find(source, revision=revision)
-    folder = pretrained.cache(str(source))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def guided(pipeline: Pipeline, weight: float | None, attention_temperature: float | None) -> Any:
     """The run's own rule of guidance, STARFlow's where it has none, with another strength or temperature.
 
@@ -356,19 +315,6 @@ def guided(pipeline: Pipeline, weight: float | None, attention_temperature: floa
 
 def _single(class_labels: Any) -> bool:
     return np.ndim(class_labels) == 0
-
-
-def _download(repository: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        files = ["config.json", *weights.FILES]
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"there is no folder '{repository}', and the hub gave no model of that name ({type(error).__name__})"
-        ) from error
 
 
 def _built(folder: Path) -> tuple[RunConfig, Model]:

@@ -39,6 +39,10 @@ class Posterior(ABC):
     def sample(self, code: Code, generator: Generator) -> Latents:
         """Latents ``(b, c, h, w)`` in float32 or wider."""
 
+    def to_decoder(self, latents: Latents) -> Latents:
+        """What the decoder is given: the latents, unless drawing moved them from the code by more than noise."""
+        return latents
+
     @abstractmethod
     def entropy(self, code: Code) -> PerImage:
         """Entropy in nats of the draw of each image, a true sum."""
@@ -249,7 +253,8 @@ class Dequantised(Posterior):
 
     Grey level ``k``, which :mod:`simflow.pixels` puts at ``2 k / 255 - 1``, becomes a draw from its own bin of width
     ``2 / 256``; the bins fill [-1, 1]. The image is told by its bin without loss, so nothing is lost in the decoder
-    and ``log P(image) >= E[log p(x)] + H`` in nats, H being the constant ``-log 128`` a number.
+    and ``log P(image) >= E[log p(x)] + H`` in nats, H being the constant ``-log 128`` a number. What is decoded is
+    rounded to the grey level of its bin when it becomes 8-bit.
     """
 
     def mean(self, code: Code) -> Latents:
@@ -261,6 +266,10 @@ class Dequantised(Posterior):
         image = wide(code)
         uniform = torch.rand(image.shape, generator=generator, dtype=image.dtype, device=image.device)
         return (127.5 * (image + 1) + uniform) / 128 - 1
+
+    def to_decoder(self, latents: Latents) -> Latents:
+        """Undoes :meth:`mean`: the middles of the bins go to their grey levels, draws to within half a level."""
+        return (128 * (latents + 1) - 0.5) / 127.5 - 1
 
     def entropy(self, code: Code) -> PerImage:
         """``log(2 / 256)`` a number."""

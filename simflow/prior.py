@@ -6,6 +6,7 @@ becomes of those it samples. Flows (:mod:`simflow.flow`) are exact and offer a d
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxtyping import Float
@@ -76,6 +77,13 @@ class Prior(nn.Module, ABC):
         Args:
             floor: entropy of the noise a number, in nats, less ``log(2 pi) / 2``.
         """
+
+    def settle(self, average: Callable[[Tensor], Tensor]) -> None:
+        """Called once a training step, after the gradient's: takes over what energies have shown beside it.
+
+        ``average`` gives the mean of a tensor over all processes. Most priors learn by gradient alone.
+        """
+        return
 
     def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
         """``log p(latents | labels)`` in nats ``(b,)``, all constants included; flows have it.

@@ -5,10 +5,11 @@ number of processes, up to float rounding, and whatever the way of decoding, up 
 than a batch is held at once. This file knows nothing of files or progress bars.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,9 @@ from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
 from simflow.shapes import Images, Labels
 from simflow.sit.guidance import ClassifierFree
+
+Choice = TypeVar("Choice", bound=Guidance | ClassifierFree | Refinement)
+"""Guidance or a refinement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +50,8 @@ class SampleConfig:
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"the sampling batch must be at least 1, not {self.batch}")
-        if self.temperature <= 0:
-            raise ValueError(f"the temperature must be positive, not {self.temperature}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"the temperature must be positive and finite, not {self.temperature}")
 
 
 class Samples(NamedTuple):
@@ -105,6 +109,7 @@ def sample_each(
     """
     for own, wanted in batches(seeds, labels, config.batch):
         known = torch.tensor(wanted, device=model.device)
+        steps = [applicable(refinement, model) for refinement in refinements]
         latents = model.latents(
             noise_of(model, own, config),
             known,
@@ -113,8 +118,7 @@ def sample_each(
             dtype=config.dtype,
         )
         yield tuple(
-            samples_of(own, wanted, model.decode(model.refined(latents, known, refinement)))
-            for refinement in refinements
+            samples_of(own, wanted, model.decode(model.refined(latents, known, step))) for step in steps
         )
 
 
@@ -145,7 +149,7 @@ def generated(model: Model, seeds: Sequence[int], labels: Sequence[int], config:
         noise_of(model, seeds, config),
         torch.tensor(labels, device=model.device),
         guidance=applicable(config.guidance, model),
-        refinement=config.refinement,
+        refinement=applicable(config.refinement, model),
         decoding=config.decoding,
         dtype=config.dtype,
     )
@@ -168,8 +172,9 @@ def trajectory(
     noise = noise_of(model, seeds, config)
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
-    if config.refinement is not None:
-        states.append(model.refined(states[-1], wanted, config.refinement))
+    refinement = applicable(config.refinement, model)
+    if refinement is not None:
+        states.append(model.refined(states[-1], wanted, refinement))
     return [to_uint8(model.decode(state).float()).cpu() for state in states]
 
 
@@ -178,7 +183,8 @@ def noise_of(model: Model, seeds: Sequence[int], config: SampleConfig) -> Tensor
     return (config.temperature * noise_for_seeds(seeds, model.prior.noise_shape)).to(model.device)
 
 
-def applicable(guidance: Guidance | ClassifierFree | None, model: Model) -> Guidance | ClassifierFree | None:
-    """The rule, or None where it needs classes and the model has none: a recipe serves both kinds of data."""
-    useless = guidance is not None and guidance.needs_classes and not model.facts.class_names
-    return None if useless else guidance
+def applicable(choice: Choice | None, model: Model) -> Choice | None:
+    """Guidance or a refinement, or None where it needs classes and the model has none: a recipe serves both kinds of
+    data."""
+    useless = choice is not None and choice.needs_classes and not model.facts.class_names
+    return None if useless else choice

@@ -84,7 +84,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"there is no settings file '{path}'")
     try:
         loaded = parse_yaml(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, the 31st of June
         raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, dict):
         raise ValueError(f"'{path}' must hold settings, one 'name: value' a line")

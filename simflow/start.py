@@ -4,7 +4,8 @@ Two kinds of place are understood:
 
 - a run folder, a checkpoint, a saved model of SimFlow or the name of one that comes with the package
   (:mod:`simflow.pretrained`): its autoencoder, its prior, or both. Settings that change what the weights mean (a
-  normalisation, an order of blocks) must be the same there and here, save that a flow may grow;
+  normalisation, an order of blocks) must be the same there and here, save that a flow may grow. A prior that knows
+  classes by their names must find the same ones here, in any order;
 - weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
   (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
 
@@ -18,7 +19,7 @@ It happens once, before the first step: a resumed run has its own weights and do
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,9 +30,11 @@ from torch import Tensor, nn
 from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import load_weights
+from simflow.data.source import differences_of_classes, places_among
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
-from simflow.model import Model, ModelConfig
+from simflow.model import Facts, Model, ModelConfig
+from simflow.nn.embed import ClassEmbedding
 from simflow.settings import differences, from_dict, to_dict, value_at
 from simflow.train import checkpoint
 
@@ -131,8 +134,9 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
     folder = weights_in(path)
     stored = weights.read(folder, config.which)
     record = checkpoint.load_config(folder)
-    if "config" not in record:
-        raise ValueError(f"'{folder}' was not written by simflow: its config.json lacks 'config'")
+    if not {"config", "facts"} <= record.keys():
+        raise ValueError(f"'{folder}' was not written by simflow: its config.json lacks 'config' or 'facts'")
+    names = from_dict(Facts, record["facts"]).class_names
     there = to_dict(from_dict(ModelConfig, record["config"]["model"]))
     parts = {"autoencoder": model.autoencoder, "prior": model.prior}
     wanted = parts if config.parts == "all" else {config.parts: parts[config.parts]}
@@ -152,7 +156,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         if grows:
             given = grown(module, given, **own)
         compare_shapes(part, folder, given, module.state_dict())
-        chosen[part] = given
+        chosen[part] = given | tables_by_name(module, folder, given, names, model.facts.class_names)
     for part, given in chosen.items():
         wanted[part].load_state_dict(given)
 
@@ -201,6 +205,24 @@ def compare_shapes(part: str, folder: Path, there: Mapping[str, Tensor], here: M
         if tensor.shape != there[name].shape:
             shapes = f"{tuple(there[name].shape)} there and {tuple(tensor.shape)} here"
             raise ValueError(f"the {part} in '{folder}' does not fit this model: '{name}' is {shapes}")
+
+
+def tables_by_name(
+    module: nn.Module, folder: Path, given: Mapping[str, Tensor], there: Sequence[str], here: Sequence[str]
+) -> dict[str, Tensor]:
+    """The tables of class vectors among the tensors given, their rows in the order of the classes of this model.
+
+    Raises:
+        ValueError: the classes have other names.
+    """
+    embeddings = {n: part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
+    tables = [f"{name}.table" for name, part in embeddings.items() if part.classes]
+    places = places_among(here, there)
+    if tables and places is None:
+        told = differences_of_classes(there, here, where=("there", "here"))
+        raise ValueError(f"the prior in '{folder}' was trained on other classes: {told}")
+    rows = [] if places is None else places
+    return {name: given[name][[*rows, *range(len(rows), len(given[name]))]] for name in tables}
 
 
 @torch.no_grad()

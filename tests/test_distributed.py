@@ -9,6 +9,7 @@ from torch import distributed as dist
 from torch import multiprocessing
 
 from simflow.distributed import (
+    PATIENCE,
     barrier,
     gather_objects,
     gather_tensors,
@@ -63,6 +64,22 @@ def test_launch_joins_torchruns_group_and_leaves_it(monkeypatch):
     assert (is_running(), dist.get_backend()) == (True, "gloo")
     assert not context.__exit__(RuntimeError, RuntimeError("in the block"), None)
     assert not is_running()
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
+def test_the_ranks_wait_for_one_that_works_long(monkeypatch, device, backend):
+    """NCCL would abort after ten minutes, gloo after thirty."""
+    begun = {}
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(dist, "init_process_group", lambda name, **options: begun.update({name: options}))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with launch(device):
+        pass
+    assert begun[backend]["timeout"] == PATIENCE
+    assert PATIENCE.total_seconds() >= 3600
 
 
 def collectives(number: int, folder: str) -> None:

@@ -7,7 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from simflow.export import grid, labelled_grid, pairs_grid, replacing, save_npz, save_picture, save_png_folder
+from simflow.export import (
+    clear_png_folder,
+    grid,
+    labelled_grid,
+    pairs_grid,
+    replacing,
+    save_npz,
+    save_picture,
+    save_png_folder,
+)
 
 
 def random_images(count, channels=1, height=5, width=4):
@@ -105,6 +114,29 @@ def test_a_folder_without_one_seed_an_image_is_never_complete(tmp_path, count, l
     with pytest.raises(ValueError, match="seeds"):
         save_png_folder([random_images(count)], labels, seeds, tmp_path)
     assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_cleared_folder_keeps_what_will_be_replaced_and_what_is_not_its_own(tmp_path):
+    save_png_folder([random_images(3)], [0, 0, 0], [1, 2, 1234567], tmp_path)
+    for name in ("grid.png", "000009.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"somebody's")
+    (tmp_path / "000002.png").unlink()
+    clear_png_folder(tmp_path, [1, 2])
+    assert {path.name for path in tmp_path.iterdir()} == {"000001.png", "grid.png", "000009.png", "notes.txt"}
+    clear_png_folder(tmp_path / "new", [1, 2])
+
+
+def test_a_list_of_others_takes_no_image_away(tmp_path):
+    outside = tmp_path / "000001.png"
+    outside.write_bytes(b"somebody's")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "000002.png").write_bytes(b"somebody's")
+    for text in (b"file,label\n000002.png,0\n", b"file,seed,label,class\n../000001.png,1,0,\n\xff\n"):
+        (folder / "labels.csv").write_bytes(text)
+        clear_png_folder(folder, [7])
+        assert outside.exists()
+        assert [path.name for path in folder.iterdir()] == ["000002.png"]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -22,11 +22,11 @@ IMAGES = normal(4, 3, 8, 8).clamp(-1, 1)
 PAPER = ObjectiveConfig(label_drop=0.0)
 
 
-def objective_of(config: ObjectiveConfig = PAPER, **choices) -> Objective:
+def objective_of(config: ObjectiveConfig = PAPER, *, prior=None, **choices) -> Objective:
     torch.manual_seed(0)
     autoencoder = CompactConfig(latent_channels=2, patch=2, widths=(8, 8))
     facts = Facts(image_size=8, channels=3, class_names=("a", "b", "c"))
-    model = ModelConfig(autoencoder=autoencoder, prior=flow(), **choices).build(facts)
+    model = ModelConfig(autoencoder=autoencoder, prior=prior or flow(), **choices).build(facts)
     randomise(model)
     return Objective(config, model.double())
 

@@ -3,9 +3,12 @@
 from itertools import product
 
 import pytest
+import torch
 
+from simflow.flow.base import FittedNormal
 from simflow.objective import Calibrated, ObjectiveConfig, PixelMean, Routing
 from simflow.posterior import LearnedVariance
+from tests.laws.cases import flow
 from tests.test_objective import losses_of, objective_of
 
 ROUTES = [
@@ -82,3 +85,14 @@ def test_frozen_parts_ask_for_no_gradient():
     encoder, decoder = model.autoencoder.encoder_parts(), model.autoencoder.decoder_parts()
     for parts, learns in ((encoder, False), (decoder, True), ((model.prior,), True)):
         assert all(p.requires_grad == learns for part in parts for p in part.parameters())
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_prior_learns_nothing_beside_the_gradient_either(frozen):
+    routing = Routing(prior="frozen" if frozen else "prior")
+    prior = flow(scale="none", base=FittedNormal())
+    objective = objective_of(ObjectiveConfig(routing=routing), prior=prior).train()
+    before = objective.model.prior.state_dict()["base.variance"].clone()
+    losses_of(objective)
+    objective.model.prior.settle(lambda seen: seen)
+    assert torch.equal(objective.model.prior.state_dict()["base.variance"], before) == frozen

@@ -11,7 +11,8 @@ import yaml
 
 from simflow import pretrained, weights
 from simflow.cli import main
-from simflow.pipeline import Pipeline, find, notes
+from simflow.pipeline import Pipeline
+from simflow.places import find, notes
 from simflow.start import StartFrom, place
 from tools.ship import LARGEST_FILE, LARGEST_SUM, shipped
 

@@ -25,13 +25,13 @@ HOW = SampleConfig(guidance=GaussianProduct(weight=1.0), refinement=GuidedScoreS
 PLAN = Plan(blocks=(Jacobi(tolerance=1e-4, window=2), Jacobi(tolerance=1e-4), SEQUENTIAL))
 
 
-def model_of(prior=None) -> Model:
+def model_of(prior=None, names=("a", "b", "c")) -> Model:
     torch.manual_seed(0)
     built = ModelConfig(
         autoencoder=CompactConfig(latent_channels=2, patch=2, widths=(8, 8)),
         posterior=FixedVariance(),
         prior=prior or flow(depths=(1, 1, 2)),
-    ).build(Facts(image_size=12, channels=1, class_names=("a", "b", "c")))
+    ).build(Facts(image_size=12, channels=1, class_names=names))
     randomise(built)
     return built.eval()
 
@@ -106,6 +106,26 @@ def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):
     assert 1e-6 < (rough - exact).abs().max() < 0.2
     states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
     assert torch.equal(states[-1].int(), levels(model, config))
+
+
+def test_a_score_step_by_classes_is_left_out_without_any(monkeypatch):
+    """It would move nothing, at the price of two scores."""
+    model, labels = model_of(names=()), [-1] * len(SEEDS)
+    plain = replace(HOW, refinement=None)
+    scored = torch.zeros((), dtype=torch.int64)
+    log_prob = model.prior.log_prob
+    monkeypatch.setattr(model.prior, "log_prob", lambda x, y: scored.add_(1) and log_prob(x, y))
+    exact = generated(model, SEEDS, labels, plain)
+    assert torch.equal(generated(model, SEEDS, labels, HOW), exact)
+    steps = [None, GuidedScoreStep(gamma=0.4)]
+    (both,) = sample_each(model, seeds=SEEDS, labels=labels, config=plain, refinements=steps)
+    assert torch.equal(both[0].images, both[1].images)
+    states = trajectory(model, seeds=SEEDS, labels=labels, config=HOW)
+    assert len(states) == len(trajectory(model, seeds=SEEDS, labels=labels, config=plain))
+    assert not scored
+    denoised = generated(model, SEEDS, labels, replace(HOW, refinement=ScoreDenoise(std=0.3)))
+    assert scored
+    assert not torch.equal(denoised, exact)
 
 
 def autocast() -> bool:

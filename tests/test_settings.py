@@ -193,12 +193,18 @@ def test_yaml_reads_exponents_as_numbers(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("- 1\n", "must hold settings"), ("a: [1", "is not YAML"), (None, "there is no settings file")],
+    [
+        (b"- 1\n", "must hold settings"),
+        (b"a: [1", "a.yaml' is not YAML"),
+        (b"\xff\xfe\x00", "a.yaml' is not YAML"),
+        (b"a: 2026-06-31", "a.yaml' is not YAML"),
+        (None, "there is no settings file"),
+    ],
 )
 def test_bad_files_are_one_sentence(tmp_path, text, sentence):
     file = tmp_path / "a.yaml"
     if text is not None:
-        file.write_text(text)
+        file.write_bytes(text)
     with pytest.raises(ValueError, match=sentence) as caught:
         load_yaml(file)
     assert "\n" not in str(caught.value)

@@ -290,6 +290,63 @@ def test_scales_that_make_no_sense(tmp_path):
         start(build(pixels, seed=2), StartFrom(path=path, parts="autoencoder", scale=0.5))
 
 
+PRIORS = {
+    "adaln": replace(SMALL.prior.block, conditioning="adaln"),
+    "added": replace(SMALL.prior.block, conditioning="added"),
+    "prefix": replace(SMALL.prior.block, conditioning="prefix"),
+    "mean": replace(SMALL.prior.block, conditioning="added", null_class="mean"),
+}
+
+
+def named(*names) -> Facts:
+    return replace(FACTS, class_names=names)
+
+
+@pytest.mark.parametrize("grow", [False, True])
+@pytest.mark.parametrize("kind", PRIORS)
+def test_a_class_keeps_its_vector_where_the_order_is_another(tmp_path, kind, grow):
+    prior = replace(SMALL.prior, block=PRIORS[kind])
+    source = build(other(prior=prior), seed=1, facts=named("bag", "boot", "coat"))
+    config = other(prior=replace(prior, depths=(1, 1, 1, 2)) if grow else prior)
+    target = build(config, seed=2, facts=named("coat", "bag", "boot"))
+    start(target, StartFrom(path=saved(source, tmp_path), grow=grow))
+    latents = torch.randn(4, *source.latent_shape)
+    there = source.prior.log_prob(latents, torch.tensor([0, 1, 2, -1]))
+    here = target.prior.log_prob(latents, torch.tensor([1, 2, 0, -1]))
+    torch.testing.assert_close(here, there)
+    assert there.unique().numel() == 4
+
+
+def test_a_class_of_a_velocity_keeps_its_vector(tmp_path):
+    config = other(prior=SiTConfig(width=16, depth=1, heads=2))
+    source = build(config, seed=1)
+    target = build(config, seed=2, facts=named("boot", "bag"))
+    start(target, StartFrom(path=saved(source, tmp_path)))
+    z = torch.randn(3, *source.prior.noise_shape)
+    there = source.prior.inverse(z, torch.tensor([0, 1, -1]))
+    torch.testing.assert_close(target.prior.inverse(z, torch.tensor([1, 0, -1])), there)
+
+
+def test_as_many_other_classes_are_refused_but_for_the_autoencoder(tmp_path):
+    path = saved(build(seed=1), tmp_path)
+    target, before = build(seed=2, facts=named("boot", "coat")), build(seed=2)
+    for parts in ("all", "prior"):
+        with pytest.raises(
+            ValueError, match=r"the prior in .* was trained on other classes: bag only there; coat only here"
+        ):
+            start(target, StartFrom(path=path, parts=parts))
+        assert equal(target, before)
+    start(target, StartFrom(path=path, parts="autoencoder"))
+    assert equal(target.autoencoder, build(seed=1).autoencoder)
+
+
+@pytest.mark.parametrize(("there", "here"), [(("0", "1"), ("boot", "bag")), (("boot", "bag"), ("0", "1"))])
+def test_classes_without_names_are_known_by_their_number(tmp_path, there, here):
+    source, target = build(seed=1, facts=named(*there)), build(seed=2, facts=named(*here))
+    start(target, StartFrom(path=saved(source, tmp_path)))
+    assert equal(target, source)
+
+
 FROZEN = ["--objective.routing.encoder", "frozen", "--objective.routing.decoder", "frozen"]
 
 

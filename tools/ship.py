@@ -29,7 +29,8 @@ from typing import Any
 
 from simflow import pretrained, recipes, weights
 from simflow.config import RunConfig
-from simflow.pipeline import Pipeline, find
+from simflow.pipeline import Pipeline
+from simflow.places import find
 from simflow.settings import to_dict
 from simflow.train.optim import total_steps
 

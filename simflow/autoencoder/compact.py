@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simflow.autoencoder.base import Autoencoder, normalize_tokens
+from simflow.bounds import at_least
 from simflow.shapes import Code, Images, Latents
 
 
@@ -31,6 +32,14 @@ class CompactConfig:
     """Residual blocks a level in the decoder."""
     normalize: bool = True
     """LayerNorm on the mean of every latent token (SimFlow, appendix B)."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "model.autoencoder", "latent_channels", "patch", "widths")
+        at_least(0, self, "model.autoencoder", "encoder_blocks", "decoder_blocks")
+        if not self.widths or any(width % 8 for width in self.widths):
+            raise ValueError(
+                f"model.autoencoder.widths must be multiples of 8, one a level, not {list(self.widths)}"
+            )
 
     def build(self, *, image_channels: int, moments: int) -> "CompactAutoencoder":
         """The autoencoder for images of ``image_channels`` channels and a posterior of ``moments`` moments."""

@@ -1,6 +1,6 @@
 """``simflow analyze RUN ...``: latents, noise and guidance of trained runs, as JSON and pictures."""
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
-from simflow import distributed, pipeline
+from simflow import distributed
 from simflow.canvas import can_plot
 from simflow.cli.held_out import held_out
 from simflow.cli.speed import Speed, sped
@@ -18,9 +18,11 @@ from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import Chosen, choose
+from simflow.fitting import tell_skipped
 from simflow.flow.score import GuidedScoreStep
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline, guided
+from simflow.places import find
 from simflow.report import charts
 from simflow.report.analysis import Analysis, Plan, save
 from simflow.report.analyze import analyze
@@ -31,6 +33,7 @@ from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
 from simflow.report.sweep import WEIGHTS
 from simflow.sample import SampleConfig
+from simflow.train import checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +90,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError("say which run to analyze: a run folder, a saved model, or owner/name on the hub")
     if arguments.steps < 2:
         raise ValueError(f"--steps must be at least 2, for both ends are among them, not {arguments.steps}")
-    if not arguments.levels or min(arguments.levels) < 0:
-        raise ValueError("--levels must be given and must not be negative")
+    if not arguments.levels or not all(0 <= level < math.inf for level in arguments.levels):
+        raise ValueError("--levels must be given, and each must be a finite number from 0 on")
+    if not all(0 <= weight < math.inf for weight in arguments.guidance):
+        raise ValueError("--guidance must be finite numbers from 0 on")
     plan = Plan(
         images=arguments.num,
         seed=arguments.seed,
@@ -135,7 +140,7 @@ def place(given: str, name: str, out: Path | None, count: int) -> Path:
     if out is not None:
         return out if count == 1 else out / name.replace("/", "-")
     if not Path(given).is_dir():
-        pipeline.find(given)
+        find(given)
         raise ValueError(f"'{given}' is not a folder to write into: say where with --out")
     return Path(given) / ANALYSIS
 
@@ -166,13 +171,14 @@ def examined(
 ) -> Analysis:
     """Analyzes one run and writes what is found."""
     images, called = held_out(pipe.config, arguments.data, arguments.split)
-    state = pipeline.find(given) / "state.json"
-    step = json.loads(state.read_text(encoding="utf-8"))["step"] if state.is_file() else None
+    source = find(given)
+    step = checkpoint.load_record(source)["step"] if (source / "state.json").is_file() else None
     origin = Origin(
         run=name, weights=arguments.which, step=step, data=called, date=now(), software=software()
     )
     train = trained_on(pipe.config, arguments.data)
     analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
+    tell_skipped(images, set())
     save(folder, analysis, pictures)
     return analysis
 

@@ -10,10 +10,12 @@ import torch
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out
+from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.data.images import ImageSet
 from simflow.distributed import launch
 from simflow.export import replacing
+from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
 from simflow.flow.stack import Flow
 from simflow.model import Model
@@ -57,7 +59,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     for name in ("num", "draws"):
         if getattr(arguments, name) < 1:
             raise ValueError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
-    with launch(arguments.device) as device:
+    with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         model, names = pipe.model, pipe.model.facts.class_names
         check(model)
@@ -71,6 +73,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         rows = torch.arange(count) * len(images) // count
         batch, draws, seed = pipe.config.sample.batch, arguments.draws, arguments.seed
         right = classified(model, images, rows, batch=batch, draws=draws, seed=seed) == images.labels[rows]
+        tell_skipped(images, set())
     figures = figures_of(right, images.labels[rows], names) | {"draws": draws, "seed": seed, "data": called}
     accuracy, error = figures["accuracy"], figures["standard_error"]
     print(f"{count} images of {called}: {accuracy:.2%} right (standard error {error:.2%})")

@@ -20,7 +20,7 @@ from simflow.cli.held_out import held_out
 from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
 from simflow.cli.resolve import resolve
 from simflow.cli.talk import load_showing, talking
-from simflow.cli.train import listeners
+from simflow.cli.train import check_length, listeners
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.evaluate.plots import plot_losses
@@ -28,12 +28,18 @@ from simflow.evaluate.quality import evaluate, reconstruct
 from simflow.export import pairs_grid, replacing, save_picture
 from simflow.fitting import Fitted, fit
 from simflow.sample import balanced_labels, sample
+from simflow.train.checkpoint import Damaged, read_json
+from simflow.train.runs import RunFolder
 
 SAMPLES = 1000
 """Samples that are judged."""
 
 PAIRS = 40
 """Held-out images that are shown with their reconstructions."""
+
+SAID = {"samples", "recognition", "diversity", "reconstruction", "likelihood", "parameters"}
+SAID |= {"seconds", "seconds_training", "peak_memory_gib"}
+"""The figures that are said at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +63,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Trains, samples, judges and sums up."""
     began = time.monotonic()
     config = resolve(recipes.get("demo"), settings, steps=arguments.steps)
+    check_length(config, RunFolder(arguments.out))
     with distributed.launch(arguments.device) as device, talking() as console:
         images = load_showing(config.data, console)
         fitted = fit(
@@ -77,12 +84,12 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
 
 
 def known_figures(fitted: Fitted) -> dict[str, Any] | None:
-    """The figures of an earlier call, if they are of the weights at hand."""
-    file = fitted.run.path / "figures.json"
-    if not file.is_file():
+    """The figures of an earlier call, if they are whole and of the weights at hand."""
+    try:
+        figures = read_json(fitted.run.path / "figures.json")
+    except Damaged:
         return None
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    return figures if figures["step"] == fitted.state.step else None
+    return figures if figures.get("step") == fitted.state.step and figures.keys() >= SAID else None
 
 
 def judged(

@@ -8,7 +8,13 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow.cli.sampling import Flags
 from simflow.cli.speed import Speed
+from simflow.cli.words import check_count
 from simflow.evaluate.lpips import Kind
+from simflow.places import find
+
+LEAST = {"num": 1, "held_out": 2, "feature_batch": 1, "nearest": 0, "bootstrap": 0, "inception_split": 1}
+LEAST |= {"reference_num": 1, "image_size": 1}
+"""The least that each number may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +94,18 @@ def place(arguments: Arguments) -> Path:
     Raises:
         ValueError: the arguments do not say what to judge, or where to write.
     """
-    if (arguments.run is None) == (arguments.samples is None):
+    if arguments.run is not None and arguments.samples is not None:
+        raise ValueError("give either a run or --samples, for both say what to judge")
+    if arguments.run is None and arguments.samples is None:
         raise ValueError("say what to judge: a run, or --samples with --reference")
+    if Path(arguments.name).name != arguments.name or arguments.name == "..":
+        raise ValueError(
+            f"--name is that of a file, such as results, and not '{arguments.name}': say where it goes with --out"
+        )
+    for name, least in LEAST.items():
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     if arguments.run is None:
         if arguments.reference is None:
             raise ValueError("samples are judged against real images: name them with --reference")
@@ -101,10 +117,7 @@ def place(arguments: Arguments) -> Path:
         if arguments.out is None:
             raise ValueError("say where to write with --out")
         return arguments.out
-    for name, least in (("num", 1), ("held_out", 2), ("feature_batch", 1), ("nearest", 0), ("bootstrap", 0)):
-        if getattr(arguments, name) < least:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} must be at least {least}, not {getattr(arguments, name)}")
+    check_count("--num", arguments.num, arguments.num)
     if arguments.ood is not None and not arguments.likelihood:
         raise ValueError("--ood compares likelihoods: ask for them with --likelihood")
     if arguments.per_image and not (arguments.likelihood or arguments.reconstruction):
@@ -112,5 +125,6 @@ def place(arguments: Arguments) -> Path:
     if arguments.out is not None:
         return arguments.out
     if not Path(arguments.run).is_dir():
+        find(arguments.run)
         raise ValueError("say where to write with --out")
     return Path(arguments.run) / "evaluation"

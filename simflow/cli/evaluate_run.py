@@ -1,6 +1,6 @@
 """``simflow evaluate RUN``: samples, then every part of the evaluation that was asked for, with their files."""
 
-import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from simflow import distributed
 from simflow.cli.evaluate_arguments import Arguments
-from simflow.cli.held_out import held_out
+from simflow.cli.held_out import check_data, held_out
 from simflow.cli.image_files import described, limited, real_images
 from simflow.cli.pictures import COLUMNS, ROWS, chosen, scale_for, sheet
 from simflow.cli.sample import labels_for
@@ -23,12 +23,12 @@ from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.choose import Chosen, choose
-from simflow.evaluate.collect import Pictures
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.extractors import Missing, sha256_of_tensors
-from simflow.evaluate.generation import GenerationConfig
+from simflow.evaluate.generation import GenerationConfig, require_enough
 from simflow.evaluate.lpips import judge
-from simflow.evaluate.protocol import Real, classes, generation
+from simflow.evaluate.protocol import Real, classes, generation, require_same_size
 from simflow.evaluate.provenance import ROUNDING
 from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.scores import Scores
@@ -37,10 +37,12 @@ from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import pairs_grid, replacing, save_picture
 from simflow.flow.stack import Flow
 from simflow.model import Facts
-from simflow.pipeline import Pipeline, find
+from simflow.pipeline import Pipeline
+from simflow.places import find
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
 from simflow.shapes import NULL
+from simflow.train.checkpoint import load_record
 
 PAIRS = 40
 """Held-out images shown with their reconstructions."""
@@ -65,15 +67,19 @@ def judge_run(
     data = replace(pipe.config.data, flip=False)
     if arguments.data is not None:
         data = replace(data, path=arguments.data)
+    else:
+        check_data(data)
     train = load_showing(data, console)
     unseen, unseen_called = held_out(replace(pipe.config, data=data), arguments.data, None)
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop")))
     real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
+    check_beforehand(arguments, extractors, real, pipe.model.facts)
 
     how = way_of(arguments, pipe, source)
     desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
     samples, sampled = sampled_images(arguments, pipe, how, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
+    by_class, no_classes = classes(samples, train, unseen)
     fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {
         "run": run_of(source, pipe, arguments.which, sampled.pop("sha256")),
@@ -81,8 +87,8 @@ def judge_run(
         "reference": {"source": real.source} | described(real.pictures, fit=fit),
         "held_out": {"source": unseen_called} | described(unseen, fit=data.fit),
         "generation": figures,
-        "classes": classes(samples, train, unseen),
-        "left_out": extractors.left_out + left_out,
+        "classes": by_class,
+        "left_out": extractors.left_out + left_out + no_classes,
         "files": {},
     }
     apart = unseen.fingerprint != train.fingerprint
@@ -116,6 +122,24 @@ def judge_run(
             np.savez(opened, number=numbers.numpy(), label=unseen.labels[numbers].numpy(), **arrays)  # pyright: ignore[reportArgumentType]
         record["files"]["per_image"] = file.name
     return record
+
+
+def check_beforehand(arguments: Arguments, extractors: Chosen, real: Real, facts: Facts) -> None:
+    """Refuses what would be found only after all samples are made.
+
+    Raises:
+        ValueError: there will be too few samples, or there are too few real images or some of another size, or a file
+            of LPIPS is missing or holds something else.
+    """
+    blank = torch.zeros(1, facts.channels, facts.image_size, facts.image_size, dtype=torch.uint8)
+    require_same_size(Held(pixels=blank, labels=torch.tensor([NULL])), real)
+    for extractor in extractors.extractors:
+        if real.pictures is not None or (real.archive is not None and real.archive.serves(extractor)):
+            count = None if real.pictures is None else len(real.pictures)
+            require_enough(extractor.identity, arguments.num, count)
+    if arguments.reconstruction:
+        with suppress(Missing):
+            judge(arguments.lpips, weights=arguments.lpips_weights, heads=arguments.lpips_heads)
 
 
 def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Console) -> Real:
@@ -164,8 +188,8 @@ def sampled_images(
 
 def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, Any]:
     """Which weights of which run."""
-    state = find(source) / "state.json"
-    step = json.loads(state.read_text(encoding="utf-8"))["step"] if state.is_file() else None
+    found = find(source)
+    step = load_record(found)["step"] if (found / "state.json").is_file() else None
     return {
         "path": source,
         "recipe": pipe.config.name,

@@ -1,7 +1,11 @@
 """The images that a trained run is held against: another split of its data, if there is one."""
 
+from pathlib import Path
+
 from simflow.config import RunConfig
 from simflow.data import held_out as data
+from simflow.data.config import DataConfig
+from simflow.data.find import PREFIX
 from simflow.data.images import ImageSet
 from simflow.pixels import to_float
 from simflow.shapes import Images
@@ -13,7 +17,24 @@ def held_out(config: RunConfig, path: str | None, split: str | None) -> tuple[Im
     Raises:
         ValueError: there are no images, or no such split.
     """
+    if path is None:
+        check_data(config.data)
     return data.held_out(config.data, path=path, split=split)
+
+
+def check_data(config: DataConfig) -> None:
+    """Refuses to look for images where nothing is: a recipe may have only a placeholder for their path.
+
+    Raises:
+        ValueError: there is nothing at the path of the images.
+    """
+    if not is_there(config.path):
+        raise ValueError(f"there are no images at '{config.path}': say where they are with --data PATH")
+
+
+def is_there(path: str) -> bool:
+    """Whether there is anything at the path of an image set; embedded ones are."""
+    return path.startswith(PREFIX) or Path(path).expanduser().exists()
 
 
 def signed(images: ImageSet, numbers: list[int]) -> Images:

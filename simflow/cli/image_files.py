@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from simflow.cli.held_out import is_there
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
 from simflow.data.images import ImageSet
+from simflow.data.npz import require_archive
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.protocol import Real
-from simflow.evaluate.reference import read_archive
+from simflow.evaluate.reference import Archive, read_archive
+from simflow.fitting import tell_skipped
 from simflow.shapes import NULL
 
 FITS = {
@@ -42,9 +45,30 @@ def real_images(path: str, *, size: int | None, limit: int | None, console: Cons
     """
     if not is_npz(path):
         return Real(limited(loaded(path, size=size, console=console), limit), None, path)
-    archive = read_archive(Path(path))
+    archive = archived(path)
     pictures = None if archive.images is None else limited(archive.images, limit)
     return Real(pictures, archive, path)
+
+
+def archived(path: str) -> Archive:
+    """The content of an .npz of images or statistics.
+
+    Raises:
+        ValueError: nothing is there, it is damaged or something else, or it has no such arrays.
+    """
+    if Path(path).is_file():
+        require_archive(Path(path))
+    return read_archive(Path(path))
+
+
+def check_there(path: str) -> None:
+    """Refuses a path where nothing is.
+
+    Raises:
+        ValueError: nothing is there.
+    """
+    if not is_there(path):
+        raise ValueError(f"there is nothing at '{path}'")
 
 
 def loaded(path: str, *, size: int | None, console: Console) -> ImageSet:
@@ -53,11 +77,14 @@ def loaded(path: str, *, size: int | None, console: Console) -> ImageSet:
     Raises:
         ValueError: nothing is there, or the size is not known.
     """
+    check_there(path)
     if size is None:
         raise ValueError(
             f"say to which size the images of {path} are to be brought with --image-size: resizing moves every figure"
         )
-    return load_showing(DataConfig(path=path, image_size=size, channels=3), console)
+    images = load_showing(DataConfig(path=path, image_size=size, channels=3), console)
+    tell_skipped(images, set())
+    return images
 
 
 def limited(pictures: Pictures, limit: int | None) -> Pictures:

@@ -9,12 +9,13 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from simflow import pipeline, pretrained, recipes
+from simflow import pretrained, recipes
 from simflow.cli.describe import lines_of
 from simflow.cli.resolve import resolve
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig, from_record
 from simflow.explain import explained
+from simflow.places import find
 from simflow.train import checkpoint
 from simflow.train.optim import total_steps
 
@@ -44,7 +45,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         facts = config.expected_facts()
     else:
         refuse_settings(settings, "info RUN")
-        folder = pipeline.find(arguments.what)
+        folder = find(arguments.what)
         config, facts = from_record(checkpoint.load_config(folder))
     if arguments.explain:
         print("\n".join(flags_of(config)))
@@ -57,7 +58,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     if folder == shipped:
         lines.append(f"card         {folder / 'README.md'}")
     if (folder / "state.json").is_file():
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = checkpoint.load_record(folder)
         lines.append(f"step         {state['step']} of {total_steps(config.train.stages)}")
         lines.append(f"images seen  {state['images_seen']}")
     print("\n".join([*lines, *figures_of(Path(arguments.what))]))
@@ -82,8 +83,7 @@ def figures_of(run: Path) -> list[str]:
     file = run / "figures.json"
     if not file.is_file():
         return []
-    figures = json.loads(file.read_text(encoding="utf-8"))
-    return ["figures", *(f"  {name:<36} {value}" for name, value in leaves(figures, ""))]
+    return ["figures", *(f"  {name:<36} {value}" for name, value in leaves(checkpoint.read_json(file), ""))]
 
 
 def leaves(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:

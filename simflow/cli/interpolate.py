@@ -12,10 +12,12 @@ from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import scale_for
+from simflow.cli.talk import talking
 from simflow.cli.words import parse_pairs, refuse_settings
 from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.export import grid, save_picture
+from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
 from simflow.shapes import Images
@@ -58,7 +60,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError(f"--steps must be at least 2, for both ends are among them, not {arguments.steps}")
     if not pairs and arguments.num < 1:
         raise ValueError(f"--num must be at least 1, not {arguments.num}")
-    with launch(arguments.device) as device:
+    with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
         ends = spread(len(images), 2 * arguments.num).tolist()
@@ -67,6 +69,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             between(pipe, signed(images, [first]), signed(images, [second]), arguments.steps)
             for first, second in pairs
         ]
+        tell_skipped(images, set())
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=scale_for(images.image_size))
         save_picture(picture, arguments.out)

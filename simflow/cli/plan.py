@@ -11,7 +11,8 @@ from simflow.cli.sampling import Flags, changed
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.model import NetworkDtype
-from simflow.pipeline import Pipeline, notes
+from simflow.pipeline import Pipeline
+from simflow.places import notes
 from simflow.plan.record import MeasuredPlan, way_said
 from simflow.plan.search import PlanConfig, measure
 from simflow.plan.stored import file_of, write

@@ -10,11 +10,13 @@ from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import COLUMNS, scale_for
+from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import pairs_grid, save_picture
+from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
 from simflow.seeding import generator
@@ -54,10 +56,11 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     refuse_settings(settings, "reconstruct")
     if arguments.num < 1:
         raise ValueError(f"--num must be at least 1, not {arguments.num}")
-    with launch(arguments.device) as device:
+    with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
         originals = signed(images, spread(len(images), arguments.num).tolist())
+        tell_skipped(images, set())
         noise = generator("reconstruct", arguments.seed, device=device)
         parts = [
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()

@@ -15,13 +15,14 @@ from simflow import distributed
 from simflow.cli.bars import counting
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
-from simflow.cli.sampling import Flags, changed, check_classes
+from simflow.cli.sampling import Flags, Rule, changed, sweep_of
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
-from simflow.cli.words import parse_numbers, parse_seeds, refuse_settings
-from simflow.export import save_picture, save_png_folder
+from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings
+from simflow.export import clear_png_folder, save_picture, save_png_folder
 from simflow.flow.decode import SEQUENTIAL
+from simflow.flow.stack import Flow
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -36,7 +37,8 @@ class Arguments:
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
     that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
-    it is complete. The same command again makes the same images again.
+    it is complete. The same command again makes the same images again; another one into the same folder takes the
+    images away that the earlier one made and it does not.
     """
 
     run: Positional[str]
@@ -79,8 +81,13 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         facts = pipe.model.facts
         classes = len(facts.class_names)
         config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=pipe.model.posterior)
-        if arguments.sweep is not None:
-            check_classes(config, classes=classes)
+        flow = isinstance(pipe.model.prior, Flow)
+        rules = sweep_of(config, weights, classes=classes, flow=flow) if arguments.sweep is not None else ()
+        if not flow and (arguments.trajectory or config.refinement is not None):
+            raise ValueError(
+                "--trajectory, --denoise and --gamma are for the blocks and the densities of flows, and this model is "
+                "a SiT"
+            )
         labels = labels_for(arguments.labels, facts, seeds)
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
         shown = chosen(labels)
@@ -88,7 +95,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:
             batches = shared_out(pipe.model, seeds, labels, config, count)
             if distributed.is_main():
-                (out / "labels.csv").unlink(missing_ok=True)
+                clear_png_folder(out, seeds)
                 if arguments.npz is not None:
                     stream = npz_stream(arguments.npz, labels, side=facts.image_size)
                     batches = passing(batches, open_files.enter_context(stream))
@@ -100,7 +107,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if distributed.is_main():
             images = torch.cat(kept)
             save_picture(sheet(images, [labels[i] for i in shown], facts), out / "grid.png")
-            for name, picture in pictures(arguments, pipe.model, seeds, labels, config, weights):
+            for name, picture in pictures(arguments, pipe.model, seeds, labels, config, rules):
                 save_picture(picture, out / name)
             print(f"{len(seeds)} images in {out}, a sheet of them in {out / 'grid.png'}")
             if arguments.npz is not None:
@@ -124,7 +131,7 @@ def pictures(
     seeds: Sequence[int],
     labels: Sequence[int],
     config: SampleConfig,
-    weights: Sequence[float],
+    rules: Sequence[Rule],
 ) -> Iterator[tuple[str, Image]]:
     """The further pictures that were asked for, with their names."""
     if arguments.trajectory:
@@ -133,7 +140,7 @@ def pictures(
         yield "denoise.png", before_and_after(model, seeds, labels, config)
     if arguments.sweep is not None:
         exact = replace(config, decoding=SEQUENTIAL)  # a plan keeps its bound at the guidance that it is for
-        yield "sweep.png", guidance_sweep(model, seeds, labels, exact, weights)
+        yield "sweep.png", guidance_sweep(model, seeds, labels, exact, rules)
 
 
 def seeds_of(arguments: Arguments) -> list[int]:
@@ -144,6 +151,7 @@ def seeds_of(arguments: Arguments) -> list[int]:
     """
     if arguments.num is not None and arguments.num < 1:
         raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    check_count("--num", arguments.num, arguments.num or 0)
     if arguments.seeds is None:
         return list(range(arguments.num or 100))
     seeds = parse_seeds(arguments.seeds)

@@ -1,5 +1,6 @@
 """From the flags of ``simflow sample`` to a way of sampling: the run's own, with what they change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig
 from simflow.sit.guidance import ClassifierFree
 
+Rule = GaussianProduct | LogScale | ClassifierFree
 RULES = {"gaussian-product": GaussianProduct, "log-scale": LogScale}
 
 
@@ -53,13 +55,13 @@ def changed(config: SampleConfig, flags: Flags, *, classes: int, posterior: obje
     config = replace(config, guidance=guidance_of(config, flags))
     if flags.guidance:
         check_classes(config, classes=classes)
-    config = replace(config, refinement=refinement_of(config, flags, posterior))
+    config = replace(config, refinement=refinement_of(config, flags, classes=classes, posterior=posterior))
     if flags.temperature is not None:
         config = replace(config, temperature=flags.temperature)
     return config if flags.batch is None else replace(config, batch=flags.batch)
 
 
-def guidance_of(config: SampleConfig, flags: Flags) -> GaussianProduct | LogScale | ClassifierFree | None:
+def guidance_of(config: SampleConfig, flags: Flags) -> Rule | None:
     """The run's rule of guidance, changed or swapped.
 
     Raises:
@@ -86,6 +88,17 @@ def guidance_of(config: SampleConfig, flags: Flags) -> GaussianProduct | LogScal
     return rule
 
 
+def sweep_of(config: SampleConfig, weights: Sequence[float], *, classes: int, flow: bool) -> list[Rule]:
+    """The run's rule of guidance at each of these strengths.
+
+    Raises:
+        ValueError: a strength is out of range, or the model has no classes to be guided by.
+    """
+    check_classes(config, classes=classes)
+    rule = config.guidance or (GaussianProduct() if flow else ClassifierFree())
+    return [replace(rule, weight=weight) for weight in weights]
+
+
 def check_classes(config: SampleConfig, *, classes: int) -> None:
     """Refuses to guide a model without classes by classes.
 
@@ -100,15 +113,21 @@ def check_classes(config: SampleConfig, *, classes: int) -> None:
 
 
 def refinement_of(
-    config: SampleConfig, flags: Flags, posterior: object
+    config: SampleConfig, flags: Flags, *, classes: int, posterior: object
 ) -> GuidedScoreStep | ScoreDenoise | None:
     """The run's score step after sampling, changed or swapped; a step of size 0 is none.
 
     Raises:
-        ValueError: two steps are asked for, or the standard deviation of the noise is not known.
+        ValueError: two steps are asked for, one by classes of a model without any, or the standard deviation of the
+            noise is not known.
     """
     if flags.denoise is not None and flags.gamma is not None:
         raise ValueError("give either --denoise or --gamma: each is the one score step after sampling")
+    if flags.gamma and not classes:
+        raise ValueError(
+            "--gamma needs classes, for it follows the difference that the class makes, and this model was trained "
+            "without any"
+        )
     if flags.gamma is not None:
         return GuidedScoreStep(gamma=flags.gamma) if flags.gamma else None
     if flags.denoise is None:

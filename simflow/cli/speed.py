@@ -10,7 +10,7 @@ from simflow.flow.jacobi import Jacobi
 from simflow.flow.stack import Flow
 from simflow.memory import batch_within
 from simflow.model import Model, NetworkDtype
-from simflow.pipeline import notes
+from simflow.places import notes
 from simflow.plan.search import PlanConfig
 from simflow.plan.stored import recall
 from simflow.plan.trials import candidates

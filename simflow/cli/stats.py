@@ -17,7 +17,7 @@ from simflow.cli.words import refuse_settings
 from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Collected, Pictures, collect
 from simflow.evaluate.extractors import Extractor
-from simflow.evaluate.generation import require_enough
+from simflow.evaluate.generation import LEAST, require_enough
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.reference import describe, write_statistics
 
@@ -55,6 +55,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError(
             f"the name of a file of statistics must end in .npz, and {arguments.out.name} does not"
         )
+    for name, least in (("keep", LEAST), ("batch", 1), ("num", 1), ("image_size", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
     found, left_out = choose(arguments.extractor)
     if left_out:
         raise ValueError(left_out[0])

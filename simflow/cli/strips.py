@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from simflow.cli.pictures import COLUMNS, scale_for
+from simflow.cli.sampling import Rule
 from simflow.export import labelled_grid, pairs_grid
-from simflow.flow.guidance import GaussianProduct
 from simflow.model import Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample, trajectory
@@ -29,8 +29,8 @@ def through_the_blocks(
         ValueError: the prior is no flow.
     """
     states = trajectory(model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=config)
-    blocks = len(states) - 1 - (config.refinement is not None)
-    captions = ["noise", *(f"block {number} undone" for number in range(blocks, 0, -1)), "score step"]
+    blocks = range(len(model.prior.depths), 0, -1)
+    captions = ["noise", *(f"block {number} undone" for number in blocks), "score step"]
     rows = dict(zip(captions, states, strict=False))
     return labelled_grid(rows, scale=scale_for(model.facts.image_size))
 
@@ -49,14 +49,13 @@ def guidance_sweep(
     seeds: Sequence[int],
     labels: Sequence[int],
     config: SampleConfig,
-    weights: Sequence[float],
+    rules: Sequence[Rule],
 ) -> Image.Image:
     """A row for each strength of guidance."""
     rows = {}
-    for weight in weights:
-        rule = replace(config.guidance or GaussianProduct(), weight=weight)
+    for rule in rules:
         guided = replace(config, guidance=rule)
-        rows[f"guidance {weight:g}"] = images_of(model, seeds[:COLUMNS], labels[:COLUMNS], guided)
+        rows[f"guidance {rule.weight:g}"] = images_of(model, seeds[:COLUMNS], labels[:COLUMNS], guided)
     return labelled_grid(rows, scale=scale_for(model.facts.image_size))
 
 

@@ -11,8 +11,9 @@ from tyro.conf import Positional
 from simflow import distributed
 from simflow.cli import STOPPED
 from simflow.cli.bars import counting
+from simflow.cli.held_out import check_data
 from simflow.cli.talk import talking
-from simflow.cli.train import check_data, listeners
+from simflow.cli.train import listeners
 from simflow.cli.words import parse_seeds
 from simflow.settings import parse_count
 from simflow.study.budget import Budget, hold_to
@@ -91,7 +92,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         write_all(study, StudyFolder(out), budget)
         print("\n".join(summary(out)))
         return 0
-    check_data(budget.configure(study.rows[0], seed=0))
+    check_data(budget.configure(study.rows[0], seed=0).data)
     names = [name.strip() for name in (arguments.rows or "").split(",") if name.strip()]
     with distributed.launch(arguments.device) as device, talking() as console:
         outcome = work(

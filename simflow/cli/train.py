@@ -1,6 +1,7 @@
 """``simflow train RECIPE``: a recipe, changed by a file and flags, trained into a run folder."""
 
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +13,20 @@ from tyro.conf import Positional
 from simflow import distributed
 from simflow.cli import STOPPED
 from simflow.cli.describe import lines_of, on_meta
+from simflow.cli.held_out import check_data, is_there
 from simflow.cli.pictures import sampled_sheet
 from simflow.cli.resolve import resolve, start_of
 from simflow.cli.talk import load_showing, talking
 from simflow.config import RunConfig
-from simflow.data.find import PREFIX, find
+from simflow.data.find import find
 from simflow.export import save_picture
 from simflow.fitting import facts_of, fit
-from simflow.model import Model
+from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.settings import dump_yaml, to_dict
-from simflow.start import place
+from simflow.start import StartFrom, place, start
 from simflow.train.callbacks import Callback
-from simflow.train.checkpoint import latest
+from simflow.train.checkpoint import latest, step_of
 from simflow.train.optim import total_steps
 from simflow.train.progress import Progress
 from simflow.train.runs import RunFolder, new_run
@@ -78,8 +80,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     trackers = tracker_names(arguments.log)
     if arguments.resume is not None and arguments.out is not None:
         raise ValueError("give either --out or --resume, for both name the run folder")
+    base = start_of(arguments.recipe, arguments.resume)
     config = resolve(
-        start_of(arguments.recipe, arguments.resume),
+        base,
         settings,
         file=arguments.config,
         data=arguments.data,
@@ -87,13 +90,19 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         steps=arguments.steps,
         start_from=arguments.start_from,
     )
-    if arguments.dry_run:
-        print("\n".join(plan(config)))
-        return 0
-    check_data(config)
     known = arguments.out or arguments.resume
-    if config.start_from is not None and (known is None or latest(RunFolder(known).checkpoints) is None):
-        place(config.start_from)
+    goes_on = known is not None and latest(RunFolder(known).checkpoints) is not None
+    unsaid = arguments.resume is None and arguments.data is None and config.data.path == base.data.path
+    if not (arguments.dry_run and unsaid):
+        check_data(config.data)
+    if known is not None:
+        check_length(config, RunFolder(known))
+    origin = None if goes_on else config.start_from
+    if origin is not None and (origin.path is not None or not arguments.dry_run):
+        place(origin)
+    if arguments.dry_run:
+        print("\n".join(plan(config, origin)))
+        return 0
     with distributed.launch(arguments.device) as device, talking() as console:
         images = load_showing(config.data, console)
         on_meta(
@@ -157,35 +166,63 @@ def draw(model: Model, config: RunConfig, run: RunFolder, step: int) -> None:
         logger.info("samples in %s", path)
 
 
-def check_data(config: RunConfig) -> None:
-    """Refuses to start where a recipe has only a placeholder for the images.
+def check_length(config: RunConfig, run: RunFolder) -> None:
+    """Refuses to make a run shorter than it is.
 
     Raises:
-        ValueError: there is nothing at the path of the images.
+        ValueError: its newest checkpoint is past the last step.
     """
-    path = config.data.path
-    if not path.startswith(PREFIX) and not Path(path).expanduser().exists():
-        raise ValueError(f"there are no images at '{path}': say where they are with --data PATH")
+    newest, steps = latest(run.checkpoints), total_steps(config.train.stages)
+    if newest is not None and step_of(newest) > steps:
+        raise ValueError(
+            f"the run in '{run.path}' is at step {step_of(newest)} already, past the {steps} asked for; a larger "
+            "--steps goes on from there"
+        )
 
 
-def plan(config: RunConfig) -> list[str]:
-    """What ``--dry-run`` prints: settings, model, images and length.
+def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
+    """What ``--dry-run`` prints: settings, model, images, weights to start from (unless it goes on) and length.
 
     Raises:
-        ValueError: the images are not there, or do not fit the model.
+        ValueError: the images do not fit the model, or the weights to start from do not.
     """
     facts, found = config.expected_facts(), "not looked for: say where they are with --data PATH"
-    path = config.data.path
-    if path.startswith(PREFIX) or Path(path).expanduser().exists():
-        source = find(path, split=config.data.split)
+    known = is_there(config.data.path)
+    if known:
+        source = find(config.data.path, split=config.data.split)
         facts = replace(facts, class_names=config.classes_of(source.class_names))
-        found = f"{len(source.names)} in {path}"
+        found = f"{len(source.names)} in {config.data.path}"
+    if known and origin is not None and origin.path is not None:
+        try_start(config, facts, origin)
     stages = config.train.stages
     length = " + ".join(str(stage.steps) for stage in stages)
     return [
         dump_yaml(config),
         *lines_of(config, facts),
         f"data         {found}",
+        *([] if origin is None else [f"starts from  {origin_said(origin)}"]),
         f"steps        {total_steps(stages)}{f' = {length}' if len(stages) > 1 else ''}",
         f"batch        {config.train.batch}",
     ]
+
+
+def try_start(config: RunConfig, facts: Facts, origin: StartFrom) -> None:
+    """Starts a model without memory behind it, to see whether the weights fit.
+
+    Raises:
+        ValueError: as :func:`simflow.start.start`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch says that nothing is copied
+        start(on_meta(config, facts), origin)
+
+
+def origin_said(origin: StartFrom) -> str:
+    """Where weights come from, in words.
+
+    >>> origin_said(StartFrom(path="runs/demo", parts="prior")), origin_said(StartFrom())
+    ('runs/demo (prior)', 'not said: say where with --start_from PATH')
+    """
+    if origin.path is None:
+        return "not said: say where with --start_from PATH"
+    return f"{origin.path} ({origin.parts})"

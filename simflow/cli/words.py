@@ -7,6 +7,19 @@ import yaml
 
 from simflow.settings import parse_yaml
 
+MOST = 10_000_000
+"""More images than one call is asked for, but by a slip of the finger; their numbers are held in memory."""
+
+
+def check_count(flag: str, said: object, count: int) -> None:
+    """Refuses more images than a call can mean.
+
+    Raises:
+        ValueError: there are more than :data:`MOST`.
+    """
+    if count > MOST:
+        raise ValueError(f"{flag} {said} asks for too many: one call takes at most {MOST}")
+
 
 def split_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Takes the dotted flags out of a command's words: ``--train.batch 64`` or ``--train.batch=64``.
@@ -58,7 +71,7 @@ def parse_seeds(text: str) -> list[int]:
     ([0, 1, 2, 3], [7, 100, 101])
 
     Raises:
-        ValueError: not of this form, or a range that runs backwards.
+        ValueError: not of this form, a range that runs backwards, or too many.
     """
     seeds: list[int] = []
     for part in text.split(","):
@@ -67,7 +80,9 @@ def parse_seeds(text: str) -> list[int]:
             raise ValueError(f"seeds are written 0-99 or 3,7,20-29, not '{text}'")
         if dash and int(last) < int(first):
             raise ValueError(f"the seeds '{part}' run backwards")
-        seeds += range(int(first), int(last if dash else first) + 1)
+        more = range(int(first), int(last if dash else first) + 1)
+        check_count("--seeds", text, len(seeds) + more.stop - more.start)
+        seeds += more
     return seeds
 
 

@@ -65,7 +65,8 @@ def _packed_tar(path: Path) -> Files:
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             name = _clean(member.name)
-            file = archive.extractfile(member) if is_image(name) or name.endswith((".json", ".txt")) else None
+            wanted = is_image(name) or name.endswith((".json", ".txt", ".csv"))
+            file = archive.extractfile(member) if wanted else None
             if file is not None:
                 contents[name] = file.read()
     return Files(sizes={name: len(content) for name, content in contents.items()}, read=contents.__getitem__)

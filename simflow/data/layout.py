@@ -9,7 +9,8 @@ A name such as ``set/train/dog/rex/01.png`` is read from the left:
 
 So images in one folder, however deep, have no classes, and class numbers are the same in every split.
 Classes are numbered in the order of their names, by value if all of them are numbers. A ``dataset.json``
-beside the images (:mod:`simflow.data.manifest`) says the classes outright and replaces these rules.
+beside the images (:mod:`simflow.data.manifest`) says the classes outright and replaces these rules; so does the
+``labels.csv`` of ``simflow sample``, which moreover says which images are meant.
 """
 
 from collections.abc import Sequence
@@ -41,6 +42,10 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         choose_splits((), split, where=where)
         labels, class_names = manifest.read(files, listing, names, where=where)
         return _source(files, names, labels, class_names)
+    listing = manifest.find_list(files, names)
+    if listing is not None:
+        choose_splits((), split, where=where)
+        return _source(files, *manifest.read_list(files, listing, where=where))
 
     folders = _drop_shared([tuple(name.split("/")[:-1]) for name in names])
     parts = [SPLITS.get(path[0].lower()) if path else None for path in folders]

@@ -3,8 +3,13 @@
 The file stands beside the images and holds ``{"labels": [["00000/img00000000.png", 3], ...]}``, with paths
 relative to itself, or ``{"labels": null}`` for a set without classes. A ``classes.txt`` in the same place,
 one name a line, gives the numbers names.
+
+``simflow sample`` writes a ``labels.csv`` beside its images, with the columns ``file,seed,label,class``. It is read
+likewise, and images that it does not name are none of the set: a sheet of all, or what an earlier call has left.
 """
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +20,9 @@ from simflow.data.source import Files, name_classes
 from simflow.shapes import NULL
 
 FILE = "dataset.json"
+LIST = "labels.csv"
+COLUMNS = ("file", "seed", "label", "class")
+"""Of a ``labels.csv`` by ``simflow sample``; one with other columns is no business of ours."""
 
 
 def find(files: Files) -> str | None:
@@ -45,6 +53,51 @@ def read(
     classes_txt = folder + "classes.txt"
     text = files.read(classes_txt).decode() if classes_txt in files.sizes else None
     return numbers.tolist(), name_classes(numbers, text, where=where)
+
+
+def find_list(files: Files, names: Sequence[str]) -> str | None:
+    """The name of a ``labels.csv`` by ``simflow sample`` beside or above all images in ``names``, or None."""
+    found = [name for name in files.sizes if name == LIST or name.endswith("/" + LIST)]
+    above = (name for name in found if all(image.startswith(name.removesuffix(LIST)) for image in names))
+    return next((name for name in sorted(above, key=len) if is_list(files.read(name))), None)
+
+
+def is_list(content: bytes) -> bool:
+    """Whether a ``labels.csv`` has the columns of ``simflow sample``."""
+    return content.partition(b"\n")[0].rstrip(b"\r") == ",".join(COLUMNS).encode()
+
+
+def read_list(
+    files: Files, listing: str, *, where: str
+) -> tuple[Sequence[str], Sequence[int], tuple[str, ...]]:
+    """The images that a ``labels.csv`` names, the class of each, and the names of the classes that occur.
+
+    Raises:
+        ValueError: if a line is not as ``simflow sample`` writes it, or an image is not there.
+    """
+    folder, place = listing.removesuffix(LIST), f"{listing} of {where}"
+    rows: dict[str, tuple[int, str]] = {}
+    for line in csv.DictReader(io.StringIO(files.read(listing).decode("utf-8", errors="replace"))):
+        try:
+            rows[folder + line["file"]] = int(line["label"]), line["class"] or line["label"]
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"A line of {place} is not as simflow sample writes it: sample again, or remove the file."
+            ) from error
+    missing = sorted(rows.keys() - files.sizes.keys())
+    if missing:
+        raise ValueError(
+            f"{place} names {missing[0]}, which is not there ({len(missing)} images are missing): "
+            "sample again, or remove the file."
+        )
+    if not rows:
+        raise ValueError(f"{place} names no image.")
+    names = sorted(rows)
+    called = dict(sorted(rows.values()))
+    if NULL in called:
+        return names, [NULL] * len(names), ()
+    numbers = {label: number for number, label in enumerate(called)}
+    return names, [numbers[rows[name][0]] for name in names], tuple(called.values())
 
 
 def _labels(content: bytes, *, where: str) -> dict[str, int] | None:

@@ -22,26 +22,41 @@ def read_npz(path: Path) -> Source:
     Raises:
         ValueError: if the file is damaged or its arrays are not as described above.
     """
+    require_archive(path)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             images = _first(arrays, ("images", "arr_0"))
             labels = _first(arrays, ("labels", "arr_1"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise ValueError(f"{path} is not a readable npz file: {error}.") from error
+    except ValueError as error:  # NumPy's own words advise to let the file run code
+        raise ValueError(f"{path} is not a readable npz file: it holds objects or damaged arrays.") from error
     if images is None:
         raise ValueError(f"{path} has no array called images or arr_0.")
     if images.dtype != np.uint8:
         raise ValueError(f"The images of {path} must be uint8, not {images.dtype}.")
-    if labels is not None and (labels.dtype.kind not in "iu" or labels.size != len(labels)):
+    images = _channels_last(images, path=path)
+    if labels is not None and (labels.dtype.kind not in "iu" or labels.size != len(images)):
         raise ValueError(
-            f"The labels of {path} must be one integer an image, not {labels.dtype} {labels.shape}."
+            f"The labels of {path} must be one integer an image, for {len(images)} images, not {labels.dtype} "
+            f"{labels.shape}."
         )
     return from_arrays(
-        _channels_last(images, path=path),
+        images,
         None if labels is None else labels.reshape(-1),
         path=path,
         classes_beside=path.parent,
     )
+
+
+def require_archive(path: Path) -> None:
+    """Refuses a file that is no archive at all, which NumPy would take for a pickle.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a readable npz file: it is empty, damaged or something else.")
 
 
 def _first(arrays: np.lib.npyio.NpzFile, keys: tuple[str, ...]) -> NDArray | None:

@@ -86,6 +86,41 @@ def from_arrays(
     )
 
 
+def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
+    """Where each of these classes stands among others, or None if those are not the same classes.
+
+    They are the same if they have the same names, in any order; and where those of one side have only numbers for
+    names, if they are as many.
+
+    >>> places_among(("bag", "coat"), ("coat", "bag")), places_among(("0", "1"), ("coat", "bag"))
+    ([1, 0], [0, 1])
+    >>> places_among(("bag", "coat"), ("bag", "boot"))
+    """
+    numbers = [str(label) for label in range(len(others))]
+    if list(names) != list(others) and sorted(names) == sorted(others):
+        return [others.index(name) for name in names]
+    same = list(names) == list(others)
+    unnamed = len(names) == len(others) and numbers in (list(names), list(others))
+    return list(range(len(names))) if same or unnamed else None
+
+
+def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where: tuple[str, str]) -> str:
+    """The names that are on one side only, in words.
+
+    >>> differences_of_classes(("ant", "bee"), ("bee", "cat", "dog"), where=("here", "there"))
+    'ant only here; cat, dog only there'
+    >>> differences_of_classes("abcdefgh", "h", where=("here", "there"))
+    'a, b, c, d, e and 2 more only here'
+    """
+    told = []
+    for side, own, other in ((where[0], names, others), (where[1], others, names)):
+        alone = [name for name in own if name not in other]
+        more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
+        if alone:
+            told.append(f"{', '.join(alone[:5])}{more} only {side}")
+    return "; ".join(told)
+
+
 def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: str) -> tuple[str, ...]:
     """Names for numbered classes: the lines of a ``classes.txt``, or else "0", "1", ...
 

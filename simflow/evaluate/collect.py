@@ -144,6 +144,8 @@ def together(x: Tensor, device: torch.device | str) -> Tensor:
 def from_main(work: Callable[[], Result]) -> Result:
     """What rank 0's work gives, on every rank; the others do nothing meanwhile. For small results.
 
+    The work may take as long as the others have patience (:data:`simflow.distributed.PATIENCE`).
+
     Raises:
         ValueError: the work raised one; every rank raises it.
     """

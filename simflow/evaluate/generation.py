@@ -9,9 +9,11 @@ precision, recall             k = 3 (:mod:`~simflow.evaluate.manifold`)
 density, coverage             k = 5
 ============================  ================================================================================
 
-The *floor* is the same figure with real images in the place of the samples: as many as there are samples, or half of
-the real ones if those are fewer, against all the others. No model can be expected to pass it. With few images even
-the floor of a Fréchet distance is large.
+The *floor* is the same figure with real images in the place of the samples. No model can be expected to pass it. For
+distances it is as many as there are samples, or half of the real ones if those are fewer, against all the others; with
+few images even the floor of a Fréchet distance is large. Precision, recall, density and coverage depend on how many
+samples there are for a real image (five make a coverage of 1, one of 0.97), so for these both sides are as large as for
+the samples, or, where there are too few real images, smaller in the same proportion.
 """
 
 from dataclasses import dataclass
@@ -85,7 +87,7 @@ def judge(
         figures.append(_score(samples.probabilities, config))
     if reference.features is not None:
         figures.append(_kernel(identity, samples.features, reference.features, parts, config))
-        figures += _manifold(samples.features, reference.features, parts, config)
+        figures += _manifold(samples.features, reference.features, config)
     return figures
 
 
@@ -110,6 +112,17 @@ def halves(features: Features | None, samples: int, *, seed: int) -> Parts | Non
     order = torch.randperm(len(features), generator=generator("halves", seed))
     size = min(samples, len(features) // 2)
     return Parts(features[order[:size]], features[order[size:]])
+
+
+def in_proportion(features: Features, samples: int, real: int, *, seed: int) -> Parts | None:
+    """Two disjoint sets of real images, ``samples`` and ``real`` of them, or fewer in that proportion if there are too
+    few; None if there are far too few."""
+    if len(features) < 2 * LEAST:
+        return None
+    order = torch.randperm(len(features), generator=generator("halves", seed))
+    size = samples * min(len(features), samples + real) // (samples + real)
+    size = min(max(size, LEAST), len(features) - LEAST)
+    return Parts(features[order[:size]], features[order[size : size + real]])
 
 
 def gaussian_of(features: Features) -> Gaussian:
@@ -200,18 +213,15 @@ def _kernel(
     )
 
 
-def _manifold(
-    samples: Float[Tensor, "m d"], real: Features, parts: Parts | None, config: GenerationConfig
-) -> list[Figure]:
+def _manifold(samples: Float[Tensor, "m d"], real: Features, config: GenerationConfig) -> list[Figure]:
     some = real[spread(len(real), config.real_images)]
     near = compare(some, samples, k=config.neighbour)
     wide = compare(some, samples, k=config.density_neighbour)
     floors: dict[str, float | None] = dict.fromkeys(("precision", "recall", "density", "coverage"))
+    parts = in_proportion(real, len(samples), len(some), seed=config.seed)
     if parts is not None:
-        others = parts.others[spread(len(parts.others), config.real_images)]
-        ones = parts.ones[spread(len(parts.ones), config.real_images)]
-        near_floor = compare(others, ones, k=config.neighbour)
-        wide_floor = compare(others, ones, k=config.density_neighbour)
+        near_floor = compare(parts.others, parts.ones, k=config.neighbour)
+        wide_floor = compare(parts.others, parts.ones, k=config.density_neighbour)
         floors = {"precision": near_floor.precision, "recall": near_floor.recall}
         floors |= {"density": wide_floor.density, "coverage": wide_floor.coverage}
     counts = {"samples": len(samples), "real": len(some), "floor_counts": _sizes(parts)}

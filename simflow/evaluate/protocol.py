@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from simflow.data.order import spread
+from simflow.data.source import differences_of_classes, places_among
 from simflow.evaluate.classify import fit
 from simflow.evaluate.collect import Pictures, from_main
 from simflow.evaluate.desk import Desk, looked_at
@@ -22,7 +23,7 @@ from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.generation import GenerationConfig, judge, require_enough
 from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
-from simflow.shapes import NULL
+from simflow.shapes import NULL, Labels
 
 
 class Real(NamedTuple):
@@ -93,15 +94,21 @@ def require_same_size(samples: Pictures, real: Real) -> None:
         )
 
 
-def classes(samples: Pictures, train: Pictures, held: Pictures, *, limit: int = 10_000) -> dict[str, Any]:
+def classes(
+    samples: Pictures, train: Pictures, held: Pictures, *, limit: int = 10_000
+) -> tuple[dict[str, Any] | None, list[str]]:
     """Accuracy of a classifier fitted to training images, and diversity within classes; by rank 0.
 
-    Of each set up to ``limit`` images are used. Without classes the accuracy is None.
+    Of each set up to ``limit`` images are used. Classes are known by their names, whatever their order. Without
+    classes the accuracy is None; where the samples have other classes than the training images there is no record,
+    and a sentence that says so.
     """
     return from_main(partial(_classes, samples, train, held, limit))
 
 
-def _classes(samples: Pictures, train: Pictures, held: Pictures, limit: int) -> dict[str, Any]:
+def _classes(
+    samples: Pictures, train: Pictures, held: Pictures, limit: int
+) -> tuple[dict[str, Any] | None, list[str]]:
     (own, own_labels), (seen, seen_labels), (unseen, unseen_labels) = (
         (pixels_of(images, numbers), images.labels[numbers])
         for images in (samples, train, held)
@@ -116,10 +123,17 @@ def _classes(samples: Pictures, train: Pictures, held: Pictures, limit: int) -> 
         "accuracy": None,
     }
     if len(train.class_names) > 1 and int(own_labels.min()) != NULL:
+        own_labels = among(train, own_labels, samples.class_names)
+        if own_labels is None:
+            where = ("among the samples", "among the images")
+            told = differences_of_classes(samples.class_names, train.class_names, where=where)
+            return None, [
+                f"class accuracy and diversity: the samples have other classes than the images: {told}"
+            ]
         classifier = fit(seen, seen_labels, pool=pool)
         record["accuracy"] = classifier.accuracy(own, own_labels)
-        alike = held.class_names == train.class_names and int(unseen_labels.min()) != NULL
-        record["accuracy_of_held_out"] = classifier.accuracy(unseen, unseen_labels) if alike else None
+        truth = None if int(unseen_labels.min()) == NULL else among(train, unseen_labels, held.class_names)
+        record["accuracy_of_held_out"] = None if truth is None else classifier.accuracy(unseen, truth)
         by_class = classifier.accuracies(own, own_labels)
         record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
     else:
@@ -127,4 +141,10 @@ def _classes(samples: Pictures, train: Pictures, held: Pictures, limit: int) -> 
     record["diversity"] = diversity(
         pooled_pixels(own, pool=pool), own_labels, pooled_pixels(seen, pool=pool), seen_labels
     )
-    return record
+    return record, []
+
+
+def among(pictures: Pictures, labels: Labels, names: Sequence[str]) -> Labels | None:
+    """Labels of classes of these names as those of ``pictures``; None if ``pictures`` have other classes."""
+    places = places_among(names, pictures.class_names)
+    return None if places is None else torch.tensor(places)[labels]

@@ -8,10 +8,12 @@ same noise, and ``log p(x) = log N(z; 0, 1) + log_det`` holds for every flow:
   blocks (TarFlow's variant with shifts only) cannot make all numbers alike in spread, so the base must learn it.
 
 The fit follows TarFlow: training minimises ``u^2 / 2`` as if the variance were one, and the variance is a running
-mean of ``u^2`` over batches, beside the gradient.
+mean of ``u^2`` over batches, beside the gradient. A base observes as often as it is shown something, and settles once
+a step: how a batch is cut into pieces, and divided among processes, changes nothing.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +25,7 @@ from simflow.shapes import LogDet, Tokens
 class Base(nn.Module, ABC):
     """Chain outputs <-> standard normal noise.
 
-    To write one: a frozen keyword-only config with ``build(noise_shape)`` and a class with the three methods.
+    To write one: a frozen keyword-only config with ``build(noise_shape)`` and a class with the four methods.
     """
 
     @abstractmethod
@@ -36,7 +38,11 @@ class Base(nn.Module, ABC):
 
     @abstractmethod
     def observe(self, u: Tokens) -> None:
-        """Sees a batch of training outputs, to fit what is not learned by gradient."""
+        """Sees training outputs, from which to fit what is not learned by gradient."""
+
+    @abstractmethod
+    def settle(self, average: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Fits to what was observed since the last call; ``average`` is the mean of a tensor over all processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,7 @@ class FittedNormal:
     """Independent numbers of mean zero, each with its own variance fitted in training (TarFlow without scales)."""
 
     rate: float = 0.1
-    """Weight of a new batch in the running mean of squares. Each process sees its own batches."""
+    """Weight of a new batch in the running mean of squares."""
 
     def build(self, noise_shape: tuple[int, int]) -> Base:
         """The base for noise of ``(tokens, channels)``, with variance one at first."""
@@ -72,16 +78,22 @@ class Unchanged(Base):
     def observe(self, u: Tokens) -> None:
         pass
 
+    def settle(self, average: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        pass
+
 
 class Scaled(Base):
     """``z = u / std`` with the running variance, ``(tokens, channels)``."""
 
     variance: torch.Tensor
+    seen: torch.Tensor
+    """Sums of squares of what was observed, and behind them the number of images."""
 
     def __init__(self, noise_shape: tuple[int, int], *, rate: float) -> None:
         super().__init__()
         self.rate = rate
         self.register_buffer("variance", torch.ones(noise_shape))
+        self.register_buffer("seen", torch.zeros(self.variance.numel() + 1), persistent=False)
 
     def forward(self, u: Tokens) -> tuple[Tokens, LogDet]:
         log_det = -0.5 * torch.log(self.variance).sum()
@@ -92,4 +104,14 @@ class Scaled(Base):
 
     @torch.no_grad()
     def observe(self, u: Tokens) -> None:
-        self.variance.lerp_(u.square().mean(dim=0), self.rate)
+        self.seen[:-1] += u.square().sum(dim=0).flatten()
+        self.seen[-1] += len(u)
+
+    @torch.no_grad()
+    def settle(self, average: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Numbers whose squares are not finite, and all of them if nothing was observed, stay as they are."""
+        seen = average(self.seen)
+        mean = (seen[:-1] / seen[-1]).view_as(self.variance)
+        moved = self.variance.lerp(mean, self.rate)
+        self.variance.copy_(torch.where(mean.isfinite(), moved, self.variance))
+        self.seen.zero_()

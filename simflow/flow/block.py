@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simflow.bounds import at_least, positive
 from simflow.flow.affine import Affine, Scale, from_outputs, outputs_for
 from simflow.flow.order import Order, reorder
 from simflow.nn.cache import Cache
@@ -61,6 +62,8 @@ class BlockConfig:
     """Recompute layers in the backward pass: less memory, about a third more time."""
 
     def __post_init__(self) -> None:
+        at_least(1, self, "model.prior.block", "width", "heads")
+        positive(self, "model.prior.block", "clip")
         if self.final_norm and self.conditioning == "adaln":
             raise ValueError("adaLN has a norm of its own before the outputs: leave final_norm off")
 
@@ -104,6 +107,8 @@ class Block(nn.Module):
         self.embed = nn.Linear(channels, width)
         table = config.positions
         self.positions = table.build(self.tokens, width) if isinstance(table, PositionTable) else None
+        if isinstance(table, Rotary):
+            table.pairs(width // config.heads)
         null = config.null_class if classes else "row"
         std = 0.01 if config.conditioning == "added" else 0.02
         conditioned = adaln or classes > 0

@@ -95,9 +95,11 @@ Guidance = GaussianProduct | LogScale
 def check(weight: float, temperature: float) -> None:
     """Refuses a strength that would push towards "no class", and a temperature that cannot divide."""
     if not 0 <= weight < math.inf:
-        raise ValueError(f"the strength of guidance must be 0 or more, not {weight}")
-    if temperature <= 0:
-        raise ValueError(f"the attention temperature of guidance must be positive, not {temperature}")
+        raise ValueError(f"the strength of guidance must be 0 or more and finite, not {weight}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(
+            f"the attention temperature of guidance must be positive and finite, not {temperature}"
+        )
 
 
 def gaussian_product(conditional: Affine, unconditional: Affine, weight: float) -> Affine:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simflow.bounds import not_negative, positive
 from simflow.shapes import NULL, Labels, Latents
 
 LogProb = Callable[[Latents, Labels], Tensor]
@@ -43,6 +44,12 @@ class GuidedScoreStep:
 
     def __post_init__(self) -> None:
         check(self.chunk)
+        not_negative(self, "sample.refinement", "gamma")
+
+    @property
+    def needs_classes(self) -> bool:
+        """It does: without classes its two scores are one, and it moves nothing."""
+        return True
 
     def refine(self, log_prob: LogProb, latents: Latents, labels: Labels) -> Latents:
         """Sampled latents -> refined latents, same shape."""
@@ -64,6 +71,13 @@ class ScoreDenoise:
 
     def __post_init__(self) -> None:
         check(self.chunk)
+        positive(self, "sample.refinement", "std")
+        not_negative(self, "sample.refinement", "multiplier")
+
+    @property
+    def needs_classes(self) -> bool:
+        """It does not."""
+        return False
 
     def refine(self, log_prob: LogProb, latents: Latents, labels: Labels) -> Latents:
         """Noisy latents -> denoised latents, same shape."""

@@ -10,12 +10,14 @@ the base (:mod:`simflow.flow.base`): nothing, unless the noise has a fitted vari
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import torch
-from torch import Generator, nn
+from torch import Generator, Tensor, nn
 
+from simflow.bounds import at_least
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import Block, BlockConfig
 from simflow.flow.decode import SEQUENTIAL, Decoding, undo, ways
@@ -42,6 +44,9 @@ class FlowConfig:
     """What all blocks share."""
     base: StandardNormal | FittedNormal = field(default_factory=StandardNormal)
     """What the noise is; fitted where the blocks preserve volume."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "model.prior", "patch", "depths")
 
     def build(self, *, latent_shape: tuple[int, int, int], classes: int) -> "Flow":
         """The flow for latents of ``latent_shape = (c, h, w)`` and ``classes`` classes (0: unconditional)."""
@@ -102,12 +107,15 @@ class Flow(Prior):
     ) -> Energy:
         """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws nothing.
 
-        A fitted base learns here, in training mode; the energy takes its variance for one, as TarFlow does.
+        A fitted base observes here, in training mode; the energy takes its variance for one, as TarFlow does.
         """
         u, log_det, hidden = self.walk(latents, labels, align)
         if self.training:
             self.base.observe(u)
         return Energy(0.5 * u.square().sum(dim=(1, 2)) - log_det, hidden)
+
+    def settle(self, average: Callable[[Tensor], Tensor]) -> None:
+        self.base.settle(average)
 
     def least_energy(self, floor: float) -> float:
         """The entropy of the noise: no density predicts it better."""

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from simflow.bounds import not_negative, share
 from simflow.losses.discriminators import FeatureNetwork, Logits, PatchNetwork
 from simflow.shapes import Images
 
@@ -58,6 +59,8 @@ class AdversarialConfig:
     """Its AdamW's decay of the first and the second moment."""
 
     def __post_init__(self) -> None:
+        not_negative(self, "objective.adversarial", "weight", "lecam", "lr")
+        share(self, "objective.adversarial", "betas")
         if not 0 <= self.head_start <= self.start_step:
             raise ValueError(
                 f"the discriminator cannot begin {self.head_start} steps before step {self.start_step}"

@@ -19,6 +19,7 @@ from einops import rearrange
 from torch import nn
 from torch.nn import functional as F
 
+from simflow.bounds import at_least, not_negative
 from simflow.losses.vit import DinoV2, FeatureMap
 from simflow.prior import Align, Hidden
 from simflow.shapes import Images, PerImage, Tokens
@@ -38,6 +39,10 @@ class AlignmentConfig:
     """Width of the projector's two hidden layers."""
     encoder: DinoV2 = field(default_factory=DinoV2)
     """The network that the tokens are aligned with."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "objective.alignment", "weight")
+        at_least(1, self, "objective.alignment", "hidden")
 
     @property
     def where(self) -> Align:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
+from simflow.bounds import at_least
 from simflow.losses.backbones import SqueezeNet11
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.shapes import Images
@@ -40,6 +41,9 @@ class PatchNetwork:
     """Layers of stride 2; three see patches of 70 pixels."""
     norm: Literal["group", "none"] = "group"
     """GroupNorm after all convolutions but the first and the last, or none."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "objective.adversarial.network", "filters", "layers")
 
     def build(self, *, image_channels: int, image_size: int) -> "Patches":
         """The network, freshly initialised from torch's global generator.
@@ -65,6 +69,7 @@ class FeatureNetwork:
     """Feature maps that are looked at, of seven; each is coarser than the one before or sees further."""
 
     def __post_init__(self) -> None:
+        at_least(1, self, "objective.adversarial.network", "width")
         if not 1 <= self.maps <= len(SqueezeNet11.WIDTHS):
             raise ValueError(
                 f"SqueezeNet has {len(SqueezeNet11.WIDTHS)} feature maps to look at, not {self.maps}"

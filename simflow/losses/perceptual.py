@@ -26,6 +26,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
+from simflow.bounds import not_negative
 from simflow.losses.backbones import VGG16, Backbone, SqueezeNet11
 from simflow.losses.frozen import Frozen
 from simflow.pixels import require_signed
@@ -42,6 +43,9 @@ class SqueezeNetDistance:
 
     weight: float = 1.0
     """Weight in the loss."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "objective.perceptual", "weight")
 
     def build(self) -> "Perceptual":
         """The distance with its weights, on the CPU in float32."""
@@ -62,6 +66,9 @@ class VGG16Distance:
     heads: str | None = None
     """File of the linear heads, such as ``vgg.pth`` of the lpips package (version 0.1); null if they are in
     ``weights``."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "objective.perceptual", "weight")
 
     def build(self) -> "Perceptual":
         """The distance with its weights, on the CPU in float32.

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from simflow.bounds import at_least, positive
+
 
 class Rotation(NamedTuple):
     """Cosines and sines of the angles of every token and pair, each ``(n, pairs)``."""
@@ -35,10 +37,12 @@ class Rotary:
     """Numbers at the end of a head that do not turn. STARFlow's conditional models keep 16 for the position in a
     text, where a class is a text of one word at position 0."""
 
-    def rotation(
-        self, *, grid: tuple[int, int], head_size: int, prefix: int, dtype: torch.dtype, device: torch.device
-    ) -> Rotation:
-        """Angles for ``prefix`` tokens that do not turn, then the tokens of the grid, row by row.
+    def __post_init__(self) -> None:
+        positive(self, "model.prior.block.positions", "base")
+        at_least(0, self, "model.prior.block.positions", "still")
+
+    def pairs(self, head_size: int) -> int:
+        """Pairs of turning numbers that each axis has in a head.
 
         Raises:
             ValueError: the turning numbers of a head cannot be shared by two axes in pairs.
@@ -49,8 +53,18 @@ class Rotary:
                 f"rotary positions need a multiple of 4 turning numbers in a head; {head_size} with {self.still} "
                 f"still ones leave {turning}"
             )
+        return turning // 4
+
+    def rotation(
+        self, *, grid: tuple[int, int], head_size: int, prefix: int, dtype: torch.dtype, device: torch.device
+    ) -> Rotation:
+        """Angles for ``prefix`` tokens that do not turn, then the tokens of the grid, row by row.
+
+        Raises:
+            ValueError: as :meth:`pairs`.
+        """
         h, w = grid
-        pairs = turning // 4
+        pairs = self.pairs(head_size)
         frequencies = self.base ** (-torch.arange(pairs, dtype=dtype, device=device) / pairs)
         rows = torch.arange(h, dtype=dtype, device=device).repeat_interleave(w)
         columns = torch.arange(w, dtype=dtype, device=device).repeat(h)

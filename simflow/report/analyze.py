@@ -85,7 +85,6 @@ def analyze(
         left_out += reason
         pictures["trajectory"] = trajectory(
             model,
-            model.prior,
             seeds=list(range(samples.COLUMNS)),
             labels=balanced_labels(samples.COLUMNS, len(facts.class_names)),
             config=pipe.config.sample,

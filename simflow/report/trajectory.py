@@ -6,36 +6,25 @@ latents and can be decoded: the pictures show which block decides what the image
 
 import torch
 
-from simflow.flow.stack import Flow
+from simflow import sample
 from simflow.model import Model
-from simflow.pixels import to_uint8
 from simflow.report.picture import Picture
 from simflow.sample import SampleConfig
-from simflow.seeding import noise_for_seeds
 
 
-@torch.no_grad()
-def trajectory(
-    model: Model, flow: Flow, *, seeds: list[int], labels: list[int], config: SampleConfig
-) -> Picture:
+def trajectory(model: Model, *, seeds: list[int], labels: list[int], config: SampleConfig) -> Picture:
     """A row a state, from the noise to the latents (and the refined latents, if the run refines), decoded.
 
     Args:
-        model: in eval mode.
-        flow: its prior.
+        model: in eval mode; its prior is a flow.
         seeds: one for each column; as many labels.
         labels: -1 for "no class".
-        config: guidance, refinement and temperature; guidance is left out for a model without classes.
+        config: guidance, refinement and temperature; a rule that needs classes is left out for a model without.
     """
-    noise = (config.temperature * noise_for_seeds(seeds, flow.noise_shape)).to(model.device)
-    wanted = torch.tensor(labels, device=model.device)
-    guidance = config.guidance if model.facts.class_names else None
-    states = flow.trajectory(noise, wanted, guidance)
-    captions = stages(len(states) - 1)
-    if config.refinement is not None:
-        states.append(config.refinement.refine(flow.log_prob, states[-1], wanted))
+    rows = sample.trajectory(model, seeds=seeds, labels=labels, config=config)
+    captions = stages(len(model.prior.depths))
+    if len(rows) > len(captions):
         captions.append("refined")
-    rows = [to_uint8(model.decode(state).float()).cpu() for state in states]
     return Picture(captions=tuple(captions), images=torch.stack(rows))
 
 

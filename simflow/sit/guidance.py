@@ -19,7 +19,7 @@ class ClassifierFree:
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < math.inf:
-            raise ValueError(f"the strength of guidance must be 0 or more, not {self.weight}")
+            raise ValueError(f"the strength of guidance must be 0 or more and finite, not {self.weight}")
 
     @property
     def needs_classes(self) -> bool:

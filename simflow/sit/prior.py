@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Generator
 
+from simflow.bounds import at_least
 from simflow.nn.tokens import to_latents, to_tokens
 from simflow.prior import Align, Energy, Prior
 from simflow.shapes import NULL, Labels, Latents, Tokens
@@ -39,6 +40,9 @@ class SiTConfig:
     """How samples follow the velocity."""
     checkpointing: bool = False
     """Recompute layers in the backward pass: less memory, about a third more time."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "model.prior", "patch", "width", "depth", "heads")
 
     def build(self, *, latent_shape: tuple[int, int, int], classes: int) -> "SiT":
         """The prior for latents of ``latent_shape = (c, h, w)`` and ``classes`` classes (0: unconditional)."""

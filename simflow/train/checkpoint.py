@@ -115,7 +115,7 @@ def load(path: Path, state: TrainState) -> None:
         Damaged: the checkpoint is incomplete or cannot be read.
         ValueError: it is of a model with other settings. In either case ``state`` is as it was.
     """
-    record = _record(path)
+    record = load_record(path)
     weights = {name: load_weights(path, name) for name in state.modules}
     average = load_weights(path, "ema")
     for name, module in state.modules.items():
@@ -145,7 +145,43 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         Damaged: the file is missing or cannot be read.
     """
-    return _read_json(path / "config.json")
+    return read_json(path / "config.json")
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """What ``state.json`` says of a checkpoint: ``step``, ``images_seen``, ``ema_steps``, ``extra`` and versions.
+
+    Raises:
+        Damaged: the file is missing, cannot be read, or lacks one of these.
+        ValueError: it is of another format than this SimFlow reads.
+    """
+    file = path / "state.json"
+    record = read_json(file)
+    if record.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"'{path}' has the checkpoint format {record['format']}, and this SimFlow reads {FORMAT}"
+        )
+    lacking = [name for name in ("format", "step", "images_seen", "ema_steps", "extra") if name not in record]
+    if lacking:
+        raise Damaged(f"'{file}' is damaged or not of SimFlow: it lacks '{lacking[0]}'")
+    return record
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of a run.
+
+    Raises:
+        Damaged: the file is missing, cannot be read, or holds something else.
+    """
+    if not file.is_file():
+        raise Damaged(f"'{file.parent}' is not a whole SimFlow checkpoint: it has no {file.name}")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Damaged(f"'{file}' is damaged or cut short: {error}") from error
+    if not isinstance(content, dict):
+        raise Damaged(f"'{file}' is damaged or not of SimFlow: it holds no names with values")
+    return content
 
 
 def _complete(folder: Path) -> list[Path]:
@@ -219,23 +255,6 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise Damaged(f"'{path}' is damaged or cut short: {error}") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise Damaged(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise Damaged(f"'{path}' is damaged or cut short: {error}") from error
-
-
-def _record(path: Path) -> dict[str, Any]:
-    record = _read_json(path / "state.json")
-    if record.get("format") != FORMAT:
-        found = record.get("format", "none")
-        raise ValueError(f"'{path}' has the checkpoint format {found}, and this SimFlow reads {FORMAT}")
-    return record
 
 
 def _compare(path: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:

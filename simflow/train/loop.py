@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from simflow import distributed
+from simflow.bounds import at_least
 from simflow.data.images import ImageSet
 from simflow.data.loader import batches
 from simflow.losses.adversarial import Discriminator
@@ -63,9 +64,8 @@ class TrainConfig:
     """Newest checkpoints to keep; None keeps all."""
 
     def __post_init__(self) -> None:
-        for name in ("batch", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name} must be at least 1, not {getattr(self, name)}")
+        counts = ("batch", "microbatch", "log_every", "sample_every", "save_every", "keep")
+        at_least(1, self, "train", *counts)
         if not self.stages:
             raise ValueError("train.stages must hold at least one stage")
 
@@ -135,7 +135,7 @@ def train(
         flip=flip,
         pin=device.type == "cuda",
     )
-    skipped = torch.zeros((), device=device)
+    skipped = torch.tensor(float(state.extra.get("skipped", 0)), device=device)
     objective.train()
     try:
         with Stopper() as stopper:
@@ -173,6 +173,7 @@ def train(
                     stop = stopper.agreed()
                 if stop or due(state.step, config.save_every, steps):
                     clock.note()
+                    state.extra["skipped"] = int(skipped)
                     path = checkpoint.save(folder, state, saved_config, keep=config.keep)
                     for callback in callbacks:
                         callback.on_checkpoint(path)

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
 
+from simflow.bounds import not_negative, positive, share
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -39,6 +41,11 @@ class OptimizerConfig:
     """Largest norm of the whole gradient, or null for no clipping."""
     fused: bool = True
     """Whether to use the fused kernel, which is also what skips a broken step without waiting for the GPU."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "train.optimizer", "lr", "eps", "weight_decay")
+        positive(self, "train.optimizer", "clip")
+        share(self, "train.optimizer", "betas")
 
     def build(self, module: nn.Module) -> AdamW:
         """The optimiser of the module's parameters that require a gradient.
@@ -78,6 +85,9 @@ class Cosine:
     warmup: int = 0
     """Steps of linear rise at the start."""
 
+    def __post_init__(self) -> None:
+        not_negative(self, "schedule", "final")
+
     def factor(self, step: int, steps: int) -> float:
         """What multiplies the learning rate at ``step`` of ``steps``; ``final`` is reached at ``steps``."""
         part = _progress(step, steps, self.warmup)
@@ -93,6 +103,9 @@ class Linear:
     """What is left of the learning rate at the end, as a factor."""
     warmup: int = 0
     """Steps of linear rise at the start."""
+
+    def __post_init__(self) -> None:
+        not_negative(self, "schedule", "final")
 
     def factor(self, step: int, steps: int) -> float:
         """What multiplies the learning rate at ``step`` of ``steps``; ``final`` is reached at ``steps``."""

@@ -100,7 +100,8 @@ def open_or_resume(
         the folder, and its latest checkpoint or None if there is nothing to resume.
 
     Raises:
-        ValueError: the folder belongs to something else, or its checkpoints were made with other settings.
+        ValueError: the folder belongs to something else, its checkpoints were made with other settings, or what is in
+            it is damaged.
     """
     run = RunFolder(path)
     problem = gather_objects(_problem(run, config, may_differ, read) if is_main() else None)[0]
@@ -108,12 +109,13 @@ def open_or_resume(
         raise ValueError(problem)
     resumed = checkpoint.latest(run.checkpoints)
     if is_main():
+        step = 0 if resumed is None else checkpoint.step_of(resumed)
+        kept = _lines_until(run.metrics, step) if run.metrics.exists() else None
         for folder in (run.samples, run.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
         _replace(run.config, json.dumps(config, indent=2) + "\n")
-        if run.metrics.exists():
-            step = 0 if resumed is None else checkpoint.step_of(resumed)
-            _replace(run.metrics, _lines_until(run.metrics, step))
+        if kept is not None:
+            _replace(run.metrics, kept)
     return run, gather_objects(resumed)[0]
 
 
@@ -166,12 +168,23 @@ def _problem(
 
 
 def _lines_until(metrics: Path, step: int) -> str:
-    """The lines up to a step; a half-written last line and what follows it are dropped."""
+    """The lines up to a step; a half-written last line is dropped.
+
+    Raises:
+        Damaged: a whole line is no line of metrics.
+    """
     kept = []
-    for line in metrics.read_text(encoding="utf-8").splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
+    *lines, _ = metrics.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            over = json.loads(line)["step"] > step
+        except (ValueError, KeyError, TypeError) as error:
+            raise checkpoint.Damaged(
+                f"line {number} of '{metrics}' is damaged: delete it, or the file, to go on"
+            ) from error
+        if over:
             break
-        kept.append(line)
+        kept.append(f"{line}\n")
     return "".join(kept)
 
 

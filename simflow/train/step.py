@@ -1,8 +1,8 @@
 """One optimisation step: gradients of the global batch, clipping, AdamW, average.
 
-A global batch larger than what fits is walked in pieces (``microbatch``) whose gradients are averaged. All
-noise of a step comes from one generator made of (seed, rank, step), so a resumed run draws what the
-uninterrupted one would have drawn.
+A global batch larger than what fits is walked in pieces (``microbatch``) whose gradients are averaged; how it is cut
+matters to no loss but :class:`~simflow.objective.Calibrated`. All noise of a step comes from one generator made of
+(seed, rank, step), so a resumed run draws what the uninterrupted one would have drawn.
 
 Where there is an adversary, each piece is walked twice: the model learns to please the discriminator as it stands,
 and the discriminator learns from the same images and reconstructions. Both take their steps at the end, each on its
@@ -12,7 +12,7 @@ reconstructions that the discriminator sees carry no gradient.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Generator, Tensor
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from simflow import distributed
 from simflow.losses.adversarial import AdversarialConfig, Discriminator, Verdict
+from simflow.model import Model
 from simflow.objective import Losses, Objective
 from simflow.shapes import Images, Labels
 from simflow.train.optim import clip_gradients, step_if_finite
@@ -100,6 +101,7 @@ def train_step(
         skipped = torch.maximum(skipped, also_skipped)
         means = torch.stack([sums["logit_real"], sums["logit_fake"]])
         opponent.discriminator.remember(*distributed.mean_over_ranks(means).unbind())
+    cast("Model", state.model).prior.settle(distributed.mean_over_ranks)
     state.ema.update(state.model)
     state.step += 1
     return Stepped(sums, norm, skipped)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_a_dry_run_needs_no_images(capsys):
     printed = capsys.readouterr().out
     assert "steps        800730 = 400365 + 400365" in printed
     assert "--data PATH" in printed
+
+
+def test_a_dry_run_says_where_weights_are_from(capsys, tiny_run):
+    given = [*words(tiny_run.parent), "--dry-run"]
+    assert main([*given, "--start_from", str(tiny_run), "--start_from.parts", "prior"]) == 0
+    assert f"starts from  {tiny_run} (prior)" in capsys.readouterr().out
+    assert main([*given, "--start_from", str(tiny_run), "--out", str(tiny_run)]) == 0
+    assert "starts from" not in capsys.readouterr().out, "a run that goes on has its own weights"
+    assert main(["train", "fashion-32-prior", "--dry-run"]) == 0
+    assert "starts from  not said: say where with --start_from PATH" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "command", [["reconstruct", "--out", "OUT"], ["interpolate", "--out", "OUT", "--num", "2"], ["classify"]]
+)
+def test_images_that_cannot_be_read_are_named(tmp_path, tiny_run, capsys, command):
+    copied = shutil.copytree(tiny_run.parent / "pictures", tmp_path / "pictures")
+    (copied / "test" / "boot" / "1.png").write_bytes(b"broken")
+    given = [str(tmp_path / "a.png") if word == "OUT" else word for word in command]
+    assert main([*given[:1], str(tiny_run), *given[1:], "--data", str(copied)]) == 0
+    assert "1 image cannot be read and is left out: test/boot/1.png" in capsys.readouterr().err
 
 
 def test_training_leaves_a_whole_run_folder(tmp_path, capsys):
@@ -283,6 +305,10 @@ def test_the_demo_from_training_to_figures(tmp_path, capsys):
     assert main(demo) == 0
     assert capsys.readouterr().out == printed
     assert (tmp_path / "demo" / "samples.png").stat().st_mtime_ns == written
+    (tmp_path / "demo" / "figures.json").write_text("{}")
+    assert main(demo) == 0
+    assert "class accuracy" in capsys.readouterr().out
+    assert json.loads((tmp_path / "demo" / "figures.json").read_text())["samples"] == 1000
     assert main(["info", str(tmp_path / "demo")]) == 0
     assert "reconstruction.psnr" in capsys.readouterr().out
 

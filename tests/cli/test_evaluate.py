@@ -1,6 +1,7 @@
 """``simflow evaluate`` and ``simflow stats``: from a run or from files to figures, resumed, refused in one sentence."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from simflow.evaluate.extractors import Missing
 from simflow.evaluate.inception import Inception
 from tests.cli.test_mistakes import complaint
 from tests.evaluate.test_collect import Toy
+
+RECONSTRUCTION = ["--reconstruction", "--extractor", "none", "--lpips", "vgg"]
 
 
 @pytest.fixture
@@ -51,8 +54,8 @@ def test_a_run(tiny_run, tmp_path, toy, capsys):
     data = str(tiny_run.parent / "pictures")
     more = ["--likelihood", "--reconstruction", "--per-image", "--ood", "embedded:fashion-mnist-heldout"]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simflow.evaluate.unseen.LEAST", 8)  # first, for this may be what imports it
         patch.setattr("simflow.evaluate.generation.LEAST", 8)
-        patch.setattr("simflow.evaluate.unseen.LEAST", 8)
         assert main([*words, *more, "--extractor", "efficientnet-lite0,inception", "--data", data]) == 0
         said = capsys.readouterr().out
         record = json.loads((tmp_path / "results.json").read_text())
@@ -141,6 +144,41 @@ def test_samples_from_files_and_statistics(tmp_path, toy):
     assert whole["generation"][0]["figures"][0]["standard_error"] is None
 
 
+def test_a_folder_of_samples_is_read_as_sampled(tiny_run, tmp_path, toy):
+    """Not the sheets beside the images, nor what is left of a longer call."""
+    folder, real = tmp_path / "s", archive(tmp_path / "b.npz", 40, size=16)
+    sample = ["sample", str(tiny_run), "--device", "cpu", "--out", str(folder)]
+    assert main([*sample, "--num", "44"]) == 0
+    assert main([*sample, "--num", "36", "--denoise", "0.1"]) == 0
+    assert len(list(folder.glob("0*.png"))) == 36
+    (folder / "000099.png").write_bytes((folder / "000001.png").read_bytes())
+    words = ["evaluate", "--samples", str(folder), "--reference", real, "--out", str(tmp_path)]
+    assert main([*words, "--device", "cpu", "--bootstrap", "0"]) == 0
+    samples = json.loads((tmp_path / "results.json").read_text())["samples"]
+    assert samples["count"] == 36
+    assert samples["by_class"] == {"bag": 12, "boot": 12, "coat": 12}
+
+
+def test_images_of_other_classes_leave_the_class_figures_out(tiny_run, tmp_path, capsys):
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
+    words += ["--num", "12", "--device", "cpu"]
+    assert main(words) == 0
+    own = json.loads((tmp_path / "results.json").read_text())["classes"]
+    copied = shutil.copytree(tiny_run.parent / "pictures", tmp_path / "pictures")
+    for split in ("train", "test"):
+        (copied / split / "coat").rename(copied / split / "hat")
+    assert main([*words, "--data", str(copied)]) == 0
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert own["accuracy"] is not None
+    assert record["classes"] is None
+    sentence = (
+        "class accuracy and diversity: the samples have other classes than the images: "
+        "coat only among the samples; hat only among the images"
+    )
+    assert sentence in record["left_out"]
+    assert sentence in capsys.readouterr().out
+
+
 def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
     samples = archive(tmp_path / "a.npz", 40)
     np.savez(tmp_path / "VIRTUAL.npz", mu=np.zeros(2048), sigma=np.eye(2048))
@@ -174,6 +212,19 @@ def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
             ["evaluate", "--samples", "A", "--reference", "A", "--extractor", "inception=no.pth"],
             "there is no file",
         ),
+        (["evaluate", "RUN", "--num", "10", "--out", "OUT"], "of 8 numbers from 10 images says nothing"),
+        (["evaluate", "RUN", "--num", "40", "--out", "OUT"], "of 8 numbers from 24 images says nothing"),
+        (
+            ["evaluate", "RUN", "--num", "40", "--reference", "LARGE", "--out", "OUT"],
+            "the samples are 16 x 16 pixels",
+        ),
+        (["evaluate", "RUN", *RECONSTRUCTION, "--lpips-weights", "no.pth", "--out", "OUT"], "no file no.pth"),
+        (["evaluate", "--samples", "A", "--reference", "A", "--inception-split", "0"], "must be at least 1"),
+        (
+            ["evaluate", "--samples", "BYTES", "--reference", "A"],
+            "BYTES.npz is not a readable npz file: it is",
+        ),
+        (["stats", "BYTES", "--out", "OUT.npz"], "BYTES.npz is not a readable npz file: it is"),
         (["stats", "A", "--out", "OUT"], "must end in .npz"),
         (["stats", "A", "--out", "OUT.npz", "--extractor", "inception"], "FID needs the weights"),
         (["stats", "A", "--out", "OUT.npz", "--extractor", "none"], "name exactly one"),
@@ -191,8 +242,10 @@ def test_mistakes(tmp_path, tiny_run, toy, capsys, given, sentence):
     places = {"OUT": str(tmp_path / "out"), "OUT.npz": str(tmp_path / "out.npz"), "RUN": str(tiny_run)}
     places |= {"A": archive(tmp_path / "a.npz", 40), "THREE": archive(tmp_path / "three.npz", 3)}
     places |= {"LARGE": archive(tmp_path / "large.npz", 40, size=8)}
-    places |= {name: str(tmp_path / f"{name}.npz") for name in ("FLOAT", "STATS")}
+    (tmp_path / "BYTES.npz").write_bytes(bytes(range(256)))
+    places |= {name: str(tmp_path / f"{name}.npz") for name in ("FLOAT", "STATS", "BYTES")}
     words = [places.get(word, word) for word in given]
     if "A" in given and "--reference" in given and sentence != "say where to write with --out":
         words += ["--out", places["OUT"]]
     assert sentence in complaint(capsys, 2, words)
+    assert not (tmp_path / "out" / "samples").exists(), "nothing is sampled before it is refused"

@@ -10,6 +10,9 @@ import pytest
 from simflow.cli import main
 from tests.whole.tiny import words
 
+DEPTHS = ["--model.prior.depths", "[1, 1]"]
+AGAINST = ["--reference", "embedded:fashion-mnist"]
+
 
 def complaint(capsys, code: int, given: list[str]) -> str:
     """The one line on standard error that begins with the command's name."""
@@ -46,6 +49,42 @@ def complaint(capsys, code: int, given: list[str]) -> str:
         (["sample", "OUT", "--out", "OUT"], "there is no run, checkpoint or saved model at"),
         (["sample", "x", "--out", "y", "--train.batch", "3"], "'simflow sample' takes no settings"),
         (["interpolate", "x", "--out", "y", "--pairs", "1"], "a pair is written as two image numbers"),
+        (["train", "demo", "--train.keep", "0", "--dry-run"], "train.keep must be at least 1, not 0"),
+        (["train", "demo", "--model.autoencoder.widths", "[]", "--dry-run"], "widths must be multiples of 8"),
+        (["train", "demo", "--model.prior.block.heads", "0", "--dry-run"], "heads must be at least 1, not 0"),
+        (["train", "demo", "--model.prior.block.heads", "7", "--dry-run"], "cannot be split over 7"),
+        (["train", "small-32", "--data", "nowhere", "--dry-run"], "there are no images at 'nowhere'"),
+        (["train", "small-32", "--data", "folder", "--dry-run"], "there are no images at 'folder'"),
+        (["train", "small-32", "--data.path", "nowhere", "--dry-run"], "there are no images at 'nowhere'"),
+        (["train", "demo", "--start_from", "nowhere", "--dry-run"], "there is nothing at 'nowhere' to start"),
+        (
+            ["train", "fashion-32-prior", "--start_from", "fashion-32", *DEPTHS, "--dry-run"],
+            "depths is [2, 2, 2] there and [1, 1] here",
+        ),
+        (["train", "fashion-32-prior", "--out", "OUT"], "say where it is with --start_from PATH"),
+        (["sample", "x", "--num", "99999999999999"], "--num 99999999999999 asks for too many"),
+        (["sample", "x", "--seeds", "0-9999999999"], "--seeds 0-9999999999 asks for too many"),
+        (["evaluate", "x", "--out", "OUT", "--num", "99999999999999"], "asks for too many"),
+        (["evaluate", "nowhere", "--num", "40"], "no run, checkpoint or saved model at 'nowhere'"),
+        (["evaluate", "emoji-32", "--num", "40"], "say where to write with --out"),
+        (["evaluate", "x", "--name", "a/b"], "--name is that of a file, such as results, and not 'a/b'"),
+        (["evaluate", "x", "--samples", "y"], "give either a run or --samples"),
+        (["evaluate", "--samples", "nowhere", *AGAINST, "--out", "OUT"], "there is nothing at 'nowhere'"),
+        (["stats", "nowhere", "--out", "OUT.npz"], "there is nothing at 'nowhere'"),
+        (["stats", "x", "--out", "OUT.npz", "--keep=-1"], "--keep must be at least 32, not -1"),
+        (["stats", "x", "--out", "OUT.npz", "--batch", "0"], "--batch must be at least 1, not 0"),
+        (["analyze", "x", "--guidance=-1", "2"], "--guidance must be finite numbers from 0 on"),
+        (["analyze", "x", "--levels", "0", "nan"], "each must be a finite number from 0 on"),
+        *(
+            ([command, "emoji-32", *more], "no images at 'folder': say where they are with --data PATH")
+            for command, *more in (
+                ["reconstruct", "--out", "OUT"],
+                ["interpolate", "--out", "OUT"],
+                ["classify"],
+                ["analyze", "--out", "OUT"],
+                ["evaluate", "--out", "OUT"],
+            )
+        ),
     ],
     ids=lambda part: " ".join(part) if isinstance(part, list) else "",
 )
@@ -70,6 +109,18 @@ def test_mistakes(tmp_path, capsys, given, sentence):
         (["sample", "RUN", "--out", "OUT", "--seeds", "1,1"], "a seed occurs twice"),
         (["sample", "RUN", "--out", "OUT", "--temperature", "0"], "temperature must be positive"),
         (["sample", "RUN", "--out", "OUT", "--npz", "a.zip"], "must end in .npz"),
+        (
+            ["sample", "RUN", "--out", "OUT", "--temperature", "nan"],
+            "temperature must be positive and finite",
+        ),
+        (["sample", "RUN", "--out", "OUT", "--denoise=-1"], "multiplier must be a finite number from 0 on"),
+        (["sample", "RUN", "--out", "OUT", "--gamma", "inf"], "gamma must be a finite number from 0 on"),
+        (["sample", "RUN", "--out", "OUT", "--sweep", "0,-1"], "strength of guidance must be 0 or more"),
+        (["sample", "RUN/config.json", "--out", "OUT"], "config.json' is a file: name the folder"),
+        (["info", "RUN/config.json"], "config.json' is a file: name the folder"),
+        (["train", "demo", "--out", "RUN", "--steps", "3"], "is at step 4 already, past the 3 asked for"),
+        (["train", "--resume", "RUN", "--steps", "3", "--dry-run"], "is at step 4 already"),
+        (["demo", "--out", "RUN", "--steps", "3"], "is at step 4 already"),
         (["interpolate", "RUN", "--out", "OUT", "--pairs", "0,99"], "there is no image 99: the set has 12"),
         (["interpolate", "RUN", "--out", "OUT", "--steps", "1"], "--steps must be at least 2"),
         (["reconstruct", "RUN", "--out", "OUT", "--num", "0"], "--num must be at least 1"),
@@ -80,7 +131,20 @@ def test_mistakes(tmp_path, capsys, given, sentence):
 )
 def test_mistakes_with_a_run(tmp_path, capsys, tiny_run, given, sentence):
     replaced = {"OUT": str(tmp_path / "out"), "RUN": str(tiny_run)}
+    replaced["RUN/config.json"] = str(tiny_run / "config.json")
+    before = (tiny_run / "config.json").read_bytes()
     assert sentence in complaint(capsys, 2, [replaced.get(word, word) for word in given])
+    assert not (tmp_path / "out").exists()
+    assert (tiny_run / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("flags", [["--trajectory"], ["--gamma", "0.1"], ["--denoise"]], ids=" ".join)
+def test_what_a_sit_cannot_do_is_said_before_it_samples(tmp_path, capsys, flags):
+    sit = ["--model.prior.type", "SiTConfig", "--model.prior.width", "8", "--model.prior.heads", "2"]
+    sit += ["--model.prior.depth", "1", "--sample.guidance", "null", "--steps", "1"]
+    assert main([*words(tmp_path), "--out", str(tmp_path / "run"), *sit]) == 0
+    given = ["sample", str(tmp_path / "run"), "--num", "2", "--out", str(tmp_path / "out"), *flags]
+    assert "are for the blocks and the densities of flows" in complaint(capsys, 2, given)
     assert not (tmp_path / "out").exists()
 
 
@@ -126,6 +190,35 @@ def test_a_cut_checkpoint_is_one_sentence(tmp_path, capsys, tiny_run, name):
     if name == "ema.safetensors":
         out = str(tmp_path / "out")
         assert "damaged or cut short" in complaint(capsys, 1, ["sample", str(run), "--out", out])
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "command", "sentence"),
+    [
+        ("state.json", b"{}", "info", "state.json' is damaged or not of SimFlow: it lacks 'format'"),
+        ("state.json", b"x", "info", "state.json' is damaged or cut short"),
+        ("state.json", b"\xff", "info", "state.json' is damaged or cut short"),
+        ("config.json", b"[]", "sample", "config.json' is damaged or not of SimFlow"),
+        ("config.json", b"[]", "info", "config.json' is damaged or not of SimFlow"),
+        ("figures.json", b"x", "info", "figures.json' is damaged or cut short"),
+        ("figures.json", b"[]", "info", "figures.json' is damaged or not of SimFlow"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(tmp_path, capsys, tiny_run, file, content, command, sentence):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    (run / "figures.json" if file == "figures.json" else next(run.glob(f"checkpoints/*/{file}"))).write_bytes(
+        content
+    )
+    assert sentence in complaint(capsys, 1, [command, str(run)])
+
+
+def test_a_damaged_line_of_metrics_is_named(tmp_path, capsys, tiny_run):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    (run / "metrics.jsonl").write_text("garbage\n")
+    given = ["train", "--resume", str(run), "--steps", "6", "--device", "cpu"]
+    assert "line 1 of" in complaint(capsys, 1, given)
 
 
 def test_debug_shows_the_traceback():

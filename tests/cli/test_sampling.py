@@ -1,15 +1,19 @@
 """Flags of ``simflow sample`` into a way of sampling, and the further pictures."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from simflow.cli import main
-from simflow.cli.sampling import Flags, changed
+from simflow.cli.sampling import Flags, changed, sweep_of
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.posterior import Dequantised, FixedVariance
 from simflow.sample import SampleConfig
+from simflow.sit.guidance import ClassifierFree
 from tests.whole.tiny import words
 
 TARFLOW = SampleConfig(guidance=LogScale(weight=2.0, annealed=True), refinement=ScoreDenoise(std=0.1))
@@ -81,12 +85,39 @@ def test_the_noise_of_a_run_without_a_step_is_its_posterior_s():
         ({"denoise": (1.0, 2.0)}, "takes one multiplier"),
         ({"guidance": 1.0, "classes": 0}, "guidance needs classes"),
         ({"attention_temperature": 0.0}, "temperature of guidance must be positive"),
+        ({"attention_temperature": math.nan}, "temperature of guidance must be positive"),
+        ({"temperature": math.inf}, "temperature must be positive and finite"),
+        ({"gamma": 0.25, "classes": 0}, "--gamma needs classes"),
+        ({"gamma": -1.0}, "gamma must be a finite number from 0 on"),
+        ({"denoise": (math.nan,)}, "multiplier must be a finite number from 0 on"),
     ],
     ids=str,
 )
 def test_contradictions(flags, sentence):
     with pytest.raises(ValueError, match=sentence):
         with_flags(**flags)
+
+
+def test_no_score_step_needs_no_classes():
+    assert with_flags(gamma=0.0, classes=0).refinement is None
+
+
+@pytest.mark.parametrize(
+    ("own", "flow", "rule"),
+    [
+        (LogScale(annealed=True), True, LogScale(annealed=True)),
+        (None, True, GaussianProduct()),
+        (None, False, ClassifierFree()),
+    ],
+)
+def test_a_sweep_keeps_to_the_rule_of_its_model(own, flow, rule):
+    config = SampleConfig(guidance=own)
+    swept = sweep_of(config, [0.0, 2.0], classes=3, flow=flow)
+    assert swept == [replace(rule, weight=0.0), replace(rule, weight=2.0)]
+    with pytest.raises(ValueError, match="strength of guidance must be 0 or more and finite, not -1"):
+        sweep_of(config, [0.0, -1.0], classes=3, flow=flow)
+    with pytest.raises(ValueError, match="guidance needs classes"):
+        sweep_of(config, [0.0], classes=0, flow=flow)
 
 
 def picture(path) -> np.ndarray:
@@ -143,6 +174,8 @@ def test_a_model_without_classes_is_guided_by_temperature(tmp_path, capsys):
     for flags in (["--guidance", "3"], ["--sweep", "0,1"]):
         assert main(["sample", str(run), "--out", str(tmp_path / "no"), *flags]) == 2
         assert "--attention-temperature 0.5 or 1.5" in capsys.readouterr().err
+    assert main(["sample", str(run), "--out", str(tmp_path / "no"), "--gamma", "0.25"]) == 2
+    assert "--gamma needs classes" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 

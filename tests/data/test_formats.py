@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from simflow.data import DataConfig, load
+from simflow.export import save_png_folder
 from simflow.shapes import NULL
 
 SIZE = 6
@@ -182,6 +183,8 @@ def test_npz_colours_stay_in_their_channels(tmp_path):
         ({"images": np.zeros((1, 2, 2))}, "must be uint8, not float64"),
         ({"images": np.zeros((1, 5, 5, 5), np.uint8)}, r"not \(1, 5, 5, 5\)"),
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros((2, 10), int)}, "one integer an image"),
+        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros(3, int)}, "for 2 images, not int64"),
+        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array(3)}, r"for 2 images, not int64 \(\)"),
         ({"images": np.zeros((0, 2, 2), np.uint8)}, "There is no image"),
     ],
 )
@@ -200,10 +203,16 @@ def test_a_cut_archive_is_explained(tmp_path, ending):
         loaded(path)
 
 
-def test_a_pickle_in_an_npz_is_refused(tmp_path):
-    np.savez(tmp_path / "set.npz", images=np.array([{}], dtype=object))
-    with pytest.raises(ValueError, match="is not a readable npz file"):
+def objects(path):
+    np.savez(path, images=np.array([{}], dtype=object))
+
+
+@pytest.mark.parametrize("write", [objects, lambda path: path.write_bytes(bytes(range(256)))])
+def test_objects_and_other_bytes_in_an_npz_are_refused_without_advice_to_run_them(tmp_path, write):
+    write(tmp_path / "set.npz")
+    with pytest.raises(ValueError, match="is not a readable npz file") as caught:
         loaded(tmp_path / "set.npz")
+    assert "pickle" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["nothing", "set.rar", "set.npz", "set.tar.xz"])
@@ -246,3 +255,16 @@ def test_text_called_idx_is_explained(tmp_path, name):
     (tmp_path / name).write_text("something else")
     with pytest.raises(ValueError, match=name):
         loaded(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["", ".zip", ".tar", ".tar.gz"])
+def test_samples_are_those_of_their_list(tmp_path, ending):
+    images, _ = write_classes(tmp_path / "drawn")
+    folder = tmp_path / "set"
+    save_png_folder([images[:3]], [0, 1, 0], [0, 1, 2], folder, class_names=("ant", "bee"))
+    for name in ("grid.png", "000007.png"):
+        shutil.copy(folder / "000000.png", folder / name)
+    found = loaded(pack(tmp_path, ending) if ending else folder)
+    assert torch.equal(everything(found), images[:3])
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.class_names == ("ant", "bee")

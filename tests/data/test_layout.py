@@ -143,3 +143,55 @@ def test_a_bad_dataset_json_is_explained(text, complaint):
 def test_too_few_names_in_classes_txt():
     with pytest.raises(ValueError, match=r"go up to 1, but classes.txt has 1 names"):
         listed("1.png", dataset_json='{"labels": [["1.png", 1]]}', classes_txt="cat\n")
+
+
+LIST = "file,seed,label,class\n"
+
+
+def sampled(text, *names):
+    return listed(*names, labels_csv=LIST + text)
+
+
+def test_a_folder_of_samples_is_what_its_list_names():
+    source = sampled('2.png,2,7,"coat, long"\n0.png,0,3,bag\n', "0.png", "1.png", "2.png", "grid.png")
+    assert by_name(source) == {"0.png": 0, "2.png": 1}
+    assert source.class_names == ("bag", "coat, long")
+
+
+def test_samples_without_classes():
+    source = sampled("0.png,0,-1,\n1.png,1,-1,\n", "0.png", "1.png", "grid.png")
+    assert by_name(source) == {"0.png": NULL, "1.png": NULL}
+    assert source.class_names == ()
+
+
+def test_a_class_without_a_name_is_called_by_its_number():
+    assert sampled("0.png,0,1,\n1.png,1,0,bag\n", "0.png", "1.png").class_names == ("bag", "1")
+
+
+def test_a_list_in_a_leading_folder_and_one_of_many():
+    texts = {f"{place}/labels.csv": (LIST + "1.png,1,0,cat\n").encode() for place in ("a", "b")}
+    sizes = {name: len(text) for name, text in texts.items()} | {"a/1.png": 1, "a/grid.png": 1}
+    alone = arrange(Files(sizes=sizes, read=texts.get), split=None, where="there")
+    assert alone.names == ["a/1.png"]
+    assert alone.class_names == ("cat",)
+    both = arrange(Files(sizes=sizes | {"b/1.png": 1}, read=texts.get), split=None, where="there")
+    assert both.class_names == ("a", "b")
+
+
+def test_a_list_with_other_columns_is_not_read():
+    source = listed("0.png", "grid.png", labels_csv="file,label\n0.png,0\n")
+    assert source.names == ["0.png", "grid.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("1.png,1,0,bag\n2.png,2,0,bag\n", r"names 1.png, which is not there \(2 images are missing\)"),
+        ("0.png,0,bag,0\n", "A line of labels.csv of there is not as simflow sample writes it"),
+        ("0.png,0\n", "is not as simflow sample writes it"),
+        ("", "labels.csv of there names no image"),
+    ],
+)
+def test_a_bad_list_is_explained(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        sampled(text, "0.png")

@@ -1,5 +1,7 @@
 """Collected features do not depend on the batch; the protocol's figures have floors, errors and refusals."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from simflow.data.order import spread
 from simflow.evaluate.collect import Held, collect
 from simflow.evaluate.extractors import Extractor, Identity, Seen
 from simflow.evaluate.frechet import frechet_distance
-from simflow.evaluate.generation import GenerationConfig, halves, judge
+from simflow.evaluate.generation import GenerationConfig, halves, in_proportion, judge
 from simflow.evaluate.reference import of_collected
 
 QUICK = GenerationConfig(bootstrap=4, subsets=4, subset=60)
@@ -119,6 +121,41 @@ def test_halves_are_disjoint_and_as_many_as_samples():
     assert not set(parts.ones.flatten().tolist()) & set(parts.others.flatten().tolist())
     assert [len(part) for part in halves(features, 999, seed=0)] == [150, 150]
     assert halves(features[:10], 5, seed=0) is None
+
+
+@pytest.mark.parametrize(
+    ("samples", "real", "counts"),
+    [
+        (150, 100, [150, 100]),  # enough of both
+        (250, 50, [250, 50]),
+        (400, 200, [200, 100]),  # half of both
+        (100, 300, [75, 225]),
+        (100_000, 300, [268, 32]),  # at least 32
+    ],
+)
+def test_stand_ins_keep_the_proportion_of_samples_to_real_images(samples, real, counts):
+    parts = in_proportion(torch.arange(300.0)[:, None], samples, real, seed=0)
+    assert [len(part) for part in parts] == counts
+    assert not set(parts.ones.flatten().tolist()) & set(parts.others.flatten().tolist())
+
+
+def test_far_too_few_real_images_stand_in_for_nothing():
+    assert in_proportion(torch.zeros(63, 1), 50, 63, seed=0) is None
+
+
+@pytest.mark.parametrize(("images", "counts"), [(1300, [1000, 200]), (200, [166, 34])])
+def test_samples_as_good_as_real_images_reach_the_floor(images, counts):
+    """Five samples for each real image, be there enough others to stand in for them or not."""
+    reference = of_collected(seen(images, seed=1))
+    config = replace(QUICK, bootstrap=0, real_images=200)
+    figures = {f.name: f for f in judge(Toy().identity, seen(1000, seed=2), reference, config)}
+    for name in ("precision", "recall", "density", "coverage"):
+        assert figures[name].detail["samples"] == 1000
+        assert figures[name].detail["real"] == 200
+        assert figures[name].detail["floor_counts"] == counts
+    for name in ("precision", "recall", "density"):
+        assert figures[name].value == pytest.approx(figures[name].floor, abs=0.08 if images > 1000 else 0.2)
+    assert figures["coverage"].value == figures["coverage"].floor == 1
 
 
 def test_three_images_are_refused():

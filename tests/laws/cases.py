@@ -93,14 +93,15 @@ def build(
 def randomise(module: nn.Module, *, seed: int = 0, size: float = 0.2) -> None:
     """Adds Gaussian noise to every parameter, in place; a quarter of it to heads, which feed on what they scale.
 
-    Running variances, the only buffers that there are, are drawn from [1, 3].
+    Running variances, the only buffers that are saved, are drawn from [1, 3].
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             tame = size / 4 if "head." in name else size
             parameter += tame * torch.randn(parameter.shape, generator=generator)
-        for buffer in module.buffers():
+        saved = module.state_dict(keep_vars=True)
+        for buffer in (tensor for tensor in saved.values() if not isinstance(tensor, nn.Parameter)):
             buffer.copy_(1 + 2 * torch.rand(buffer.shape, generator=generator))
 
 

@@ -74,7 +74,7 @@ def test_a_trajectory_ends_at_the_sample(whole_run):
     pipe = Pipeline.from_pretrained(whole_run)
     seeds, labels = [3, 4], [0, 2]
     made = next(sample(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)).images
-    way = trajectory(pipe.model, pipe.model.prior, seeds=seeds, labels=labels, config=pipe.config.sample)
+    way = trajectory(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)
     assert torch.equal(way.images[-1], made)
     assert not torch.equal(way.images[0], made)
 

@@ -185,7 +185,15 @@ def add_keys(path):
         ("ema.safetensors", cut, "ema.safetensors' is damaged or cut short"),
         ("optimizer.safetensors", cut, "optimizer.safetensors' is damaged or cut short"),
         ("state.json", cut, "state.json' is damaged or cut short"),
-        ("state.json", lambda path: path.write_text("{}"), "has the checkpoint format none"),
+        (
+            "state.json",
+            lambda path: path.write_text("{}"),
+            "state.json' is damaged or not of SimFlow: it lacks 'format'",
+        ),
+        ("state.json", lambda path: path.write_text("[]"), "it holds no names with values"),
+        ("state.json", lambda path: path.write_bytes(b"\xff\xfe"), "state.json' is damaged or cut short"),
+        ("state.json", lambda path: path.write_text('{"format": 1}'), "it lacks 'step'"),
+        ("state.json", lambda path: path.write_text('{"format": 9}'), "has the checkpoint format 9"),
         ("ema.safetensors", lambda path: path.write_bytes(b"PK" * 100), "is damaged or cut short"),
         (
             "ema.safetensors",

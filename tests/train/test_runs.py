@@ -5,6 +5,7 @@ import logging
 
 import pytest
 
+from simflow.train.checkpoint import Damaged
 from simflow.train.runs import RunFolder, logging_to, new_run, open_or_resume
 
 CONFIG = {"name": "demo", "train": {"lr": 0.1, "stages": [{"steps": 5}]}}
@@ -57,6 +58,17 @@ def test_a_resume_takes_the_latest_checkpoint_and_cuts_later_metrics(tmp_path):
 def test_a_half_written_line_is_cut_even_before_the_checkpoint(tmp_path):
     interrupted(tmp_path, steps=(9,))
     assert kept_steps(open_or_resume(tmp_path, CONFIG)[0]) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("line", [b"garbage", b"\xff\xfe\x0b", b"[1]", b'{"stop": 1}', b"3"])
+def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
+    run = interrupted(tmp_path)
+    first, *rest = run.metrics.read_bytes().splitlines(keepends=True)
+    run.metrics.write_bytes(b"".join([first, line, b"\n", *rest]))
+    before = (run.metrics.read_bytes(), run.config.read_bytes())
+    with pytest.raises(Damaged, match=r"line 2 of '.*metrics\.jsonl' is damaged: delete it"):
+        open_or_resume(tmp_path, {**CONFIG, "name": "other"}, may_differ=["name"])
+    assert (run.metrics.read_bytes(), run.config.read_bytes()) == before
 
 
 def test_without_a_checkpoint_a_run_starts_anew_with_any_settings(tmp_path):

@@ -5,9 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from simflow.cli import main
+from simflow.train import loop
 from simflow.train.metrics import StepMetrics
 from tests.whole.tiny import words
 
@@ -77,6 +79,20 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, monkeypatch, flags):
     lines = metrics(tmp_path / "straight")
     assert [line["step"] for line in lines] == list(range(1, 9))
     assert metrics(tmp_path / "stopped") == lines
+
+
+def test_skipped_steps_are_counted_over_an_interruption(tmp_path, monkeypatch):
+    real = loop.train_step
+
+    def skips_the_second(state, *args, **kwargs):
+        skipped = torch.tensor(float(state.step == 1))
+        return real(state, *args, **kwargs)._replace(skipped=skipped)
+
+    monkeypatch.setattr(loop, "train_step", skips_the_second)
+    for at, code in ((3, 130), (None, 0)):
+        stopping(monkeypatch, at=at)
+        assert main([*words(tmp_path), "--out", str(tmp_path / "run"), "--steps", "5"]) == code
+    assert [line["skipped"] for line in metrics(tmp_path / "run")] == [0, 1, 1, 1, 1]
 
 
 def test_a_finished_run_does_nothing_and_goes_on_when_lengthened(tmp_path, capsys):

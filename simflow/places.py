@@ -1,0 +1,62 @@
+"""Where trained models are: run folders and checkpoints, saved models, those in the package, and the hub."""
+
+import re
+from pathlib import Path
+
+from simflow import pretrained, weights
+from simflow.start import weights_in
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def find(source: str | Path, *, revision: str | None = None) -> Path:
+    """The folder with ``config.json`` and weights that a path, name or hub id means.
+
+    See :meth:`simflow.pipeline.Pipeline.from_pretrained`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        return weights_in(folder)
+    shipped = pretrained.find(str(source))
+    if shipped is not None:
+        return shipped
+    if folder.is_file():
+        raise ValueError(f"'{source}' is a file: name the folder of the run or the model that it belongs to")
+    if isinstance(source, str) and HUB_ID.fullmatch(source):
+        return _download(source, revision)
+    raise ValueError(
+        f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
+    )
+
+
+def notes(source: str | Path, *, revision: str | None = None) -> Path:
+    """The folder for what is measured of a model, such as its plans: the run's own, if there is one to write into.
+
+    Of a model that comes with the package it is :func:`simflow.pretrained.cache`, made if need be.
+
+    Raises:
+        ValueError: there is no such run or model.
+    """
+    if Path(source).is_dir():
+        return Path(source)
+    if pretrained.find(str(source)) is None:
+        return find(source, revision=revision)
+    folder = pretrained.cache(str(source))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        files = ["config.json", *weights.FILES]
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise ValueError(
+            f"there is no folder '{repository}', and the hub gave no model of that name ({type(error).__name__})"
+        ) from error
