@@ -209,7 +209,7 @@ def stage_runs(
                 yield f"undoing block {number + 1}", partial(undoing, block, rule, way)
     else:
         yield "a step of the solver", solving
-    refinement = config.refinement
+    refinement = applicable(config.refinement, model)
     if refinement is not None:
         yield "the score step", lambda b: refinement.refine(prior.log_prob, torch.zeros(b, *shape), labels(b))
 

@@ -17,7 +17,6 @@ divided, so that every picture is decoded as before while the prior sees latents
 It happens once, before the first step: a resumed run has its own weights and does not look here.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import load_weights
+from simflow.bounds import positive
 from simflow.data.source import differences_of_classes, places_among
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
@@ -58,8 +58,7 @@ class StartFrom:
     the identity (:mod:`simflow.flow.growth`)."""
 
     def __post_init__(self) -> None:
-        if self.scale <= 0:
-            raise ValueError(f"start_from.scale must be positive, not {self.scale}")
+        positive(self, "start_from", "scale")
         if self.scale != 1 and self.parts != "autoencoder":
             raise ValueError(
                 "start_from.scale is for an autoencoder taken alone: a prior knows one scale only"
@@ -122,7 +121,7 @@ def weights_in(folder: Path) -> Path:
 def is_diffusers(folder: Path) -> bool:
     """Whether a folder is one of diffusers, by its ``config.json``."""
     file = folder / "config.json"
-    return file.is_file() and "_class_name" in json.loads(file.read_text(encoding="utf-8"))
+    return file.is_file() and "_class_name" in checkpoint.read_json(file)
 
 
 def take(model: Model, path: Path, config: StartFrom) -> None:

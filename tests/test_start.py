@@ -1,6 +1,7 @@
 """Weights to begin with: from runs of ours and published files, once, and refused where they do not fit."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -276,8 +277,9 @@ def test_what_was_not_written_by_simflow(tmp_path):
 
 
 def test_scales_that_make_no_sense(tmp_path):
-    with pytest.raises(ValueError, match="must be positive, not 0"):
-        StartFrom(scale=0.0, parts="autoencoder")
+    for scale in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match=f"scale must be a finite number above 0, not {scale}"):
+            StartFrom(scale=scale, parts="autoencoder")
     with pytest.raises(ValueError, match="a prior knows one scale only"):
         StartFrom(scale=0.5)
     normalised = other(autoencoder=replace(SMALL.autoencoder, normalize=True))

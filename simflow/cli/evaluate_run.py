@@ -35,6 +35,7 @@ from simflow.evaluate.scores import Scores
 from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import pairs_grid, replacing, save_picture
+from simflow.fitting import tell_skipped
 from simflow.flow.stack import Flow
 from simflow.model import Facts
 from simflow.pipeline import Pipeline
@@ -121,6 +122,7 @@ def judge_run(
             arrays = {name: values.numpy() for name, values in table.items()}
             np.savez(opened, number=numbers.numpy(), label=unseen.labels[numbers].numpy(), **arrays)  # pyright: ignore[reportArgumentType]
         record["files"]["per_image"] = file.name
+    tell_skipped(unseen, tell_skipped(train, set()))
     return record
 
 

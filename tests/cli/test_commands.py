@@ -127,7 +127,13 @@ def test_a_dry_run_says_where_weights_are_from(capsys, tiny_run):
 
 
 @pytest.mark.parametrize(
-    "command", [["reconstruct", "--out", "OUT"], ["interpolate", "--out", "OUT", "--num", "2"], ["classify"]]
+    "command",
+    [
+        ["reconstruct", "--out", "OUT"],
+        ["interpolate", "--out", "OUT", "--num", "2"],
+        ["classify"],
+        ["evaluate", "--out", "OUT", "--num", "40", "--extractor", "none", "--nearest", "9"],
+    ],
 )
 def test_images_that_cannot_be_read_are_named(tmp_path, tiny_run, capsys, command):
     copied = shutil.copytree(tiny_run.parent / "pictures", tmp_path / "pictures")
