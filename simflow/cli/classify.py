@@ -4,16 +4,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.data.images import ImageSet
-from simflow.distributed import launch
+from simflow.data.order import spread
+from simflow.distributed import is_main, launch
 from simflow.export import replacing
 from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
@@ -39,7 +40,7 @@ class Arguments:
     """Images with their classes; the run's own data if not given."""
     split: str | None = None
     """Which split; test, or else validation, or else all images."""
-    num: int = 1000
+    num: Annotated[int, arg(aliases=["-n"])] = 1000
     """How many images, spread evenly over the set."""
     draws: int = 1
     """Draws of the noise whose log densities are averaged."""
@@ -69,14 +70,15 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 f"the images have the classes {', '.join(images.class_names) or 'none'}, "
                 f"and the model knows {', '.join(names)}"
             )
-        count = min(arguments.num, len(images))
-        rows = torch.arange(count) * len(images) // count
+        rows = spread(len(images), arguments.num)
         batch, draws, seed = pipe.config.sample.batch, arguments.draws, arguments.seed
         right = classified(model, images, rows, batch=batch, draws=draws, seed=seed) == images.labels[rows]
         tell_skipped(images, set())
+        if not is_main():
+            return 0
     figures = figures_of(right, images.labels[rows], names) | {"draws": draws, "seed": seed, "data": called}
     accuracy, error = figures["accuracy"], figures["standard_error"]
-    print(f"{count} images of {called}: {accuracy:.2%} right (standard error {error:.2%})")
+    print(f"{len(rows)} images of {called}: {accuracy:.2%} right (standard error {error:.2%})")
     for name, share in figures["by_class"].items():
         print(f"  {name:<16} {share:.1%}")
     if arguments.out is not None:

@@ -80,7 +80,8 @@ def judge_run(
     desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
     samples, sampled = sampled_images(arguments, pipe, how, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
-    by_class, no_classes = classes(samples, train, unseen)
+    apart = unseen.fingerprint != train.fingerprint
+    by_class, no_classes = classes(samples, train, unseen if apart else None)
     fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {
         "run": run_of(source, pipe, arguments.which, sampled.pop("sha256")),
@@ -92,7 +93,6 @@ def judge_run(
         "left_out": extractors.left_out + left_out + no_classes,
         "files": {},
     }
-    apart = unseen.fingerprint != train.fingerprint
     if not apart:
         record["left_out"].append(
             "there are no held-out images: what is said of unseen images is said of training images"

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
 from simflow.cli.sampling import Flags, changed
@@ -33,7 +33,7 @@ class Arguments:
     owner/name on the hub."""
     tolerance: float = 0.02
     """How far a number of an image, on [-1, 1], may be from exact decoding; a step of 8 bits is 0.0078."""
-    num: int = 16
+    num: Annotated[int, arg(aliases=["-n"])] = 16
     """Probe images for the choice, and as many fresh ones for the check."""
     windows: tuple[int, ...] = (64, 32, 16, 8)
     """Lengths of windows to try beside all tokens at once."""

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli.bars import counting
@@ -38,7 +38,7 @@ class Arguments:
     """One of efficientnet-lite0, inception=FILE, dinov2 or dinov2=FOLDER."""
     image_size: int | None = None
     """Height and width that images are brought to; an .npz keeps its own."""
-    num: int | None = None
+    num: Annotated[int | None, arg(aliases=["-n"])] = None
     """Most images, evenly spread; all if not given."""
     keep: int = 10_000
     """Images whose features are kept, evenly spread, for precision, recall and floors."""

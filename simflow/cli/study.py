@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli import STOPPED
@@ -47,7 +47,7 @@ class Arguments:
     """Seeds of the trainings."""
     steps: str | None = None
     """Length of each run, and of each autoencoder before one; the recipes' own if not given."""
-    num: int = 1000
+    num: Annotated[int, arg(aliases=["-n"])] = 1000
     """Samples of each run that are judged, once guided and once not."""
     rows: str | None = None
     """Only these rows, with commas."""

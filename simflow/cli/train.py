@@ -5,10 +5,10 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from rich.console import Console
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli import STOPPED
@@ -71,8 +71,9 @@ class Arguments:
     """Print the settings, parameter counts and images found, and write nothing."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    log: str = ""
-    """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma."""
+    log: Annotated[str, arg(aliases=["--trackers"])] = ""
+    """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma. Under torchrun write
+    --trackers, for it takes --log for its own."""
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

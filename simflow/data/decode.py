@@ -87,11 +87,16 @@ def _fitted(image: Image.Image, config: DataConfig, *, name: str) -> NDArray[np.
 
 
 def _reduce(image: Image.Image) -> Image.Image:
-    """16-bit gray (modes ``I;16`` and, from some files, ``I``) to 8 bits: ``v / 257``, rounded."""
+    """16-bit gray (modes ``I;16`` and, from some files, ``I``) to 8 bits: ``v / 257``, rounded; with alpha where a
+    value stands for transparency."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("its pixels are not integers of at most 16 bits")
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    key = image.info.get("transparency")
+    if key is None:
+        return gray
+    return Image.merge("LA", (gray, Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8))))
 
 
 def _crop(image: Image.Image, size: int) -> Image.Image:

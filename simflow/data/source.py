@@ -121,15 +121,23 @@ def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where
     return "; ".join(told)
 
 
+MOST_CLASSES = 100_000
+"""More than any set of images has that is not larger itself."""
+
+
 def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: str) -> tuple[str, ...]:
     """Names for numbered classes: the lines of a ``classes.txt``, or else "0", "1", ...
 
     Raises:
-        ValueError: if a label is negative, or has no line.
+        ValueError: if a label is negative, or has no line, or is too large to be the number of a class.
     """
     if labels.min() < 0:
         raise ValueError(f"The labels of {where} must not be negative, but one is {labels.min()}.")
     count = int(labels.max()) + 1
+    if count > max(MOST_CLASSES, len(labels)):
+        raise ValueError(
+            f"The labels of {where} go up to {count - 1}, which is no number of a class: classes are counted from 0."
+        )
     if classes_txt is None:
         return tuple(str(label) for label in range(count))
     names = tuple(line.strip() for line in classes_txt.splitlines() if line.strip())

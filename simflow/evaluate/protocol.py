@@ -23,6 +23,7 @@ from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.generation import GenerationConfig, judge, require_enough
 from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
+from simflow.pixels import Bytes
 from simflow.shapes import NULL, Labels
 
 
@@ -95,10 +96,11 @@ def require_same_size(samples: Pictures, real: Real) -> None:
 
 
 def classes(
-    samples: Pictures, train: Pictures, held: Pictures, *, limit: int = 10_000
+    samples: Pictures, train: Pictures, held: Pictures | None, *, limit: int = 10_000
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Accuracy of a classifier fitted to training images, and diversity within classes; by rank 0.
 
+    Held-out images, where there are any, say how often the classifier is right on real ones.
     Of each set up to ``limit`` images are used. Classes are known by their names, whatever their order. Without
     classes the accuracy is None; where the samples have other classes than the training images there is no record,
     and a sentence that says so.
@@ -107,19 +109,16 @@ def classes(
 
 
 def _classes(
-    samples: Pictures, train: Pictures, held: Pictures, limit: int
+    samples: Pictures, train: Pictures, held: Pictures | None, limit: int
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    (own, own_labels), (seen, seen_labels), (unseen, unseen_labels) = (
-        (pixels_of(images, numbers), images.labels[numbers])
-        for images in (samples, train, held)
-        for numbers in [spread(len(images), limit)]
-    )
+    (own, own_labels), (seen, seen_labels) = _some(samples, limit), _some(train, limit)
+    unseen = None if held is None else _some(held, limit)
     pool = pool_for(own.shape[-1])
     record: dict[str, Any] = {
         "method": f"logistic regression on pixels pooled by {pool}, fitted to training images",
         "samples": len(own),
         "real": len(seen),
-        "held_out": len(unseen),
+        "held_out": 0 if unseen is None else len(unseen[0]),
         "accuracy": None,
     }
     if len(train.class_names) > 1 and int(own_labels.min()) != NULL:
@@ -132,8 +131,10 @@ def _classes(
             ]
         classifier = fit(seen, seen_labels, pool=pool)
         record["accuracy"] = classifier.accuracy(own, own_labels)
-        truth = None if int(unseen_labels.min()) == NULL else among(train, unseen_labels, held.class_names)
-        record["accuracy_of_held_out"] = None if truth is None else classifier.accuracy(unseen, truth)
+        record["accuracy_of_held_out"] = None
+        if held is not None and unseen is not None and int(unseen[1].min()) != NULL:
+            truth = among(train, unseen[1], held.class_names)
+            record["accuracy_of_held_out"] = None if truth is None else classifier.accuracy(unseen[0], truth)
         by_class = classifier.accuracies(own, own_labels)
         record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
     else:
@@ -142,6 +143,12 @@ def _classes(
         pooled_pixels(own, pool=pool), own_labels, pooled_pixels(seen, pool=pool), seen_labels
     )
     return record, []
+
+
+def _some(pictures: Pictures, limit: int) -> tuple[Bytes, Labels]:
+    """Up to ``limit`` images, evenly spread, and their labels."""
+    numbers = spread(len(pictures), limit)
+    return pixels_of(pictures, numbers), pictures.labels[numbers]
 
 
 def among(pictures: Pictures, labels: Labels, names: Sequence[str]) -> Labels | None:

@@ -47,7 +47,7 @@ def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
         "prior": prior,
         "above_floor": None if floor is None or prior is None else prior - floor,
         "collapsed": float(log.is_file() and COLLAPSE in log.read_text(encoding="utf-8")),
-        "skipped": _skipped(lines),
+        "skipped": lines[-1]["skipped"],
         "diverged": any(line["loss/total"] is None for line in last),
         "prior_parameters": sum(parameter.numel() for parameter in model.prior.parameters()),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -77,13 +77,3 @@ def _mean(lines: list[dict[str, Any]], key: str) -> float | None:
     """The mean of a loss, None if it is not logged."""
     values = [line[key] for line in lines if line.get(key) is not None]
     return math.fsum(values) / len(values) if values else None
-
-
-def _skipped(lines: list[dict[str, Any]]) -> int:
-    """Skipped steps of all calls: the logged count begins again where a call went on."""
-    total, before = 0, 0
-    for line in lines:
-        count = line["skipped"]
-        total += count - before if count >= before else count
-        before = count
-    return total

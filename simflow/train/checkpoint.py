@@ -163,7 +163,7 @@ def load_record(path: Path) -> dict[str, Any]:
         )
     lacking = [name for name in ("format", "step", "images_seen", "ema_steps", "extra") if name not in record]
     if lacking:
-        raise Damaged(f"'{file}' is damaged or not of SimFlow: it lacks '{lacking[0]}'")
+        raise Damaged(f"'{file}' is damaged or not of SimFlow: it lacks '{lacking[0]}'{way_out(path)}")
     return record
 
 
@@ -178,10 +178,17 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Damaged(f"'{file}' is damaged or cut short: {error}") from error
+        raise Damaged(f"'{file}' is damaged or cut short: {error}{way_out(file.parent)}") from error
     if not isinstance(content, dict):
-        raise Damaged(f"'{file}' is damaged or not of SimFlow: it holds no names with values")
+        problem = f"'{file}' is damaged or not of SimFlow: it holds no names with values"
+        raise Damaged(problem + way_out(file.parent))
     return content
+
+
+def way_out(path: Path) -> str:
+    """What to do about a damaged checkpoint, where an earlier one stands beside it; to be added to a sentence."""
+    names = [other.name for other in _complete(path.parent) if other.name < path.name]
+    return f". Delete that folder to go on from {names[0]}" if names and _NAME.fullmatch(path.name) else ""
 
 
 def _complete(folder: Path) -> list[Path]:
@@ -230,7 +237,10 @@ def _provenance() -> dict[str, Any]:
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Every tensor as its own contiguous copy on the CPU, for safetensors refuses views and shared memory."""
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    save_file(copies, path, metadata={"format": "pt"})
+    try:
+        save_file(copies, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # how it says that a disk is full
+        raise OSError(f"'{path}' cannot be written: {error}") from error
     _flush(path)
 
 
@@ -250,11 +260,12 @@ def _flush(path: Path) -> None:
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise Damaged(f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}")
+        problem = f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}"
+        raise Damaged(problem + way_out(path.parent))
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise Damaged(f"'{path}' is damaged or cut short: {error}") from error
+        raise Damaged(f"'{path}' is damaged or cut short: {error}{way_out(path.parent)}") from error
 
 
 def _compare(path: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:

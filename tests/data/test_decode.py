@@ -121,6 +121,14 @@ def test_sixteen_bit_gray_is_scaled_not_clipped(format):
     assert pixels[0, :2].tolist() == [[0, 0, 1, 1], [2, 128, 254, 255]]
 
 
+def test_a_transparent_value_of_sixteen_bit_gray():
+    """The value itself, not its neighbours that become the same 8-bit gray."""
+    values = np.array([[0, 30000, 30001, 65535]] * 4, dtype=np.uint16)
+    png = encoded(Image.fromarray(values), "PNG", transparency=30000)
+    pixels = decoded(png, channels=1, background=(200, 200, 200))
+    assert pixels[0, 0].tolist() == [0, 200, 117, 255]
+
+
 def test_cmyk():
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     assert everywhere(decoded(encoded(red, "TIFF")), RED)

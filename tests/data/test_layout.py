@@ -129,6 +129,10 @@ def test_dataset_json_without_labels_is_a_set_without_classes():
     [
         ('{"labels": [["1.png", 0]]}', "has no label for 2.png"),
         ('{"labels": [["1.png", 0], ["2.png", -1]]}', "must not be negative"),
+        (
+            '{"labels": [["1.png", 0], ["2.png", 1000000000]]}',
+            "go up to 1000000000, which is no number of a class",
+        ),
         ('{"labels": [["1.png", 0], ["2.png", [0.5]]]}', r'must be {"labels"'),
         ('{"labels": [["1.png", 0], ["2.png", true]]}', r'must be {"labels"'),
         ("[]", r'must be {"labels"'),

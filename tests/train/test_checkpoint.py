@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -161,6 +162,30 @@ def test_find_accepts_a_run_its_checkpoints_or_one_checkpoint(tmp_path):
     assert checkpoint.latest(tmp_path / "absent") is None
     with pytest.raises(ValueError, match="there is no checkpoint in"):
         checkpoint.find(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "state.json"])
+def test_of_a_damaged_checkpoint_the_way_out_is_named(tmp_path, file):
+    state = train(fresh(0), 1)
+    first = checkpoint.save(tmp_path, state, CONFIG)
+    second = checkpoint.save(tmp_path, train(state, 1), CONFIG)
+    cut(first / file)
+    with pytest.raises(checkpoint.Damaged) as caught:
+        checkpoint.load(first, state)
+    assert "Delete" not in str(caught.value)
+    cut(second / file)
+    with pytest.raises(checkpoint.Damaged, match=f"Delete that folder to go on from {first.name}"):
+        checkpoint.load(second, state)
+
+
+def test_a_full_disk_is_told_as_such_and_leaves_no_checkpoint(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("I/O error: no space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match=r"model\.safetensors' cannot be written: I/O error: no space left"):
+        checkpoint.save(tmp_path, fresh(0), CONFIG)
+    assert checkpoint.latest(tmp_path) is None
 
 
 def cut(path):
