@@ -8,6 +8,7 @@ import torch
 from simflow.cli import main
 from simflow.cli.classify import classified, figures_of
 from simflow.cli.held_out import held_out
+from simflow.data.order import spread
 from simflow.evaluate.likelihood import elbo_bits
 from simflow.pipeline import Pipeline
 from simflow.shapes import NULL
@@ -35,6 +36,20 @@ def test_it_tells_the_classes_of_unseen_images(learnt, tmp_path, capsys):
     assert f"9 images of {figures['data']}: {figures['accuracy']:.2%} right" in printed
     assert list(figures["by_class"]) == list(CLASSES)
     assert figures["images"] == 9
+
+
+def test_the_images_are_chosen_by_parts_and_not_at_a_stride(learnt, monkeypatch):
+    """Images often come with their classes in turn; a fixed stride could meet one class alone."""
+    seen = []
+
+    def right(model, images, rows, **_):
+        seen.append((len(images), rows))
+        return images.labels[rows]
+
+    monkeypatch.setattr("simflow.cli.classify.classified", right)
+    assert main(["classify", str(learnt), "--num", "4", "--device", "cpu"]) == 0
+    total, rows = seen[0]
+    assert torch.equal(rows, spread(total, 4))
 
 
 def test_the_class_is_that_of_the_greatest_density(learnt):
