@@ -172,12 +172,13 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
         found = drawn(court, pipe, way, court.samples, name)
         against, config = Real(real, None, "training images"), GenerationConfig(bootstrap=desk.resamples)
         figures, left_out = generation(networks.extractors, found, against, config, desk)
+        by_class, no_classes = classes(found, train, unseen)
         record[name] = {
             "samples": len(found),
             "sampling": sampling_of(way),
             "generation": figures,
-            "classes": classes(found, train, unseen),
-            "left_out": left_out,
+            "classes": by_class,
+            "left_out": left_out + no_classes,
         }
         made.append(found)
     few = int(HELD_OUT * court.reference)
