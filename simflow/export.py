@@ -125,6 +125,15 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(part, format="PNG")
 
 
+def png_name(seed: int) -> str:
+    """What the image of a seed is called.
+
+    >>> png_name(123)
+    '000123.png'
+    """
+    return f"{seed:06d}.png"
+
+
 def save_png_folder(
     batches: Iterable[Bytes],
     labels: Sequence[int],
@@ -151,7 +160,7 @@ def save_png_folder(
     if len(labels) != len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"{len(labels)} labels need as many different seeds, not {len(set(seeds))}")
     folder.mkdir(parents=True, exist_ok=True)
-    names = [f"{seed:06d}.png" for seed in seeds]
+    names = [png_name(seed) for seed in seeds]
     written = 0
     for batch in batches:
         if written + len(batch) > len(names):
@@ -173,7 +182,7 @@ def save_png_folder(
 def clear_png_folder(folder: Path, seeds: Sequence[int]) -> None:
     """Readies a folder for :func:`save_png_folder`: its ``labels.csv``, which says that it is complete, is removed, and
     so are the images that it names, but for those of ``seeds``, which will be replaced. Other files stay."""
-    listing, kept = folder / LIST, {f"{seed:06d}.png" for seed in seeds}
+    listing, kept = folder / LIST, {png_name(seed) for seed in seeds}
     content = listing.read_bytes() if listing.is_file() else b""
     if is_list(content):
         for name in re.findall(r"^\d{6,}\.png(?=,)", content.decode("utf-8", errors="replace"), re.MULTILINE):

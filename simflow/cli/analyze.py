@@ -33,7 +33,7 @@ from simflow.report.results import rounded
 from simflow.report.robustness import LEVELS
 from simflow.report.sweep import WEIGHTS
 from simflow.sample import SampleConfig
-from simflow.train import checkpoint
+from simflow.train.checkpoint import step_behind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +171,7 @@ def examined(
 ) -> Analysis:
     """Analyzes one run and writes what is found."""
     images, called = held_out(pipe.config, arguments.data, arguments.split)
-    source = find(given)
-    step = checkpoint.load_record(source)["step"] if (source / "state.json").is_file() else None
+    step = step_behind(find(given))
     origin = Origin(
         run=name, weights=arguments.which, step=step, data=called, date=now(), software=software()
     )

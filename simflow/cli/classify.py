@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
-from simflow.cli.words import refuse_settings
+from simflow.cli.words import refuse_settings, require_least
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
@@ -57,9 +57,7 @@ class Arguments:
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Classifies and prints."""
     refuse_settings(settings, "classify")
-    for name in ("num", "draws"):
-        if getattr(arguments, name) < 1:
-            raise ValueError(f"--{name} must be at least 1, not {getattr(arguments, name)}")
+    require_least(arguments, {"num": 1, "draws": 1})
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         model, names = pipe.model, pipe.model.facts.class_names

@@ -8,7 +8,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow.cli.sampling import Flags
 from simflow.cli.speed import Speed
-from simflow.cli.words import check_count
+from simflow.cli.words import check_count, require_least
 from simflow.evaluate.lpips import Kind
 from simflow.places import find
 
@@ -102,10 +102,7 @@ def place(arguments: Arguments) -> Path:
         raise ValueError(
             f"--name is that of a file, such as results, and not '{arguments.name}': say where it goes with --out"
         )
-    for name, least in LEAST.items():
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    require_least(arguments, LEAST)
     if arguments.run is None:
         if arguments.reference is None:
             raise ValueError("samples are judged against real images: name them with --reference")

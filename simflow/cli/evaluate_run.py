@@ -1,6 +1,5 @@
 """``simflow evaluate RUN``: samples, then every part of the evaluation that was asked for, with their files."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.extractors import Missing, sha256_of_tensors
 from simflow.evaluate.generation import GenerationConfig, require_enough
-from simflow.evaluate.lpips import judge
+from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.protocol import Real, classes, generation, require_same_size
 from simflow.evaluate.provenance import ROUNDING
 from simflow.evaluate.remembering import Nearest, memorisation
@@ -43,7 +42,7 @@ from simflow.places import find
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
 from simflow.shapes import NULL
-from simflow.train.checkpoint import load_record
+from simflow.train.checkpoint import step_behind
 
 PAIRS = 40
 """Held-out images shown with their reconstructions."""
@@ -75,6 +74,7 @@ def judge_run(
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop")))
     real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
     check_beforehand(arguments, extractors, real, pipe.model.facts)
+    perceptual, no_distance = distance_of(arguments)
 
     how = way_of(arguments, pipe, source)
     desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
@@ -113,7 +113,8 @@ def judge_run(
     numbers = spread(len(unseen), arguments.held_out)
     table: dict[str, torch.Tensor] = {}
     if arguments.reconstruction:
-        table |= rebuild(arguments, pipe, unseen, numbers, extractors, desk, out, record)
+        record["left_out"] += no_distance
+        table |= rebuild(arguments, pipe, unseen, numbers, extractors, perceptual, desk, out, record)
     if arguments.likelihood:
         table |= code(pipe, train, unseen, numbers, foreign, desk, record)
     if arguments.per_image and distributed.is_main():
@@ -130,8 +131,7 @@ def check_beforehand(arguments: Arguments, extractors: Chosen, real: Real, facts
     """Refuses what would be found only after all samples are made.
 
     Raises:
-        ValueError: there will be too few samples, or there are too few real images or some of another size, or a file
-            of LPIPS is missing or holds something else.
+        ValueError: there will be too few samples, or there are too few real images or some of another size.
     """
     blank = torch.zeros(1, facts.channels, facts.image_size, facts.image_size, dtype=torch.uint8)
     require_same_size(Held(pixels=blank, labels=torch.tensor([NULL])), real)
@@ -139,9 +139,20 @@ def check_beforehand(arguments: Arguments, extractors: Chosen, real: Real, facts
         if real.pictures is not None or (real.archive is not None and real.archive.serves(extractor)):
             count = None if real.pictures is None else len(real.pictures)
             require_enough(extractor.identity, arguments.num, count)
-    if arguments.reconstruction:
-        with suppress(Missing):
-            judge(arguments.lpips, weights=arguments.lpips_weights, heads=arguments.lpips_heads)
+
+
+def distance_of(arguments: Arguments) -> tuple[Judge | None, list[str]]:
+    """The perceptual distance of reconstructions, if they are asked for; and a sentence if it cannot be had.
+
+    Raises:
+        ValueError: a file of LPIPS is missing or holds something else.
+    """
+    if not arguments.reconstruction:
+        return None, []
+    try:
+        return judge(arguments.lpips, weights=arguments.lpips_weights, heads=arguments.lpips_heads), []
+    except Missing as error:
+        return None, [str(error)]
 
 
 def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Console) -> Real:
@@ -190,12 +201,10 @@ def sampled_images(
 
 def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, Any]:
     """Which weights of which run."""
-    found = find(source)
-    step = load_record(found)["step"] if (found / "state.json").is_file() else None
     return {
         "path": source,
         "recipe": pipe.config.name,
-        "step": step,
+        "step": step_behind(find(source)),
         "weights": which,
         "sha256": sha256,
         "parameters": sum(parameter.numel() for parameter in pipe.model.parameters()),
@@ -208,16 +217,12 @@ def rebuild(
     unseen: ImageSet,
     numbers: torch.Tensor,
     extractors: Chosen,
+    perceptual: Judge | None,
     desk: Desk,
     out: Path,
     record: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
     """Adds the reconstruction's figures and picture; gives the figures of each image."""
-    perceptual = None
-    try:
-        perceptual = judge(arguments.lpips, weights=arguments.lpips_weights, heads=arguments.lpips_heads)
-    except Missing as error:
-        record["left_out"].append(str(error))
     rebuilt = reconstruction(pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
     for name in ("SSIM", "MS-SSIM", perceptual.name if perceptual else "SSIM"):
         sentence = f"{name} of reconstructions: images of {unseen.image_size} px are too small for it"

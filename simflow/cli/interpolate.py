@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import scale_for
 from simflow.cli.talk import talking
-from simflow.cli.words import parse_pairs, refuse_settings
+from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.export import grid, save_picture
@@ -58,8 +58,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     pairs = parse_pairs(arguments.pairs)
     if arguments.steps < 2:
         raise ValueError(f"--steps must be at least 2, for both ends are among them, not {arguments.steps}")
-    if not pairs and arguments.num < 1:
-        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    if not pairs:
+        require_least(arguments, {"num": 1})
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)

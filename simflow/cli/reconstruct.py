@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import COLUMNS, scale_for
 from simflow.cli.talk import talking
-from simflow.cli.words import refuse_settings
+from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.evaluate.reconstruction import psnr, squared_error
@@ -54,8 +54,7 @@ class Arguments:
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Reconstructs, writes and prints the error."""
     refuse_settings(settings, "reconstruct")
-    if arguments.num < 1:
-        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    require_least(arguments, {"num": 1})
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)

@@ -19,7 +19,7 @@ from simflow.cli.sampling import Flags, Rule, changed, sweep_of
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
-from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings
+from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings, require_least
 from simflow.export import clear_png_folder, save_picture, save_png_folder
 from simflow.flow.decode import SEQUENTIAL
 from simflow.flow.stack import Flow
@@ -149,8 +149,7 @@ def seeds_of(arguments: Arguments) -> list[int]:
     Raises:
         ValueError: no image is asked for, or ``--num`` and ``--seeds`` disagree.
     """
-    if arguments.num is not None and arguments.num < 1:
-        raise ValueError(f"--num must be at least 1, not {arguments.num}")
+    require_least(arguments, {"num": 1})
     check_count("--num", arguments.num, arguments.num or 0)
     if arguments.seeds is None:
         return list(range(arguments.num or 100))

@@ -13,7 +13,7 @@ from simflow import distributed
 from simflow.cli.bars import counting
 from simflow.cli.image_files import described, real_images
 from simflow.cli.talk import talking
-from simflow.cli.words import refuse_settings
+from simflow.cli.words import refuse_settings, require_least
 from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Collected, Pictures, collect
 from simflow.evaluate.extractors import Extractor
@@ -55,10 +55,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError(
             f"the name of a file of statistics must end in .npz, and {arguments.out.name} does not"
         )
-    for name, least in (("keep", LEAST), ("batch", 1), ("num", 1), ("image_size", 1)):
-        value = getattr(arguments, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    require_least(arguments, {"keep": LEAST, "batch": 1, "num": 1, "image_size": 1})
     found, left_out = choose(arguments.extractor)
     if left_out:
         raise ValueError(left_out[0])

@@ -21,6 +21,18 @@ def check_count(flag: str, said: object, count: int) -> None:
         raise ValueError(f"{flag} {said} asks for too many: one call takes at most {MOST}")
 
 
+def require_least(arguments: object, least: Mapping[str, int]) -> None:
+    """Refuses numbers that are given and too small, by the flag of their field.
+
+    Raises:
+        ValueError: one is below its least.
+    """
+    for name, bound in least.items():
+        value = getattr(arguments, name)
+        if value is not None and value < bound:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {bound}, not {value}")
+
+
 def split_settings(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Takes the dotted flags out of a command's words: ``--train.batch 64`` or ``--train.batch=64``.
 

@@ -96,12 +96,13 @@ def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | Non
     ([1, 0], [0, 1])
     >>> places_among(("bag", "coat"), ("bag", "boot"))
     """
-    numbers = [str(label) for label in range(len(others))]
-    if list(names) != list(others) and sorted(names) == sorted(others):
-        return [others.index(name) for name in names]
-    same = list(names) == list(others)
-    unnamed = len(names) == len(others) and numbers in (list(names), list(others))
-    return list(range(len(names))) if same or unnamed else None
+    own, other = tuple(names), tuple(others)
+    if own != other and sorted(own) == sorted(other):
+        place = {name: number for number, name in enumerate(other)}
+        return [place[name] for name in own]
+    numbers = tuple(str(label) for label in range(len(other)))
+    unnamed = len(own) == len(other) and numbers in (own, other)
+    return list(range(len(own))) if own == other or unnamed else None
 
 
 def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where: tuple[str, str]) -> str:
@@ -114,7 +115,8 @@ def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where
     """
     told = []
     for side, own, other in ((where[0], names, others), (where[1], others, names)):
-        alone = [name for name in own if name not in other]
+        known = set(other)
+        alone = [name for name in own if name not in known]
         more = f" and {len(alone) - 5} more" if len(alone) > 5 else ""
         if alone:
             told.append(f"{', '.join(alone[:5])}{more} only {side}")

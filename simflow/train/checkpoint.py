@@ -167,14 +167,22 @@ def load_record(path: Path) -> dict[str, Any]:
     return record
 
 
+def step_behind(path: Path) -> int | None:
+    """The number of optimiser steps behind a checkpoint; None for a saved model, which does not say.
+
+    Raises:
+        ValueError: as :func:`load_record`.
+    """
+    return load_record(path)["step"] if (path / "state.json").is_file() else None
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """The JSON object in a file of a run.
 
     Raises:
         Damaged: the file is missing, cannot be read, or holds something else.
     """
-    if not file.is_file():
-        raise Damaged(f"'{file.parent}' is not a whole SimFlow checkpoint: it has no {file.name}")
+    _require(file)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -183,6 +191,12 @@ def read_json(file: Path) -> dict[str, Any]:
         problem = f"'{file}' is damaged or not of SimFlow: it holds no names with values"
         raise Damaged(problem + way_out(file.parent))
     return content
+
+
+def _require(file: Path) -> None:
+    if not file.is_file():
+        problem = f"'{file.parent}' is not a whole SimFlow checkpoint: it has no {file.name}"
+        raise Damaged(problem + way_out(file.parent))
 
 
 def way_out(path: Path) -> str:
@@ -259,9 +273,7 @@ def _flush(path: Path) -> None:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        problem = f"'{path.parent}' is not a whole SimFlow checkpoint: it has no {path.name}"
-        raise Damaged(problem + way_out(path.parent))
+    _require(path)
     try:
         return load_file(path)
     except SafetensorError as error:
