@@ -49,8 +49,8 @@ class Modulator(nn.Module):
 
 
 def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """``x * (1 + scale) + shift``."""
-    return torch.addcmul(x + shift, x, scale)
+    """``x * (1 + scale) + shift``; in bfloat16 ``1 + scale`` would keep 8 bits only, so it takes the dtype of ``x``."""
+    return torch.addcmul(shift, x, 1 + scale.to(x.dtype))
 
 
 class Mlp(nn.Sequential):

@@ -66,7 +66,7 @@ class Ema:
             shadow = self.weights[name]
             if isinstance(tensor, nn.Parameter):
                 shadows.append(shadow)
-                targets.append(tensor.detach().to(shadow.dtype))
+                targets.append(tensor if tensor.dtype == shadow.dtype else tensor.to(shadow.dtype))
             else:
                 shadow.copy_(tensor)
         torch._foreach_lerp_(shadows, targets, weight)  # pyright: ignore[reportPrivateImportUsage]

@@ -5,16 +5,15 @@ A run is a list of *stages*, each a number of steps and a schedule. SimFlow trai
 the average do not. :func:`learning_rate` is a function of the step alone, so a resumed run needs no schedule
 state.
 
-Nothing here waits for the GPU. :func:`clip_gradients` returns the norm as a tensor. If that norm is not
-finite, the step must be skipped, but asking would stop the queue of kernels at every step. PyTorch's fused
-optimisers take the answer as a tensor: with ``found_inf`` at 1 the kernel leaves weights, moments and step
-counters alone. That is the channel that loss scaling for float16 uses; :func:`step_if_finite` uses it without
-a scale.
-The unfused optimiser has no such channel, so there the question is asked.
+Nothing here waits for the GPU. If the norm of the gradients is not finite, the step must be skipped, but asking
+would stop the queue of kernels at every step. PyTorch's fused optimisers take the answer as a tensor: with
+``found_inf`` at 1 the kernel leaves weights, moments and step counters alone, and it divides the gradients by
+``grad_scale`` on its way. Loss scaling for float16 uses these channels; :func:`step_clipped` clips through them, which
+saves a pass over all gradients. The unfused optimiser has neither, so there the question is asked.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -166,34 +165,36 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 @torch.no_grad()
-def clip_gradients(parameters: Iterable[nn.Parameter], limit: float | None) -> Tensor:
-    """Scales the gradients together so that their norm is at most ``limit``.
+def step_clipped(optimizer: torch.optim.Optimizer, limit: float | None) -> tuple[Tensor, Tensor]:
+    """Takes the optimiser's step with gradients scaled together to a norm of at most ``limit``.
 
-    Returns the norm before clipping, shape ``()``, on the device. ``None`` only measures.
-    """
-    trained = [p for p in parameters if p.grad is not None]
-    norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-    if limit is not None:
-        clip_grads_with_norm_(trained, limit, norm)
-    return norm
+    Nothing moves if their norm is infinite or not a number. The gradients are spent afterwards. Without a host sync if
+    the optimiser is fused.
 
-
-@torch.no_grad()
-def step_if_finite(optimizer: torch.optim.Optimizer, norm: Tensor) -> Tensor:
-    """Takes the optimiser's step unless the gradient norm is infinite or not a number.
+    Args:
+        optimizer: AdamW over parameters whose gradients are there.
+        limit: largest norm of all gradients together, or ``None`` for no clipping.
 
     Returns:
-        1.0 if the step was skipped and 0.0 if not, shape ``()``, on the norm's device; sum these to count.
-        Without a host sync if the optimiser is fused.
+        The norm before clipping, and 1.0 if the step was skipped and 0.0 if not (sum these to count); both of
+        shape ``()``, on the device.
     """
+    trained = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    norm = get_total_norm([p.grad for p in trained])
     broken = (~norm.isfinite()).float()
     if optimizer.defaults["fused"]:
-        optimizer.found_inf = broken  # pyright: ignore[reportAttributeAccessIssue]
+        signals = {"found_inf": broken}
+        if limit is not None:
+            signals["grad_scale"] = ((norm + 1e-6) / limit).clamp(min=1.0).float()
+        vars(optimizer).update(signals)
         optimizer.step()
-        del optimizer.found_inf  # pyright: ignore[reportAttributeAccessIssue]
+        for name in signals:
+            delattr(optimizer, name)
     elif not broken:
+        if limit is not None:
+            clip_grads_with_norm_(trained, limit, norm)
         optimizer.step()
-    return broken
+    return norm, broken
 
 
 def _rise(step: int, warmup: int) -> float:

@@ -17,14 +17,13 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Generator, Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
 from simflow import distributed
 from simflow.losses.adversarial import AdversarialConfig, Discriminator, Verdict
 from simflow.model import Model
 from simflow.objective import Losses, Objective
 from simflow.shapes import Images, Labels
-from simflow.train.optim import clip_gradients, step_if_finite
+from simflow.train.optim import step_clipped
 from simflow.train.state import TrainState
 
 Wrapped = Objective | DistributedDataParallel | Callable[..., Losses]
@@ -95,9 +94,9 @@ def train_step(
         for name, value in said.items():
             sums[name] = sums.get(name, 0.0) + value.detach() * share
 
-    norm, skipped = move(state.optimizers["model"], clip)
+    norm, skipped = step_clipped(state.optimizers["model"], clip)
     if opponent is not None:
-        _, also_skipped = move(state.optimizers["discriminator"], clip)
+        _, also_skipped = step_clipped(state.optimizers["discriminator"], clip)
         skipped = torch.maximum(skipped, also_skipped)
         means = torch.stack([sums["logit_real"], sums["logit_fake"]])
         opponent.discriminator.remember(*distributed.mean_over_ranks(means).unbind())
@@ -105,12 +104,6 @@ def train_step(
     state.ema.update(state.model)
     state.step += 1
     return Stepped(sums, norm, skipped)
-
-
-def move(optimizer: Optimizer, clip: float | None) -> tuple[Tensor, Tensor]:
-    """Clips the gradients of an optimiser's parameters and takes its step; the norm before, and 1.0 if skipped."""
-    norm = clip_gradients((p for group in optimizer.param_groups for p in group["params"]), clip)
-    return norm, step_if_finite(optimizer, norm)
 
 
 def unsynced(*shells: Any) -> AbstractContextManager:

@@ -11,7 +11,7 @@ from torch import nn
 from simflow.seeding import generator
 from simflow.train import checkpoint
 from simflow.train.ema import EmaConfig
-from simflow.train.optim import OptimizerConfig, clip_gradients, step_if_finite
+from simflow.train.optim import OptimizerConfig, step_clipped
 from simflow.train.state import TrainState
 
 CONFIG = {"name": "demo", "train": {"lr": 0.01}}
@@ -50,8 +50,8 @@ def train(state: TrainState, steps: int) -> TrainState:
         for optimizer in state.optimizers.values():
             optimizer.zero_grad()
         loss.backward()
-        for name, optimizer in state.optimizers.items():
-            step_if_finite(optimizer, clip_gradients(state.modules[name].parameters(), 1.0))
+        for optimizer in state.optimizers.values():
+            step_clipped(optimizer, 1.0)
         state.ema.update(state.model)
         state.step += 1
         state.images_seen += 5

@@ -14,11 +14,10 @@ from simflow.train.optim import (
     Linear,
     OptimizerConfig,
     StageConfig,
-    clip_gradients,
     learning_rate,
     set_learning_rate,
     stage_at,
-    step_if_finite,
+    step_clipped,
     total_steps,
 )
 
@@ -64,10 +63,10 @@ def test_impossible_stages_are_sentences(arguments, sentence):
         StageConfig(**arguments)
 
 
-def net() -> nn.Module:
+def net(dtype: torch.dtype = torch.float32) -> nn.Module:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 2))
-    module(torch.randn(5, 3)).square().mean().backward()
+    module = nn.Sequential(nn.Linear(3, 41), nn.LayerNorm(41), nn.Linear(41, 2)).to(dtype)
+    module(torch.randn(5, 3, dtype=dtype)).square().mean().backward()
     return module
 
 
@@ -89,39 +88,48 @@ def test_frozen_parameters_are_left_out():
     module = net()
     module.get_submodule("0").requires_grad_(False)
     optimizer = OptimizerConfig().build(module)
-    assert sum(p.numel() for group in optimizer.param_groups for p in group["params"]) == 4 + 4 + 8 + 2
+    assert sum(p.numel() for group in optimizer.param_groups for p in group["params"]) == 41 + 41 + 82 + 2
     with pytest.raises(ValueError, match="nothing to train"):
         OptimizerConfig().build(module.requires_grad_(False))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("limit", [None, 1e-3, 1e3])
-def test_clipping(limit):
-    module = net()
+def test_clipping_scales_all_gradients_together(limit, fused, dtype):
+    module, twin = net(dtype), net(dtype)
     gradients = torch.cat([p.grad.flatten() for p in module.parameters()])
-    norm = clip_gradients(module.parameters(), limit)
+    config = OptimizerConfig(lr=0.1, eps=1e-3, fused=fused)  # at this eps a step depends on the gradient's size
+    norm, skipped = step_clipped(config.build(module), limit)
     torch.testing.assert_close(norm, gradients.norm())
-    clipped = torch.cat([p.grad.flatten() for p in module.parameters()])
+    assert skipped.item() == 0.0
     scale = 1e-3 / gradients.norm() if limit == 1e-3 else 1.0
-    torch.testing.assert_close(clipped, gradients * scale, rtol=1e-3, atol=1e-8)
+    optimizer = config.build(twin)
+    for p in twin.parameters():
+        p.grad *= scale
+    optimizer.step()
+    for p, expected in zip(module.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(p, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("limit", [None, 1.0])
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_broken_gradient_leaves_no_trace(fused, bad):
+def test_a_broken_gradient_leaves_no_trace(fused, bad, limit):
     module = net()
     optimizer = OptimizerConfig(fused=fused).build(module)
     parameter = module.get_parameter("0.weight")
-    skipped = step_if_finite(optimizer, clip_gradients(module.parameters(), 1.0))
-    weights, state = copy.deepcopy(module.state_dict()), copy.deepcopy(optimizer.state_dict()["state"])
     healthy = {name: p.grad.clone() for name, p in module.named_parameters()}
+    _, skipped = step_clipped(optimizer, limit)
+    weights, state = copy.deepcopy(module.state_dict()), copy.deepcopy(optimizer.state_dict()["state"])
     parameter.grad[0, 0] = bad
-    skipped += step_if_finite(optimizer, clip_gradients(module.parameters(), 1.0))
+    skipped += step_clipped(optimizer, limit)[1]
     assert skipped.item() == 1.0
     assert all(torch.equal(tensor, weights[name]) for name, tensor in module.state_dict().items())
     for number, moments in optimizer.state_dict()["state"].items():
         assert all(torch.equal(value, state[number][name]) for name, value in moments.items())
     for name, p in module.named_parameters():
         p.grad = healthy[name]
-    assert step_if_finite(optimizer, clip_gradients(module.parameters(), 1.0)).item() == 0.0
+    assert step_clipped(optimizer, limit)[1].item() == 0.0
     assert not torch.equal(parameter, weights["0.weight"])
     assert optimizer.state[parameter]["step"].item() == 2
