@@ -15,6 +15,7 @@ from benchmarks.ceilings import Ceilings, ceilings
 from benchmarks.measure import Deadline, machine, table
 from benchmarks.plots import Panel, bars_by, draw
 from benchmarks.subject import Record, Setting, Subject
+from simflow import distributed
 from simflow.allocator import keep_freed_memory
 
 
@@ -55,7 +56,7 @@ SUBJECTS = {
         training.panels,
     ),
     "loader": Subject(
-        "images a second of the data path, and the stall of training",
+        "images per second of the data path, and the stall of training",
         loader.add_arguments,
         loader.measure,
         loader.row,
@@ -82,6 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The command."""
     chosen = parser().parse_args(arguments)
     subject = SUBJECTS[chosen.what]
+    distributed.prepare(torch.device(chosen.device))
     if chosen.keep_memory:
         keep_freed_memory()
     if chosen.threads is not None:

@@ -1,4 +1,4 @@
-"""What the machine can do, measured: products a second and bytes a second. Floors are computed from these.
+"""What the machine can do, measured: products per second and bytes per second. Floors are computed from these.
 
 A floor is the larger of two times: the arithmetic that must be done over the rate of a large matrix product, and the
 bytes that must move over the bandwidth of a large copy, which writes as many as it reads. Both are medians of several
@@ -26,7 +26,7 @@ class Ceilings(NamedTuple):
     """Rates of one device in one precision."""
 
     flops: float
-    """Floating-point operations a second of a large matrix product; a multiplication and an addition are two."""
+    """Floating-point operations per second of a large matrix product; a multiplication and an addition are two."""
     bandwidth: float
     """Bytes a second, read and written, of a large copy."""
 

@@ -13,6 +13,7 @@ from benchmarks.measure import Timing, interleaved
 from benchmarks.subject import Record, Setting
 from simflow.flow.guidance import Guidance
 from simflow.flow.stack import Flow
+from simflow.memory import is_out
 from simflow.shapes import NULL
 
 EXACT = 1e-4
@@ -131,7 +132,9 @@ def fits(run: Callable[[], object]) -> bool:
     """Whether a run finds the memory that it needs."""
     try:
         run()
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_out(error):
+            raise
         return False
     return True
 

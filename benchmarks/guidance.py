@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.arithmetic import counted_flop
+from benchmarks.contest import compare
 from benchmarks.measure import Timing, interleaved
 from benchmarks.peers import shake
 from simflow import recipes
@@ -85,7 +85,11 @@ def build(name: str) -> Flow:
 
 @torch.no_grad()
 def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
-    """A record for each way."""
+    """A record for each way.
+
+    Raises:
+        RuntimeError: Eq. 6 gives other latents than in float64.
+    """
     torch.manual_seed(0)
     flow = build(size.recipe).to(device)
     rule, step = GaussianProduct(weight=1.0), GuidedScoreStep(chunk=size.chunk)
@@ -105,8 +109,8 @@ def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
     ways, counted = ways_with(Sequential()), ways_with(Sequential(compiled=False))
     wide = copy.deepcopy(flow).double()
     exact = GuidedScoreStep(chunk=1).refine(wide.log_prob, x.double(), labels)
-    error = error_of(ways[STEP](), exact)
-    work = {name: products(run) for name, run in counted.items()}  # compiled loops are not seen
+    error = compare({STEP: (ways[STEP], ALLOWED)}, exact)[STEP]
+    work = {name: counted_flop(run) for name, run in counted.items()}  # compiled loops are not seen
     times = interleaved(ways, rounds=rounds, device=device)
     return [
         {
@@ -124,25 +128,6 @@ def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
         }
         for name, timing in times.items()
     ]
-
-
-def error_of(found: torch.Tensor, exact: torch.Tensor) -> float:
-    """The largest error, relative to the largest number.
-
-    Raises:
-        RuntimeError: it is larger than :data:`ALLOWED`.
-    """
-    error = ((found.double() - exact).abs().max() / exact.abs().max()).item()
-    if not error <= ALLOWED:
-        raise RuntimeError(f"Eq. 6 gives other latents than in float64: its error is {error:.1e}")
-    return error
-
-
-def products(run: Callable[[], torch.Tensor]) -> int:
-    """Floating-point operations of the matrix products in a call, attention's among them."""
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
 
 
 def added(name: str, timing: Timing, guided: Timing) -> float | None:

@@ -46,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--data-shape", type=int, metavar="SIDE", help="side of the images, if not the recipe's"
     )
     parser.add_argument("--losses", choices=("plain", "all"), default="all")
-    parser.add_argument("--batch", type=int, help="images a step, if not the recipe's")
+    parser.add_argument("--batch", type=int, help="images per step, if not the recipe's")
     parser.add_argument("--steps", type=int, default=20, help="steps of a round")
     parser.add_argument("--workers", type=int, default=4, help="threads that decode")
     parser.add_argument("--photographs", type=int, default=512, help="how many are made, without --data")
@@ -149,7 +149,7 @@ def row(record: Record) -> dict[str, str]:
 
 
 def panels(records: Sequence[Record]) -> list[Panel]:
-    """Milliseconds a batch, with images a second."""
+    """Milliseconds per batch, with images per second."""
     return bars_by(
         records,
         title=lambda each: f"{each['recipe']}, batches of {each['images']}",

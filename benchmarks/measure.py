@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import torch
 
-from simflow.evaluate.provenance import git_revision
+from simflow.origin import git_revision
 
 
 class Timing(NamedTuple):

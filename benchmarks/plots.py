@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simflow.canvas import COLOURS, canvas, dress, rule
-from simflow.export import replacing
+from simflow.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

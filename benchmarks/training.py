@@ -25,7 +25,7 @@ from benchmarks.subject import Record, Setting
 
 OURS, PEER = "SimFlow", "ml-tarflow"
 LOSSES_DIFFER = {"fp32": 1e-4, "bf16": 3e-2}
-"""Largest difference of the two losses, in nats a number."""
+"""Largest difference of the two losses, in nats per number."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:

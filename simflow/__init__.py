@@ -15,7 +15,7 @@ Sample, encode, decode, score
 FixedVariance(std=0.5)
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,10 +62,7 @@ _HOME = {
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        try:
-            return metadata.version("simflow")
-        except metadata.PackageNotFoundError:
-            return "unknown (not installed)"
+        return import_module("simflow.origin").version() or "unknown (not installed)"
     if name == "recipes":
         return import_module("simflow.recipes")
     if name not in _HOME:

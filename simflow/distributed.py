@@ -92,6 +92,18 @@ def gather_objects(item: Item) -> list[Item]:
     return cast(list[Item], items)
 
 
+def prepare(device: torch.device) -> None:
+    """Settings of this process for a GPU; nothing on other devices.
+
+    float32 is float32 in convolutions too, as it is in matrix products. Attention is never cuDNN's, which is torch's
+    first choice for bfloat16 on an H100: it builds a plan anew for every length, and a walk through the tokens has as
+    many lengths as tokens.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.enable_cudnn_sdp(enabled=False)
+
+
 @contextmanager
 def launch(device: str = "auto") -> Iterator[torch.device]:
     """Joins the processes that ``torchrun`` started, for as long as the block lasts; gives the device to use.
@@ -115,6 +127,7 @@ def launch(device: str = "auto") -> Iterator[torch.device]:
         local = int(os.environ["LOCAL_RANK"]) if joined else chosen.index or 0
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
+    prepare(chosen)
     if not joined:
         yield chosen
         return

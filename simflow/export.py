@@ -9,10 +9,8 @@ This file does not know how images are made, nor does it convert from [-1, 1].
 
 import csv
 import io
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +21,27 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from simflow.data.manifest import COLUMNS, LIST, is_list
+from simflow.files import replacing
 from simflow.pixels import Bytes
 from simflow.shapes import Labels
 
 PAPER = 255
 """The gray of gaps, margins and empty places: white."""
 
+SHOWN = 64
+"""Small images are enlarged, by whole numbers, to about this side in pixels."""
+
 Row = UInt8[Tensor, "_ channels height width"]
 """Any number of images of one size."""
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.
+def enlargement(size: int) -> int:
+    """How often a pixel of an image of this side is repeated when shown.
 
-    After an error the temporary file is removed and ``path`` is as it was.
+    >>> [enlargement(size) for size in (8, 32, 48, 64, 256)]
+    [8, 2, 1, 1, 1]
     """
-    part = path.with_name(f".part-{path.name}")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    return max(1, SHOWN // size)
 
 
 def grid(images: Bytes, columns: int, *, scale: int = 1, gap: int = 1) -> Image.Image:
@@ -149,8 +146,8 @@ def save_png_folder(
 
     Args:
         batches: images, in the order of ``labels`` and ``seeds``.
-        labels: one an image.
-        seeds: one an image, each a different one.
+        labels: one per image.
+        seeds: one per image, each a different one.
         folder: made if it is not there; files of the same names are replaced.
         class_names: names of the labels ``0, 1, ...``.
 

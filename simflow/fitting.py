@@ -11,6 +11,7 @@ how often things are written may change (:func:`free_to_change`); of other setti
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,9 @@ from simflow.settings import value_at
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
-from simflow.train.loop import begin, train
+from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
-from simflow.train.runs import RunFolder, changed_settings, logging_to, open_or_resume
+from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
 from simflow.train.state import TrainState
 
 logger = logging.getLogger("simflow")
@@ -48,7 +49,7 @@ class Fitted:
     state: TrainState
     """Average, optimiser and counters."""
     finished: bool
-    """False if a signal stopped it; the same call goes on."""
+    """False if a signal or ``until`` stopped it; the same call goes on."""
     seconds_before: float
     """Seconds of training that earlier calls have spent."""
 
@@ -58,9 +59,10 @@ def fit(
     folder: str | Path,
     *,
     images: ImageSet | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     listeners: Listeners = lambda run, objective: (),
     on_sample: Callable[[Model, int], None] | None = None,
+    until: Callable[[], bool] = never,
 ) -> Fitted:
     """Trains, or goes on training, into ``folder``; collective under torchrun.
 
@@ -71,10 +73,12 @@ def fit(
         device: where to train; the CPU if None.
         listeners: makes further callbacks once folder and objective stand.
         on_sample: called with the model, its average in it, and the step, every ``train.sample_every`` steps.
+        until: asked after every step (of several processes, whenever losses are read) on every rank; where one says
+            True, the run is saved and stopped as by Ctrl-C.
 
     Raises:
         ValueError: no images, a batch that the processes cannot share, weights to start from that are not there
-            or do not fit, or a folder that holds something else.
+            or do not fit, or a folder that holds something else or in which another process is training.
     """
     folder = Path(folder)
     check_share(config.train.batch)
@@ -82,12 +86,14 @@ def fit(
     facts = facts_of(config, images)
     record = to_record(config, facts)
     refuse_changes(folder, record)
-    objective = initial(config, facts, device or torch.device("cpu"))
+    objective = initial(config, facts, torch.device(device or "cpu"))
     if config.start_from is not None and checkpoint.latest(RunFolder(folder).checkpoints) is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
-    run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
-    with logging_to(run.log):
+    with ExitStack() as inside:
+        inside.enter_context(alone_in(RunFolder(folder)))
+        run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
+        inside.enter_context(logging_to(run.log))
         if resumed is not None:
             checkpoint.load(resumed, state)
             if distributed.is_main():
@@ -114,6 +120,7 @@ def fit(
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
+            until=until,
         )
         tell_skipped(images, told)
     return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)

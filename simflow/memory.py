@@ -6,9 +6,10 @@ Sampling goes through stages, one after the other, and the greediest decides::
     score step        what the backward pass through the whole flow keeps
     decoding          feature maps of the decoder
 
-The leading term of the first is the cache, ``2 * layers * tokens * width`` numbers a row: 4 bytes each, 2 in bfloat16.
-A row is an image; where guidance acts, an image is two rows. Blocks follow one another, so one cache is alive at a
-time. Beside the stages stand the weights, and with a block a copy of its own in the layout or dtype of the products.
+The leading term of the first is the cache, ``2 * layers * tokens * width`` numbers per row, in 4 bytes each or, in
+bfloat16, 2. A row is an image; where guidance acts, an image is two rows. Blocks follow one another, so one cache is
+alive at a time. Beside the stages stand the weights, and with a block a copy of its own in the layout or dtype of the
+products.
 
 Nothing is worked out by hand: every stage runs dry, once with one image and once with two, on tensors that have shapes
 but no numbers, and :class:`Alive` follows how many bytes are alive at once. The difference is an image's share, the
@@ -55,6 +56,19 @@ class Stage:
     """Held whatever the batch."""
     image: int
     """Held for each image of a batch."""
+
+
+NO_ROOM = ("unable to find an engine", "STATUS_ALLOC_FAILED")
+"""Words of errors by which cuDNN and cuBLAS say that their workspace does not fit."""
+
+
+def is_out(error: RuntimeError) -> bool:
+    """Whether an error of torch says that a device has no memory left.
+
+    >>> is_out(RuntimeError("GET was unable to find an engine to execute this computation")), is_out(RuntimeError("no"))
+    (True, False)
+    """
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in NO_ROOM)
 
 
 class Alive(TorchDispatchMode):

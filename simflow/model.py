@@ -108,7 +108,7 @@ class Model(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the parameters are made of."""
+        """The parameters' dtype."""
         return next(self.parameters()).dtype
 
     def encode(self, images: Images, generator: Generator) -> Latents:

@@ -320,7 +320,7 @@ def elbo(model: Model, images: Images, labels: Labels, generator: Generator, *, 
 
 
 def bits_per_dimension(log_density: Tensor, numbers: int, *, step: float = 2 / 255) -> Tensor:
-    """Log density on [-1, 1] in nats -> bits a pixel value of 8-bit images.
+    """Log density on [-1, 1] in nats -> bits per pixel value of 8-bit images.
 
     Args:
         log_density: of each image, a true sum.

@@ -6,14 +6,13 @@
 
 A name is that of a model that comes with the package (:mod:`simflow.pretrained`); it needs no network.
 Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images, which are made
-ready as the run's own were: of any size where these were cropped. Class labels are names or numbers, one an image or
+ready as the run's own were: of any size where these were cropped. Class labels are names or numbers, one per image or
 one for all. The averaged weights are used unless told otherwise.
 """
 
-import json
 import operator
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, get_args
@@ -22,18 +21,19 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from simflow import weights
+from simflow import distributed, weights
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import prepare
+from simflow.files import write_json
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
-from simflow.flow.guidance import GaussianProduct
+from simflow.flow.stack import Flow
 from simflow.model import Model, NetworkDtype
 from simflow.pixels import require_signed, to_float
 from simflow.places import find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
-from simflow.sample import SampleConfig, sample
+from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 from simflow.train import checkpoint
 
@@ -59,7 +59,10 @@ class Sampled:
 
 
 class Pipeline:
-    """A trained model with the settings of its run. Make it with :meth:`from_pretrained`."""
+    """A trained model with the settings of its run. Make it with :meth:`from_pretrained`.
+
+    A model that is given is put into evaluation mode, and its parameters no longer require a gradient.
+    """
 
     def __init__(self, model: Model, config: RunConfig) -> None:
         self.model, self.config = model.eval().requires_grad_(requires_grad=False), config
@@ -93,8 +96,10 @@ class Pipeline:
         return self.model.device
 
     def to(self, device: str | torch.device) -> "Pipeline":
-        """Moves the weights; gives the pipeline back."""
+        """Moves the weights, and prepares this process for a GPU (:func:`simflow.distributed.prepare`); gives the
+        pipeline back."""
         self.model.to(device)
+        distributed.prepare(self.device)
         return self
 
     def __call__(
@@ -104,7 +109,7 @@ class Pipeline:
         guidance_scale: float | None = None,
         attention_temperature: float | None = None,
         generator: Generator | None = None,
-        seeds: Sequence[int] | None = None,
+        seeds: Iterable[SupportsIndex] | None = None,
         num_images: int | None = None,
         temperature: float | None = None,
         decoding: Decoding | None = None,
@@ -114,11 +119,13 @@ class Pipeline:
         """Samples images of the class labels in turn.
 
         Args:
-            class_labels: a name or number, or several; -1 is "no class"; None means all classes.
+            class_labels: a name or number, or several; -1 is "no class"; None means all classes. One for each image,
+                or else an image's is number ``seed % n`` of the ``n`` given, as in ``simflow sample``.
             guidance_scale: strength of guidance; None is the run's own, 0 is none.
             attention_temperature: of the pass that guidance leads away from; None is the run's own. Other than 1,
-                it guides models without classes too.
-            generator: where the seeds come from; torch's global generator if None.
+                it guides flows without classes too.
+            generator: where the seeds come from; torch's global generator if None. They are drawn so that the class
+                labels take turns.
             seeds: one for each image, instead of drawn ones.
             num_images: how many; one for each seed or each label given, or one, if None.
             temperature: standard deviation of the noise; None is the run's own.
@@ -128,25 +135,28 @@ class Pipeline:
 
         Raises:
             ValueError: an unknown class or kind of output, guidance without classes, seeds that are too many or too
-                few, or a way of decoding that does not fit the prior.
+                few, a negative number of images, or a way of decoding that does not fit the prior.
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type is one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
+        if num_images is not None and num_images < 0:
+            raise ValueError(f"num_images must be 0 or more, not {num_images}")
         classes = range(len(self.model.facts.class_names)) or [NULL]
         chosen = self._numbers(classes if class_labels is None else class_labels)
-        given = seeds if class_labels is None or seeds is not None else chosen
+        numbers = None if seeds is None else [operator.index(seed) for seed in seeds]
+        given = numbers if class_labels is None or numbers is not None else chosen
         count = num_images if num_images is not None else 1 if given is None else len(given)
-        labels = [chosen[number % len(chosen)] for number in range(count)]
-        if seeds is None:
-            drawn = torch.randint(2**62, (len(labels),), generator=generator, device=_device_of(generator))
-            seeds = drawn.tolist()
+        if count and not chosen:
+            raise ValueError(f"no class label is given for {count} images")
+        numbers = _drawn(count, len(chosen), generator) if numbers is None else numbers
+        if len(numbers) != count:
+            raise ValueError(f"{len(numbers)} seeds for {count} images: each image needs one")
+        one_each = class_labels is not None and len(chosen) == count
+        labels = chosen if one_each else [chosen[seed % len(chosen)] for seed in numbers]
         config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
         config = config if decoding is None else replace(config, decoding=decoding)
-        parts = list(sample(self.model, seeds=seeds, labels=labels, config=config))
-        size, channels = self.model.facts.image_size, self.model.facts.channels
-        empty = torch.zeros(0, channels, size, size, dtype=torch.uint8)
-        images = torch.cat([empty, *(part.images for part in parts)])
-        return Sampled(images=_as(images, output_type), labels=labels, seeds=list(seeds))
+        images = sample_all(self.model, seeds=numbers, labels=labels, config=config)
+        return Sampled(images=_as(images, output_type), labels=labels, seeds=numbers)
 
     def plan(
         self,
@@ -190,8 +200,12 @@ class Pipeline:
 
     @torch.no_grad()
     def decode(self, latents: Latents) -> Images:
-        """Images of latents, held in [-1, 1]."""
-        return self.model.decode(latents.to(self.device)).clamp(-1, 1)
+        """Images of latents ``(b, c, h, w)``, held in [-1, 1].
+
+        Raises:
+            ValueError: latents of another shape than the model's.
+        """
+        return self.model.decode(self._latents(latents)).clamp(-1, 1)
 
     def reconstruct(
         self, images: "Tensor | Sequence[Image]", *, generator: Generator | None = None
@@ -204,14 +218,17 @@ class Pipeline:
         """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels.
 
         Raises:
-            ValueError: an unknown class, or neither one label nor one a latent.
+            ValueError: an unknown class, neither one label nor one for each of the latents, latents of another shape
+                than the model's, or a SiT, which has no density.
         """
-        return self.model.prior.log_prob(latents.to(self.device), self._labels_of(class_labels, len(latents)))
+        latents = self._latents(latents)
+        return self.model.prior.log_prob(latents, self._labels_of(class_labels, len(latents)))
 
     def score(self, latents: Latents, class_labels: ClassLabels | None = None) -> Latents:
-        """``grad log p(latents | labels)``, of the shape of the latents; labels as in :meth:`log_prob`."""
+        """``grad log p(latents | labels)``, of the shape of the latents; labels and errors as in :meth:`log_prob`."""
+        latents = self._latents(latents)
         labels = self._labels_of(class_labels, len(latents))
-        return flow_score.score(self.model.prior.log_prob, latents.to(self.device), labels)
+        return flow_score.score(self.model.prior.log_prob, latents, labels)
 
     def save_pretrained(
         self, folder: str | Path, *, dtype: NetworkDtype | None = None, max_shard_size: int | str = "5GB"
@@ -230,7 +247,7 @@ class Pipeline:
         stored = {name: _stored(tensor, dtype) for name, tensor in self.model.state_dict().items()}
         weights.write(folder, stored, largest=max_shard_size)
         record = to_record(self.config, self.model.facts)
-        (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "config.json", record)
 
     def push_to_hub(self, repository: str, *, private: bool = False) -> str:
         """Uploads what :meth:`save_pretrained` writes to ``owner/name`` on the hub; gives its address."""
@@ -242,6 +259,20 @@ class Pipeline:
             address = api.create_repo(repository, private=private, exist_ok=True)
             api.upload_folder(repo_id=repository, folder_path=folder)
         return str(address)
+
+    def guidance(self, weight: float | None = None, attention_temperature: float | None = None) -> Rule:
+        """The run's own rule of guidance with another strength or attention temperature, where they are not None.
+
+        Raises:
+            ValueError: it would guide by classes, and the model has none, or it does not suit the prior.
+        """
+        return guided(
+            self.config.sample.guidance,
+            flow=isinstance(self.model.prior, Flow),
+            classes=len(self.model.facts.class_names),
+            weight=weight,
+            attention_temperature=attention_temperature,
+        )
 
     def _sampling(
         self,
@@ -255,8 +286,15 @@ class Pipeline:
         if temperature is not None:
             config = replace(config, temperature=temperature)
         if guidance_scale is not None or attention_temperature is not None:
-            config = replace(config, guidance=guided(self, guidance_scale, attention_temperature))
+            config = replace(config, guidance=self.guidance(guidance_scale, attention_temperature))
         return config if dtype is None else replace(config, dtype=dtype)
+
+    def _latents(self, latents: Latents) -> Latents:
+        if tuple(latents.shape[1:]) != self.model.latent_shape:
+            raise ValueError(
+                f"the model's latents are of shape {self.model.latent_shape}, not {tuple(latents.shape[1:])}"
+            )
+        return latents.to(self.device)
 
     def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
         given = NULL if class_labels is None else class_labels
@@ -296,23 +334,6 @@ class Pipeline:
         return torch.from_numpy(np.stack(ready))
 
 
-def guided(pipeline: Pipeline, weight: float | None, attention_temperature: float | None) -> Any:
-    """The run's own rule of guidance, STARFlow's where it has none, with another strength or temperature.
-
-    Raises:
-        ValueError: it would guide by classes, and the model has none.
-    """
-    rule = pipeline.config.sample.guidance or GaussianProduct()
-    rule = rule if weight is None else replace(rule, weight=weight)
-    rule = rule if attention_temperature is None else replace(rule, temperature=attention_temperature)
-    if rule.weight and rule.needs_classes and not pipeline.model.facts.class_names:
-        raise ValueError(
-            "guidance needs classes, and this model was trained without any; "
-            "an attention_temperature other than 1 guides it away from itself"
-        )
-    return rule
-
-
 def _single(class_labels: Any) -> bool:
     return np.ndim(class_labels) == 0
 
@@ -333,8 +354,11 @@ def _shapes(model: Model) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
-def _device_of(generator: Generator | None) -> torch.device | str:
-    return "cpu" if generator is None else generator.device
+def _drawn(count: int, classes: int, generator: Generator | None) -> list[int]:
+    """Seeds that are 0, 1, 2, ... modulo the number of classes."""
+    device = "cpu" if generator is None else generator.device
+    draws = torch.randint(2**62 // max(classes, 1), (count,), generator=generator, device=device)
+    return [draw * classes + number % classes for number, draw in enumerate(draws.tolist())]
 
 
 def _as(images: Tensor, output_type: OutputType) -> Any:

@@ -59,8 +59,13 @@ def wide(code: Tensor) -> Tensor:
 
 
 def noise_like(x: Tensor, generator: Generator) -> Tensor:
-    """Standard normal noise of the shape, dtype and device of ``x``."""
-    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=x.device)
+    """Standard normal noise of the shape, dtype and device of ``x``, drawn where the generator is."""
+    return torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
+
+
+def uniform_like(x: Tensor, generator: Generator) -> Tensor:
+    """Uniform numbers in [0, 1) of the shape, dtype and device of ``x``, drawn where the generator is."""
+    return torch.rand(x.shape, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +180,7 @@ class Mixed(Posterior):
 
     def sample(self, code: Code, generator: Generator) -> Latents:
         mean = wide(code)
-        uniform = torch.rand((len(mean), 1, 1, 1), generator=generator, dtype=mean.dtype, device=mean.device)
+        uniform = uniform_like(mean[:, :1, :1, :1], generator)
         t = self.low + (self.high - self.low) * uniform
         return t * mean + self.spread(t) * noise_like(mean, generator)
 
@@ -264,7 +269,7 @@ class Dequantised(Posterior):
     def sample(self, code: Code, generator: Generator) -> Latents:
         """``code`` holds images on the 8-bit grid of [-1, 1], not features."""
         image = wide(code)
-        uniform = torch.rand(image.shape, generator=generator, dtype=image.dtype, device=image.device)
+        uniform = uniform_like(image, generator)
         return (127.5 * (image + 1) + uniform) / 128 - 1
 
     def to_decoder(self, latents: Latents) -> Latents:
@@ -277,7 +282,7 @@ class Dequantised(Posterior):
 
     @property
     def floor(self) -> float:
-        """Reached only by a flow that knew every grey level: zero bits a dimension."""
+        """Reached only by a flow that knew every grey level: zero bits per dimension."""
         return -math.log(128) - 0.5 * math.log(2 * math.pi)
 
 

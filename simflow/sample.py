@@ -7,7 +7,7 @@ than a batch is held at once. This file knows nothing of files or progress bars.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
@@ -25,6 +25,9 @@ from simflow.seeding import noise_for_seeds
 from simflow.shapes import Images, Labels
 from simflow.sit.guidance import ClassifierFree
 
+Rule = GaussianProduct | LogScale | ClassifierFree
+"""A rule of guidance: two of flows, one of SiT."""
+
 Choice = TypeVar("Choice", bound=Guidance | ClassifierFree | Refinement)
 """Guidance or a refinement."""
 
@@ -33,7 +36,7 @@ Choice = TypeVar("Choice", bound=Guidance | ClassifierFree | Refinement)
 class SampleConfig:
     """How a model is sampled unless a user says otherwise."""
 
-    guidance: GaussianProduct | LogScale | ClassifierFree | None = field(default_factory=GaussianProduct)
+    guidance: Rule | None = field(default_factory=GaussianProduct)
     """How conditional and unconditional predictions mix, or none: two rules for flows, one for SiT."""
     refinement: GuidedScoreStep | ScoreDenoise | None = None
     """A score step on the sampled latents before they are decoded, or none."""
@@ -89,6 +92,14 @@ def sample(
     """
     for own, wanted in batches(seeds, labels, config.batch):
         yield samples_of(own, wanted, generated(model, own, wanted, config))
+
+
+def sample_all(model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Bytes:
+    """The images of :func:`sample` in one tensor, uint8 ``(number of seeds, channels, height, width)`` on the CPU."""
+    size = model.facts.image_size
+    none = torch.zeros(0, model.facts.channels, size, size, dtype=torch.uint8)
+    parts = sample(model, seeds=seeds, labels=labels, config=config)
+    return torch.cat([none, *(part.images for part in parts)])
 
 
 @torch.no_grad()
@@ -176,6 +187,42 @@ def trajectory(
     if refinement is not None:
         states.append(model.refined(states[-1], wanted, refinement))
     return [to_uint8(model.decode(state).float()).cpu() for state in states]
+
+
+def guided(
+    rule: Rule | None,
+    *,
+    flow: bool,
+    classes: int,
+    weight: float | None = None,
+    attention_temperature: float | None = None,
+) -> Rule:
+    """A rule of guidance with what is not None; in the place of none, the usual one of a flow or of SiT.
+
+    Args:
+        rule: as a run has it.
+        flow: whether the prior is a flow, and not SiT.
+        classes: how many the model has.
+        weight: strength; 0 is none.
+        attention_temperature: of the pass that guidance leads away from.
+
+    Raises:
+        ValueError: it would guide by classes, and the model has none; a strength or temperature is out of range, or a
+            SiT is given an attention temperature.
+    """
+    rule = rule or (GaussianProduct() if flow else ClassifierFree())
+    if weight is not None:
+        rule = replace(rule, weight=weight)
+    if attention_temperature is not None:
+        if isinstance(rule, ClassifierFree):
+            raise ValueError(
+                "an attention temperature belongs to the guidance of flows, and this model is a SiT"
+            )
+        rule = replace(rule, temperature=attention_temperature)
+    if rule.weight and rule.needs_classes and not classes:
+        way_out = "; an attention temperature of 0.5 or 1.5 guides it away from itself" if flow else ""
+        raise ValueError(f"guidance needs classes, and this model was trained without any{way_out}")
+    return rule
 
 
 def noise_of(model: Model, seeds: Sequence[int], config: SampleConfig) -> Tensor:

@@ -6,23 +6,31 @@ batch size or the number of processes.
 """
 
 import hashlib
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import torch
 from torch import Generator, Tensor
 
 
-def fold(*parts: int | str) -> int:
-    """Folds numbers and words into one 63-bit seed; any change of a part changes the whole.
+def fold(*parts: SupportsIndex | str) -> int:
+    """Folds whole numbers and words into one 63-bit seed; any change of a part changes the whole.
+
+    A number counts by its value, whether it is Python's, NumPy's or torch's.
 
     >>> fold(0, "order", 3) == fold(0, "order", 3), fold(0, "order", 3) == fold(0, "order", 4)
     (True, False)
+
+    Raises:
+        TypeError: a part is neither a whole number nor a word.
     """
-    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    plain = tuple(part if isinstance(part, str) else operator.index(part) for part in parts)
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
-def generator(*parts: int | str, device: torch.device | str = "cpu") -> Generator:
+def generator(*parts: SupportsIndex | str, device: torch.device | str = "cpu") -> Generator:
     """A new generator seeded with :func:`fold` of ``parts``."""
     return Generator(device=device).manual_seed(fold(*parts))
 

@@ -119,19 +119,41 @@ def differences(a: Any, b: Any) -> list[str]:
     return list(_differences(first, second, ""))
 
 
+def leaves(record: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted paths and values of a record; lists are values.
+
+    >>> list(leaves({"a": {"b": 1}, "c": [2, 3]}))
+    [('a.b', 1), ('c', [2, 3])]
+    """
+    if isinstance(record, Mapping):
+        for name, value in record.items():
+            yield from leaves(value, _join(path, str(name)))
+    else:
+        yield path, record
+
+
+def at(record: Any, path: str, absent: Any = None) -> Any:
+    """What stands at a dotted path of a record; ``absent`` where there is nothing.
+
+    >>> at({"a": [{"b": 1}]}, "a.0.b"), at({"a": None}, "a.b"), at({}, "a", "nothing")
+    (1, None, 'nothing')
+    """
+    for name in path.split("."):
+        if isinstance(record, list):
+            record = {str(number): value for number, value in enumerate(record)}
+        if not isinstance(record, Mapping) or name not in record:
+            return absent
+        record = record[name]
+    return record
+
+
 def value_at(record: Any, path: str) -> str:
     """The value at a dotted path of a record, shortly; ``nothing`` where there is none.
 
     >>> value_at({"a": [{"b": 1}]}, "a.0.b"), value_at({"a": 1}, "b")
     ('1', 'nothing')
     """
-    for name in path.split("."):
-        record = dict(enumerate(record)) if isinstance(record, list) else record
-        key = int(name) if name.isdigit() else name
-        if key not in record:
-            return "nothing"
-        record = record[key]
-    text = str(record)
+    text = str(at(record, path, "nothing"))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -29,7 +29,7 @@ def local_file(path: Path) -> Path:
     Raises:
         ValueError: the hub does not give it.
     """
-    named = ON_THE_HUB.fullmatch(str(path))
+    named = ON_THE_HUB.fullmatch(path.as_posix())
     if named is None:
         return path
     from huggingface_hub import hf_hub_download

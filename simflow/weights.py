@@ -48,7 +48,10 @@ def read(folder: Path, which: str = "ema") -> dict[str, Tensor]:
 
     Raises:
         Damaged: a file is missing, cut short, or not what the index says.
+        ValueError: ``which`` is neither of them.
     """
+    if which not in ("ema", "model"):
+        raise ValueError(f"the weights of a run are ema or model, not {which!r}")
     if (folder / "state.json").is_file():
         return checkpoint.load_weights(folder, which)
     if (folder / WHOLE).is_file() or not (folder / INDEX).is_file():

@@ -1,4 +1,4 @@
-"""Uniform dequantisation, and bits a dimension by TarFlow's protocol."""
+"""Uniform dequantisation, and bits per dimension by TarFlow's protocol."""
 
 import math
 

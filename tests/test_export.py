@@ -12,7 +12,6 @@ from simflow.export import (
     grid,
     labelled_grid,
     pairs_grid,
-    replacing,
     save_npz,
     save_picture,
     save_png_folder,
@@ -159,17 +158,17 @@ def test_an_npz_of_another_name_is_refused(tmp_path):
         save_npz(tmp_path / "samples.zip", random_images(1), torch.tensor([0]))
 
 
-def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
+def test_a_picture_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "picture.png"
     save_picture(grid(random_images(1), 1), path)
     old = path.read_bytes()
 
-    def interrupted():
-        with replacing(path) as part:
-            part.write_bytes(b"half")
-            raise ValueError("broken")
+    def full(_, part, **options):
+        part.write_bytes(b"half")
+        raise OSError("disk full")
 
-    with pytest.raises(ValueError, match="broken"):
-        interrupted()
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(OSError, match="disk full"):
+        save_picture(grid(random_images(2), 1), path)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]

@@ -76,7 +76,7 @@ def test_a_flow_grows_in_depth_and_length_and_in_nothing_else(tmp_path, config, 
     deep = replace(SMALL, prior=LARGER["deeper"])
     path = saved(build(deep, seed=1), tmp_path / "deep")
     with pytest.raises(
-        ValueError, match="can become deeper, and longer on the side of the data, and nothing"
+        ValueError, match="can only grow, by more layers per block or more blocks on the data side"
     ):
         start(build(seed=2), StartFrom(path=path, grow=True))
 

@@ -62,7 +62,7 @@ def test_alive_counts_what_is_alive():
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_cache_is_the_leading_term_of_a_block(dtype, guided):
-    """``2 * layers * tokens * width`` numbers a row, two rows under guidance: the tensors that a walk makes."""
+    """``2 * layers * tokens * width`` numbers per row, two rows under guidance: the tensors that a walk makes."""
     model, size = model_of(), 4 if dtype == "float32" else 2
     rule = GaussianProduct(weight=1.0) if guided else None
     config = SampleConfig(guidance=rule, dtype=dtype)

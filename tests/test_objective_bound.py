@@ -1,4 +1,4 @@
-"""The bound that the loss is: below the likelihood by a known divergence, and in bits a dimension."""
+"""The bound that the loss is: below the likelihood by a known divergence, and in bits per dimension."""
 
 import math
 

@@ -81,14 +81,23 @@ def test_labels_seeds_and_counts(pipe):
     assert sampled.images.shape == (6, 1, 16, 16)
     assert sampled.images.dtype == torch.uint8
     assert pipe(num_images=4).labels == [0, 1, 2, 0]
-    assert pipe(seeds=[5, 6]).labels == [0, 1]
+    assert pipe(seeds=[5, 6]).labels == pipe(seeds=np.array([5, 6])).labels == [2, 0]
+    assert pipe(class_labels=["coat", "bag"], seeds=[4, 5, 7]).labels == [2, 0, 0]
+    assert pipe(class_labels=["coat", "bag"], seeds=[5, 7]).labels == [2, 0]
     assert pipe(class_labels=["coat", "bag"]).labels == [2, 0]
     assert pipe(class_labels=["coat"], seeds=[5, 6]).labels == [2, 2]
     assert pipe().labels == [0]
     with pytest.raises(ValueError, match="there is no class 'cot'"):
         pipe(class_labels=["cot"])
-    with pytest.raises(ValueError, match="3 seeds and 4 labels"):
+    assert pipe(class_labels=[], num_images=0).images == []
+    with pytest.raises(ValueError, match="3 seeds for 4 images"):
         pipe(class_labels=[0], seeds=[1, 2, 3], num_images=4)
+    with pytest.raises(ValueError, match="num_images must be 0 or more, not -3"):
+        pipe(num_images=-3)
+    with pytest.raises(ValueError, match="no class label is given for 4 images"):
+        pipe(class_labels=[], num_images=4)
+    with pytest.raises(TypeError, match="float"):
+        pipe(seeds=[1.5])
     with pytest.raises(ValueError, match="labels must lie in"):
         pipe(class_labels=[3])
 
@@ -99,6 +108,9 @@ def test_a_seed_makes_the_image_again(pipe):
     other = pipe(class_labels=[1], num_images=3, generator=torch.Generator().manual_seed(2), output_type="pt")
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)
+    several = pipe(num_images=4, output_type="pt")
+    assert torch.equal(pipe(seeds=several.seeds, output_type="pt").images, several.images)
+    assert torch.equal(pipe(seeds=np.array(several.seeds), output_type="pt").images, several.images)
     alone = pipe(class_labels=[1], seeds=first.seeds[1:2], output_type="pt")
     assert (alone.images[0].int() - first.images[1].int()).abs().max() <= 1
 
@@ -191,6 +203,9 @@ def test_a_label_is_a_name_or_any_kind_of_integer_and_may_be_one_for_all(pipe):
     assert pipe(name, seeds=[5, 6]).labels == [1, 1]
     with pytest.raises(ValueError, match="2 class labels for 3 latents: give one for each, or one for all"):
         pipe.log_prob(latents, [1, 1])
+    for method in (pipe.log_prob, pipe.score, pipe.decode):
+        with pytest.raises(ValueError, match=r"latents are of shape \(4, 2, 2\), not \(1, 2, 2\)"):
+            method(latents[:, :1])
 
 
 def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):
@@ -297,5 +312,5 @@ def test_a_model_without_classes_is_guided_by_attention_temperature(tmp_path):
 
     assert torch.equal(made(), made(guidance_scale=0.0))
     assert not torch.equal(made(), made(guidance_scale=3.0, attention_temperature=0.3))
-    with pytest.raises(ValueError, match="an attention_temperature other than 1"):
+    with pytest.raises(ValueError, match=r"an attention temperature of 0\.5 or 1\.5"):
         made(guidance_scale=3.0)

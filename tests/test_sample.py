@@ -9,13 +9,14 @@ from simflow.autoencoder.compact import CompactConfig
 from simflow.config import RunConfig
 from simflow.data.config import DataConfig
 from simflow.flow.decode import SEQUENTIAL, Plan
-from simflow.flow.guidance import GaussianProduct
+from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.model import Facts, Model, ModelConfig
 from simflow.posterior import FixedVariance
-from simflow.sample import SampleConfig, generated, sample, sample_each, trajectory
+from simflow.sample import SampleConfig, generated, guided, sample, sample_all, sample_each, trajectory
 from simflow.settings import dump_yaml, from_dict, parse_yaml, to_dict
+from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Euler
 from tests.laws.cases import flow, randomise
@@ -38,7 +39,7 @@ def model_of(prior=None, names=("a", "b", "c")) -> Model:
 
 def levels(model: Model, config: SampleConfig) -> torch.Tensor:
     """The images in levels 0 .. 255."""
-    return torch.cat([part.images for part in sample(model, seeds=SEEDS, labels=LABELS, config=config)]).int()
+    return sample_all(model, seeds=SEEDS, labels=LABELS, config=config).int()
 
 
 @pytest.mark.parametrize("decoding", [SEQUENTIAL, Jacobi(tolerance=1e-4), Jacobi(window=4), PLAN], ids=str)
@@ -144,6 +145,29 @@ def test_a_sit_is_sampled_exactly_or_not_at_all(dtype):
     for decoding in (Jacobi(), Plan(blocks=(SEQUENTIAL,))):
         with pytest.raises(ValueError, match="SiT has no blocks to undo: Jacobi decoding and plans"):
             generated(model, SEEDS, LABELS, SampleConfig(guidance=None, decoding=decoding))
+
+
+@pytest.mark.parametrize(
+    ("own", "flow", "rule"),
+    [
+        (LogScale(annealed=True), True, LogScale(weight=2.0, annealed=True)),
+        (None, True, GaussianProduct(weight=2.0)),
+        (None, False, ClassifierFree(weight=2.0)),
+    ],
+)
+def test_guidance_keeps_to_the_rule_of_its_model(own, flow, rule):
+    assert guided(own, flow=flow, classes=3, weight=2.0) == rule
+    assert guided(own, flow=flow, classes=0, weight=0.0).weight == 0.0
+    with pytest.raises(ValueError, match="strength of guidance must be 0 or more and finite, not -1"):
+        guided(own, flow=flow, classes=3, weight=-1.0)
+    with pytest.raises(ValueError, match="guidance needs classes"):
+        guided(own, flow=flow, classes=0, weight=2.0)
+
+
+def test_a_sit_has_no_attention_temperature():
+    assert guided(None, flow=True, classes=0, attention_temperature=0.5) == GaussianProduct(temperature=0.5)
+    with pytest.raises(ValueError, match="this model is a SiT"):
+        guided(None, flow=False, classes=3, attention_temperature=0.5)
 
 
 def test_every_way_is_written_down_and_read_back():

@@ -1,5 +1,6 @@
 """Randomness is a function of its seed, and of nothing else."""
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ def test_folding_tells_all_parts_apart(one, two):
 def test_folding_is_the_same_on_every_machine_and_run():
     """A changed fold would change every resumed run and every image of a seed."""
     assert fold(0, "order", 3) == 8244215730568551301
+    assert fold(np.int64(0), "order", torch.tensor(3)) == fold(0, "order", 3)
     assert fold(1, 2) != fold(2, 1)
     assert fold(1, 2) != fold(12)
     assert fold("1") != fold(1)

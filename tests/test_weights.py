@@ -67,6 +67,12 @@ def test_whose_part_is_missing_or_elsewhere_is_named(divided):
         Pipeline.from_pretrained(divided)
 
 
+def test_other_weights_than_a_run_has_are_a_sentence(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="are ema or model, not 'emma'"):
+        weights.read(tmp_path, "emma")
+
+
 def test_a_folder_without_any_is_a_sentence(tmp_path):
     assert not weights.present(tmp_path)
     assert weights.files(tmp_path) == []

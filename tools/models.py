@@ -13,7 +13,7 @@ MODEL is a recipe; where there is a recipe MODEL-decoder, that is its second sta
 4. a guidance weight and then a temperature are chosen by the Fréchet distance of few samples from the validation
    images, or from training images where there are none (WORK/choice.json);
 5. samples so guided, and others without guidance, are compared with training images, reconstructions with held-out
-   ones, and drawn: figures.json, samples.png (uncurated, a row a class), beside-real.png, reconstructions.png;
+   ones, and drawn: figures.json, samples.png (uncurated, one row per class), beside-real.png, reconstructions.png;
 6. that, log.txt, config.json and the weights in files of at most 16 MB are copied into OUT, a folder that
    ``simflow sample`` takes.
 
@@ -26,9 +26,7 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -63,15 +61,16 @@ from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Held
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.figures import to_json
+from simflow.evaluate.figures import finite
 from simflow.evaluate.generation import LEAST
-from simflow.export import replacing
+from simflow.files import read_json, replacing, write_json
 from simflow.fitting import fit
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
-from simflow.sample import sample
+from simflow.sample import sample_all
 from simflow.shapes import NULL
 from simflow.start import StartFrom
+from simflow.train.callbacks import Callback
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import total_steps
 from simflow.train.stretch import stretched
@@ -113,29 +112,20 @@ class Clock:
             raise TimeUp
 
 
-class Watch:
-    """A callback: says how training goes, twenty times a stage, and asks it to stop when the call's time is over."""
+class Watch(Callback):
+    """Says how training goes, twenty times per stage."""
 
-    def __init__(self, clock: Clock, steps: int) -> None:
-        self.clock, self.steps, self.said, self.asked = clock, steps, 0, False
+    def __init__(self, steps: int) -> None:
+        self.steps, self.said = steps, 0
 
     def on_step(self, metrics: StepMetrics) -> None:
-        """Says or asks."""
-        if self.clock.over() and not self.asked:
-            self.asked = True
-            os.kill(os.getpid(), signal.SIGTERM)
+        """Says it."""
         part = metrics.step * 20 // self.steps
         if part > self.said:
             self.said = part
             losses = ", ".join(f"{name} {value:.4f}" for name, value in metrics.losses.items())
             speed = f"{metrics.images_per_second:.0f} images/s"
             logger.info("step %d of %d, %s: %s", metrics.step, self.steps, speed, losses)
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
-
-    def on_end(self) -> None:
-        """Nothing to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,10 +264,8 @@ def divided(model: str, data: str, work: Path) -> str:
 def kept(file: Path, make_it: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A record that is made once and then read."""
     if not file.is_file():
-        record = make_it()
-        with replacing(file) as part:
-            part.write_text(to_json(record), encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
+        write_json(file, finite(make_it()))
+    return read_json(file)
 
 
 def planned(job: Job, images: ImageSet) -> dict[str, Any]:
@@ -321,7 +309,7 @@ def fitted(job: Job, cost: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured(job: Job, images: ImageSet) -> dict[str, Any]:
-    """Images a second of each stage, and seconds an image of sampling and looking, of runs thrown away."""
+    """Images per second of each stage, and seconds per image of sampling and looking, of runs thrown away."""
     steps = 2 if job.tiny else 90 if job.device.type == "cuda" else 9
     speeds: list[float] = []
     with tempfile.TemporaryDirectory() as name:
@@ -341,11 +329,10 @@ def measured(job: Job, images: ImageSet) -> dict[str, Any]:
     drawn: list[Bytes] = []
 
     def draw() -> None:
-        parts = sample(pipe.model, seeds=range(count), labels=[label] * count, config=config)
-        drawn[:] = [part.images for part in parts]
+        drawn[:] = [sample_all(pipe.model, seeds=range(count), labels=[label] * count, config=config)]
 
     sampling = seconds_of(draw, twice=not job.tiny) / count
-    pictures = Held(pixels=torch.cat(drawn), labels=torch.full((count,), label))
+    pictures = Held(pixels=drawn[0], labels=torch.full((count,), label))
     found = choose(JUDGE).extractors
     for extractor in found:
         extractor.to(job.device)
@@ -418,9 +405,13 @@ def trained(job: Job, plan: dict[str, Any], images: ImageSet) -> list[Path]:
             logger.info(
                 "stage %d: %s, %d steps of %d images", number + 1, config.name, steps, config.train.batch
             )
-            watch = Watch(job.clock, steps)
             result = fit(
-                config, folder, images=images, device=job.device, listeners=lambda run, loss, own=watch: [own]
+                config,
+                folder,
+                images=images,
+                device=job.device,
+                listeners=lambda run, loss, steps=steps: [Watch(steps)],
+                until=job.clock.over,
             )
             if not result.finished:
                 raise TimeUp

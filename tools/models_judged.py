@@ -27,7 +27,8 @@ from simflow.evaluate.provenance import made_by
 from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.shards import make, sampling_of
 from simflow.evaluate.unseen import reconstruction
-from simflow.export import labelled_grid, pairs_grid, replacing
+from simflow.export import enlargement, labelled_grid, pairs_grid
+from simflow.files import replacing
 from simflow.pipeline import Pipeline
 from simflow.sample import SampleConfig, balanced_labels
 
@@ -195,7 +196,7 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
             rebuilt.originals.images(shown),
             rebuilt.images.images(shown),
             columns=20,
-            scale=max(1, 64 // size),
+            scale=enlargement(size),
         )
         save(picture, court.work / "reconstructions", size)
     say(record)
@@ -221,7 +222,7 @@ def draw(folder: Path, samples: Pictures, real: Held) -> None:
         plain[name] = own
         beside[name] = torch.cat([own[:6], white, real.pixels[same][:6]])
     for name, rows in (("samples", plain), ("beside-real", beside)):
-        save(labelled_grid(rows, scale=max(1, 64 // size)), folder / name, size)
+        save(labelled_grid(rows, scale=enlargement(size)), folder / name, size)
 
 
 def save(picture: Image.Image, path: Path, size: int) -> None:

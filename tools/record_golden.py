@@ -5,21 +5,21 @@ Record anew only when the demo recipe or the mathematics were changed on purpose
 """
 
 import json
-import signal
 import tempfile
 from pathlib import Path
 
 from simflow import recipes
 from simflow.fitting import fit
 from simflow.settings import override
+from simflow.train.callbacks import Callback
 from simflow.train.metrics import StepMetrics
 
 STEPS = 5
 FILE = Path(__file__).parents[1] / "tests" / "whole" / "golden_demo.json"
 
 
-class Curve:
-    """Keeps the losses of the first steps, then asks the run to stop as Ctrl-C does."""
+class Curve(Callback):
+    """Keeps the losses of the first steps."""
 
     def __init__(self) -> None:
         self.lines: list[dict[str, float]] = []
@@ -27,14 +27,6 @@ class Curve:
     def on_step(self, metrics: StepMetrics) -> None:
         """Keeps one step."""
         self.lines.append(metrics.losses | {"grad_norm": metrics.grad_norm, "lr": metrics.lr})
-        if metrics.step == STEPS:
-            signal.raise_signal(signal.SIGINT)
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
-
-    def on_end(self) -> None:
-        """Nothing to do."""
 
 
 def curve() -> list[dict[str, float]]:
@@ -42,7 +34,7 @@ def curve() -> list[dict[str, float]]:
     config, kept = recipes.get("demo"), Curve()
     config = override(config, {"train.log_every": 1})
     with tempfile.TemporaryDirectory() as folder:
-        fit(config, Path(folder), listeners=lambda run, objective: [kept])
+        fit(config, folder, listeners=lambda run, objective: [kept], until=lambda: len(kept.lines) == STEPS)
     return kept.lines
 
 

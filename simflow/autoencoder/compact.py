@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from simflow.autoencoder.base import Autoencoder, normalize_tokens
 from simflow.bounds import at_least
+from simflow.nn.conv import norm_silu
 from simflow.shapes import Code, Images, Latents
 
 
@@ -38,7 +38,7 @@ class CompactConfig:
         at_least(0, self, "model.autoencoder", "encoder_blocks", "decoder_blocks")
         if not self.widths or any(width % 8 for width in self.widths):
             raise ValueError(
-                f"model.autoencoder.widths must be multiples of 8, one a level, not {list(self.widths)}"
+                f"model.autoencoder.widths must be multiples of 8, one per level, not {list(self.widths)}"
             )
 
     def build(self, *, image_channels: int, moments: int) -> "CompactAutoencoder":
@@ -57,8 +57,8 @@ class Residual(nn.Module):
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(h)))
+        h = self.conv1(norm_silu(self.norm1, x))
+        return x + self.conv2(norm_silu(self.norm2, h))
 
 
 def level(width: int, blocks: int) -> nn.Sequential:

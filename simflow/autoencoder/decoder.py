@@ -10,9 +10,8 @@ from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from simflow.nn.conv import Middle, ResidualBlock, SpatialAttention, Upsample, group_norm, run
+from simflow.nn.conv import Middle, ResidualBlock, SpatialAttention, Upsample, group_norm, norm_silu, run
 from simflow.shapes import Images, Latents
 
 
@@ -70,4 +69,4 @@ class Decoder(nn.Module):
         x = self.conv_in(latents)
         for stage in (self.mid, *reversed(self.up)):
             x = run(stage, x, checkpointing=self.checkpointing)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(norm_silu(self.norm_out, x))

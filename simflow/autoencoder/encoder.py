@@ -10,9 +10,8 @@ from itertools import pairwise
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from simflow.nn.conv import Downsample, Middle, ResidualBlock, SpatialAttention, group_norm, run
+from simflow.nn.conv import Downsample, Middle, ResidualBlock, SpatialAttention, group_norm, norm_silu, run
 from simflow.shapes import Code, Images
 
 
@@ -73,4 +72,4 @@ class Encoder(nn.Module):
         x = self.conv_in(images)
         for stage in (*self.down, self.mid):
             x = run(stage, x, checkpointing=self.checkpointing)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        return self.conv_out(norm_silu(self.norm_out, x))

@@ -113,7 +113,7 @@ def _weights_of_folder(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} is not a diffusers autoencoder: it has no config.json")
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or config.get("_class_name") != "AutoencoderKL":

@@ -1,4 +1,4 @@
-"""The command ``simflow``: one file a command, and here the way from words to a command and from errors to sentences.
+"""The command ``simflow``: one file per command, and here the way from words to a command and from errors to sentences.
 
 This package is the composition root: it alone knows all parts, hands pictures and evaluation to the loop as
 callbacks, and prints. The parser (tyro) and everything heavy are imported when a command is run, so the library
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from keyword import iskeyword
+from traceback import walk_tb
 from typing import Any, Protocol, cast, runtime_checkable
 
 from simflow.allocator import keep_freed_memory
@@ -26,10 +27,10 @@ COMMANDS = {
     "plan": "measure how a trained run samples fastest on this machine, and store it",
     "reconstruct": "encode and decode images with a trained run",
     "interpolate": "decode the way between the latents of two images",
-    "classify": "tell the class of images by the flow's densities, and how often that is right",
+    "classify": "classify images by the flow's densities, and report the accuracy",
     "evaluate": "the field's figures of a run, or of samples from anywhere, as JSON",
-    "stats": "statistics of real images, for evaluations to come",
-    "study": "one of the paper's tables again: several recipes, seeds, and which orders hold",
+    "stats": "statistics of real images, for later evaluations",
+    "study": "reproduce one of the paper's tables: recipes, seeds, and which orderings hold",
     "analyze": "look into the latents, the noise and the guidance of trained runs",
     "report": "one HTML file on one or several runs, side by side",
     "info": "parameter counts and geometry of a recipe or a run",
@@ -65,10 +66,6 @@ def main(words: Sequence[str] | None = None) -> int:
         return dispatch(given)
     try:
         return dispatch(given)
-    except ValueError as error:
-        from simflow.train.checkpoint import Damaged
-
-        return complain(str(error), 1 if isinstance(error, Damaged) else 2)
     except KeyboardInterrupt:
         return complain("stopped", STOPPED)
     except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
@@ -77,7 +74,17 @@ def main(words: Sequence[str] | None = None) -> int:
     except OSError as error:
         return complain(str(error), 1)
     except Exception as error:  # the edge: a slip of ours is said shortly, and in full with --debug
+        if isinstance(error, ValueError) and raised_here(error):
+            from simflow.train.checkpoint import Damaged
+
+            return complain(str(error), 1 if isinstance(error, Damaged) else 2)
         return complain(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1)
+
+
+def raised_here(error: Exception) -> bool:
+    """Whether an error is one of ours, so that its message is meant for the user, and not from inside a library."""
+    *_, (innermost, _) = walk_tb(error.__traceback__)
+    return str(innermost.f_globals.get("__name__")).partition(".")[0] == "simflow"
 
 
 def dispatch(words: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from simflow.evaluate.choose import Chosen, choose
 from simflow.fitting import tell_skipped
 from simflow.flow.score import GuidedScoreStep
 from simflow.flow.stack import Flow
-from simflow.pipeline import Pipeline, guided
+from simflow.pipeline import Pipeline
 from simflow.places import find
 from simflow.report import charts
 from simflow.report.analysis import Analysis, Plan, save
@@ -153,7 +153,7 @@ def way_of(pipe: Pipeline, speed: Speed, plan: Plan, source: str) -> SampleConfi
     """
     own, greediest = pipe.config.sample, pipe.config.sample
     if pipe.model.facts.class_names and any(plan.weights):
-        greediest = replace(greediest, guidance=guided(pipe, max(plan.weights), None))
+        greediest = replace(greediest, guidance=pipe.guidance(max(plan.weights)))
     if plan.gammas and any(plan.gammas) and isinstance(pipe.model.prior, Flow):
         greediest = replace(greediest, refinement=own.refinement or GuidedScoreStep())
     found = sped(greediest, speed, model=pipe.model, source=source)
@@ -202,7 +202,7 @@ def save_charts(folder: Path, names: Sequence[str], found: Sequence[Analysis], c
 
 
 def lines_of(names: Sequence[str], found: Sequence[Analysis]) -> list[str]:
-    """A small table, a column a run, and what is left out."""
+    """A small table, a column per run, and what is left out."""
     rows = [("", list(names))]
     for title, field in (
         ("spectral entropy", "spectral_entropy"),

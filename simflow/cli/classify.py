@@ -1,6 +1,5 @@
 """``simflow classify RUN``: which class makes an image likeliest? A flow as a classifier, by Bayes' rule."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from simflow.cli.words import refuse_settings, require_least
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
-from simflow.export import replacing
+from simflow.files import write_json
 from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
 from simflow.flow.stack import Flow
@@ -81,8 +80,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         print(f"  {name:<16} {share:.1%}")
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(arguments.out) as part:
-            part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(arguments.out, figures)
     return 0
 
 

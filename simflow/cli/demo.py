@@ -1,8 +1,6 @@
 """``simflow demo``: from nothing to samples and figures on a laptop, autoencoder and flow trained jointly."""
 
-import json
 import platform
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from simflow.canvas import can_plot
 from simflow.cli import STOPPED
 from simflow.cli.describe import millions, parameters
 from simflow.cli.held_out import held_out
-from simflow.cli.pictures import COLUMNS, chosen, scale_for, sheet
+from simflow.cli.pictures import COLUMNS, chosen, sheet
 from simflow.cli.resolve import resolve
 from simflow.cli.talk import load_showing, talking
 from simflow.cli.train import check_length, listeners
@@ -25,9 +23,10 @@ from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.evaluate.plots import plot_losses
 from simflow.evaluate.quality import evaluate, reconstruct
-from simflow.export import pairs_grid, replacing, save_picture
+from simflow.export import enlargement, pairs_grid, save_picture
+from simflow.files import write_json
 from simflow.fitting import Fitted, fit
-from simflow.sample import balanced_labels, sample
+from simflow.sample import balanced_labels, sample_all
 from simflow.train.checkpoint import Damaged, read_json
 from simflow.train.runs import RunFolder
 
@@ -102,8 +101,7 @@ def judged(
     model.eval()
     console.print(f"sampling {SAMPLES} images")
     labels = balanced_labels(SAMPLES, len(images.class_names))
-    parts = list(sample(model, seeds=range(SAMPLES), labels=labels, config=config.sample))
-    samples = torch.cat([part.images for part in parts])
+    samples = sample_all(model, seeds=range(SAMPLES), labels=labels, config=config.sample)
     shown = chosen(labels)
     facts = model.facts
     save_picture(sheet(samples[shown], [labels[i] for i in shown], facts), folder / "samples.png")
@@ -118,7 +116,7 @@ def judged(
         originals,
         reconstruct(model, originals, seed=0),
         columns=2 * COLUMNS,
-        scale=scale_for(images.image_size),
+        scale=enlargement(images.image_size),
     )
     save_picture(pairs, folder / "reconstructions.png")
     if not can_plot():
@@ -134,24 +132,27 @@ def judged(
         "parameters": parameters(model),
         "seconds_training": round(float(state.extra["seconds"]), 1),
         "seconds": round(fitted.seconds_before + time.monotonic() - began, 1),
-        "peak_memory_gib": round(peak_memory_gib(), 2),
+        "peak_memory_gib": peak_memory_gib(),
         "threads": torch.get_num_threads(),
     }
-    with replacing(folder / "figures.json") as part:
-        part.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "figures.json", figures)
     return figures
 
 
-def peak_memory_gib() -> float:
-    """The most memory that this process has held so far."""
+def peak_memory_gib() -> float | None:
+    """The most memory that this process has held so far; None where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
     unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
 
 
 def summary(figures: Mapping[str, Any], folder: Path) -> str:
     """A few lines for people: the figures, and where everything is."""
     files = {
-        "samples.png": "samples, a row a class",
+        "samples.png": "samples, one row per class",
         "reconstructions.png": "held-out images, each above its reconstruction",
         "losses.png": "every term of the loss",
         "metrics.jsonl": "the same as numbers",
@@ -176,9 +177,11 @@ def figure_lines(figures: Mapping[str, Any]) -> list[str]:
     lines.append(f"reconstruction   MSE {mse:.4f} on [-1, 1], PSNR {decibels:.2f} dB, held out")
     if figures["likelihood"] is not None:
         bits = figures["likelihood"]["bits_per_dimension"]
-        lines.append(f"likelihood       ELBO {bits:.3f} bits a dimension, held out")
+        lines.append(f"likelihood       ELBO {bits:.3f} bits per dimension, held out")
+    peak = figures["peak_memory_gib"]
+    held = "" if peak is None else f"{peak:.2f} GiB; "
     lines.append(
         f"cost             {figures['seconds']:.0f} s, {figures['seconds_training']:.0f} s of them training; "
-        f"{figures['peak_memory_gib']:.2f} GiB; {millions(figures['parameters'])} parameters"
+        f"{held}{millions(figures['parameters'])} parameters"
     )
     return lines

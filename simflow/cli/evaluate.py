@@ -18,11 +18,11 @@ from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.evaluate.choose import choose
 from simflow.evaluate.desk import Desk
-from simflow.evaluate.figures import to_json
+from simflow.evaluate.figures import finite
 from simflow.evaluate.generation import GenerationConfig
 from simflow.evaluate.protocol import generation
 from simflow.evaluate.provenance import made_by
-from simflow.export import replacing
+from simflow.files import write_json
 
 __all__ = ["Arguments", "run"]
 
@@ -62,8 +62,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if distributed.is_main():
             out.mkdir(parents=True, exist_ok=True)
             file = out / f"{arguments.name}.json"
-            with replacing(file) as part:
-                part.write_text(to_json(record), encoding="utf-8")
+            write_json(file, finite(record))
             print("\n".join([*say(record), "", f"all figures: {file}"]))
         distributed.barrier()
     return 0

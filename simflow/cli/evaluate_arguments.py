@@ -35,7 +35,7 @@ class Arguments:
     """Real images (any data set) or an .npz of images or statistics; the run's training images if not given."""
     num: Annotated[int, arg(aliases=["-n"])] = 50_000
     """How many images to sample: seeds from 0 on, classes in turn.
-    Under torchrun write -n, for it takes --num for its own."""
+    Under torchrun write -n, because torchrun reads --num as one of its own options."""
     how: OmitArgPrefixes[Flags]
     """The way of sampling, as for simflow sample."""
     speed: OmitArgPrefixes[Speed]
@@ -53,9 +53,9 @@ class Arguments:
     lpips_heads: Path | None = None
     """File of its linear heads, if they are not in the other."""
     likelihood: bool = False
-    """Also bits a dimension of held-out images: exact for flows on pixels, the ELBO for flows on latents."""
+    """Also bits per dimension of held-out images: exact for flows on pixels, the ELBO for flows on latents."""
     ood: str | None = None
-    """Foreign images, whose likelihoods are set against those of the held-out ones."""
+    """Out-of-distribution images, whose likelihoods are compared with those of the held-out ones."""
     per_image: bool = False
     """Also write likelihoods and reconstruction figures image by image, as .npz."""
     nearest: int = 1000
@@ -63,13 +63,13 @@ class Arguments:
     nearest_by: str = "pixels"
     """pixels, or the name of an extractor."""
     data: str | None = None
-    """The run's data set, where it is no longer where the run had it."""
+    """The run's data set, if it has moved since training."""
     held_out: int = 10_000
     """Most held-out images that are used, evenly spread."""
     reference_num: int | None = None
     """Most reference images that are used, evenly spread; all if not given."""
     image_size: int | None = None
-    """Height and width of --samples and --reference that are no npz, if neither is."""
+    """Side in pixels to which --samples and --reference are resized when neither is an .npz."""
     inception_split: int = 5000
     """Samples in a split of the inception score."""
     bootstrap: int = 20
@@ -77,11 +77,11 @@ class Arguments:
     feature_batch: int = 64
     """Images that a feature network sees at once, on each process."""
     seed: int = 0
-    """Of draws of latents, resamples and subsets."""
+    """Seed for latent draws, resamples and subsets."""
     out: Path | None = None
     """Folder for NAME.json, pictures and samples; RUN/evaluation if not given."""
     name: str = "results"
-    """Of the JSON file: another one for other settings."""
+    """Name of the JSON file; use another one for other settings."""
     which: Literal["ema", "model"] = "ema"
     """Averaged or raw weights."""
     device: str = "auto"

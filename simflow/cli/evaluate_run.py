@@ -13,7 +13,7 @@ from simflow import distributed
 from simflow.cli.evaluate_arguments import Arguments
 from simflow.cli.held_out import check_data, held_out
 from simflow.cli.image_files import described, limited, real_images
-from simflow.cli.pictures import COLUMNS, ROWS, chosen, scale_for, sheet
+from simflow.cli.pictures import COLUMNS, ROWS, chosen, sheet
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
 from simflow.cli.speed import sped
@@ -33,7 +33,8 @@ from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.scores import Scores
 from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
-from simflow.export import pairs_grid, replacing, save_picture
+from simflow.export import enlargement, pairs_grid, save_picture
+from simflow.files import replacing
 from simflow.fitting import tell_skipped
 from simflow.flow.stack import Flow
 from simflow.model import Facts
@@ -166,10 +167,8 @@ def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Co
 
 def way_of(arguments: Arguments, pipe: Pipeline, source: str) -> SampleConfig:
     """How to sample: the run's own way, with what the flags change."""
-    model = pipe.model
-    classes = len(model.facts.class_names)
-    config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=model.posterior)
-    return sped(config, arguments.speed, model=model, source=source)
+    config = changed(pipe.config.sample, arguments.how, pipe.model)
+    return sped(config, arguments.speed, model=pipe.model, source=source)
 
 
 def sampled_images(
@@ -234,7 +233,7 @@ def rebuild(
         rebuilt.originals.images(few),
         rebuilt.images.images(few),
         columns=2 * COLUMNS,
-        scale=scale_for(unseen.image_size),
+        scale=enlargement(unseen.image_size),
     )
     keep(record, out, arguments.name, "reconstructions", picture)
     return rebuilt.table
@@ -273,7 +272,7 @@ def code(
 
 
 def columns(scores: Scores) -> dict[str, torch.Tensor]:
-    """Scores by name, bits a dimension."""
+    """Scores by name, bits per dimension."""
     return {f"bits_{name}" if name != "bits" else name: values for name, values in vars(scores).items()}
 
 

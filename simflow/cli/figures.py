@@ -5,7 +5,7 @@ from typing import Any
 
 
 def say(record: Mapping[str, Any]) -> list[str]:
-    """A line a figure, with its error and floor; then what was left out."""
+    """A line per figure, with its error and floor; then what was left out."""
     return list(_lines(record))
 
 
@@ -60,7 +60,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     if coded is not None:
         held = coded["held_out"]
         bits = f"{held['bits_per_dimension']:.4f} ± {held['standard_error']:.2g}"
-        yield f"likelihood: {bits} bits a dimension on {held['images']} held-out images ({coded['bound']})"
+        yield f"likelihood: {bits} bits per dimension on {held['images']} held-out images ({coded['bound']})"
         for name, foreign in coded["foreign"].items():
             yield f"  {name}: {foreign['bits_per_dimension']:.4f} bits, told apart with AUROC {foreign['auroc']:.3f}"
     for sentence in record["left_out"]:

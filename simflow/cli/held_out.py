@@ -1,4 +1,4 @@
-"""The images that a trained run is held against: another split of its data, if there is one."""
+"""The images that a trained run is evaluated against: another split of its data, if there is one."""
 
 from pathlib import Path
 

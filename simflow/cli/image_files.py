@@ -10,7 +10,6 @@ from simflow.cli.held_out import is_there
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
 from simflow.data.images import ImageSet
-from simflow.data.npz import require_archive
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.fidelity import pixels_of
@@ -56,8 +55,6 @@ def archived(path: str) -> Archive:
     Raises:
         ValueError: nothing is there, it is damaged or something else, or it has no such arrays.
     """
-    if Path(path).is_file():
-        require_archive(Path(path))
     return read_archive(Path(path))
 
 

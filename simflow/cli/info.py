@@ -16,6 +16,7 @@ from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig, from_record
 from simflow.explain import explained
 from simflow.places import find
+from simflow.settings import leaves
 from simflow.train import checkpoint
 from simflow.train.optim import total_steps
 
@@ -83,17 +84,7 @@ def figures_of(run: Path) -> list[str]:
     file = run / "figures.json"
     if not file.is_file():
         return []
-    return ["figures", *(f"  {name:<36} {value}" for name, value in leaves(checkpoint.read_json(file), ""))]
-
-
-def leaves(tree: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Dotted names and values, shortly.
-
-    >>> list(leaves({"a": {"b": 0.123456, "c": 3}, "d": "0-9"}, ""))
-    [('a.b', '0.1235'), ('a.c', '3'), ('d', '0-9')]
-    """
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", f"{value:.4g}" if isinstance(value, float) else str(value)
+    lines = ["figures"]
+    for name, value in leaves(checkpoint.read_json(file)):
+        lines.append(f"  {name:<36} {value:.4g}" if isinstance(value, float) else f"  {name:<36} {value}")
+    return lines

@@ -11,12 +11,11 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
-from simflow.cli.pictures import scale_for
 from simflow.cli.talk import talking
 from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import launch
-from simflow.export import grid, save_picture
+from simflow.export import enlargement, grid, save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
@@ -71,7 +70,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         ]
         tell_skipped(images, set())
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=scale_for(images.image_size))
+        picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=enlargement(images.image_size))
         save_picture(picture, arguments.out)
         print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
     return 0

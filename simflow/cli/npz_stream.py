@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from einops import rearrange
 
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.pixels import Bytes
 
 

@@ -76,7 +76,7 @@ def slips(arguments: type, words: Sequence[str], *, prog: str) -> Iterator[str]:
     if left:
         yield f"'{prog}' does not know what to do with '{left[0]}'; '{prog} --help' says what it takes"
     if left is None and left_over(arguments, ["x", *words]) is not None:
-        yield f"'{prog}' lacks a word before its flags; '{prog} --help' says what it takes"
+        yield f"'{prog}' is missing an argument before its flags; '{prog} --help' says what it takes"
 
 
 def flags_of(arguments: type) -> dict[str, Flag]:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from simflow.export import grid, labelled_grid
+from simflow.export import enlargement, grid, labelled_grid
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
-from simflow.sample import SampleConfig, sample
+from simflow.sample import SampleConfig, sample_all
 from simflow.shapes import NULL
 
 COLUMNS = 10
@@ -16,15 +16,6 @@ COLUMNS = 10
 
 ROWS = 20
 """Most rows of a sheet: classes, or tens of images without any."""
-
-
-def scale_for(size: int) -> int:
-    """How much small images are enlarged, so that a sheet can be looked at.
-
-    >>> [scale_for(size) for size in (8, 32, 64, 256)]
-    [8, 2, 1, 1]
-    """
-    return max(1, 64 // size)
 
 
 def chosen(labels: Sequence[int]) -> list[int]:
@@ -46,7 +37,7 @@ def chosen(labels: Sequence[int]) -> list[int]:
 
 def sheet(images: Bytes, labels: Sequence[int], facts: Facts) -> Image.Image:
     """Images in rows by class, the names at the left; a plain grid if none has a class."""
-    scale = scale_for(facts.image_size)
+    scale = enlargement(facts.image_size)
     if set(labels) == {NULL}:
         return grid(images, COLUMNS, scale=scale)
     rows = {}
@@ -60,5 +51,5 @@ def sampled_sheet(model: Model, config: SampleConfig) -> Image.Image:
     """A sheet of fresh samples, the seeds ``0, 1, ...``: eight of each of the first ten classes, or 40 images."""
     classes = len(model.facts.class_names)
     labels = [label for label in range(min(classes, 10)) for _ in range(8)] or [NULL] * 40
-    parts = list(sample(model, seeds=range(len(labels)), labels=labels, config=config))
-    return sheet(torch.cat([part.images for part in parts]), labels, model.facts)
+    images = sample_all(model, seeds=range(len(labels)), labels=labels, config=config)
+    return sheet(images, labels, model.facts)

@@ -53,8 +53,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     how = PlanConfig(tolerance=arguments.tolerance, num=arguments.num, windows=arguments.windows)
     with distributed.launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
-        classes, posterior = len(pipe.model.facts.class_names), pipe.model.posterior
-        config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=posterior)
+        config = changed(pipe.config.sample, arguments.how, pipe.model)
         config = config if arguments.dtype is None else replace(config, dtype=arguments.dtype)
         if distributed.is_main():
             plan = measure(pipe.model, config, how)

@@ -9,13 +9,13 @@ import torch
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
-from simflow.cli.pictures import COLUMNS, scale_for
+from simflow.cli.pictures import COLUMNS
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import launch
 from simflow.evaluate.reconstruction import psnr, squared_error
-from simflow.export import pairs_grid, save_picture
+from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
@@ -66,7 +66,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             for part in originals.split(pipe.config.sample.batch)
         ]
         before, after = to_uint8(originals), to_uint8(torch.cat(parts))
-        picture = pairs_grid(before, after, columns=2 * COLUMNS, scale=scale_for(images.image_size))
+        picture = pairs_grid(before, after, columns=2 * COLUMNS, scale=enlargement(images.image_size))
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         save_picture(picture, arguments.out)
         mse, decibels = squared_error(before, after).mean(), psnr(before, after).mean()

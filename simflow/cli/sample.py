@@ -15,7 +15,7 @@ from simflow import distributed
 from simflow.cli.bars import counting
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
-from simflow.cli.sampling import Flags, Rule, changed, sweep_of
+from simflow.cli.sampling import Flags, changed
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
@@ -26,7 +26,7 @@ from simflow.flow.stack import Flow
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
-from simflow.sample import SampleConfig, sample
+from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL
 
 
@@ -37,8 +37,8 @@ class Arguments:
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
     that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
-    it is complete. The same command again makes the same images again; another one into the same folder takes the
-    images away that the earlier one made and it does not.
+    it is complete. The same command again makes the same images again; a different command writing to the same
+    folder removes earlier images that it does not make itself.
     """
 
     run: Positional[str]
@@ -47,7 +47,8 @@ class Arguments:
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
-    """How many images; 100, or one for each seed. Under torchrun write -n, for it takes --num for its own."""
+    """How many images; 100, or one for each seed. Under torchrun write -n, because torchrun reads
+    --num as one of its own options."""
     seeds: str | None = None
     """Seeds such as 0-999 or 3,7,20-29; from 0 on if not given."""
     how: OmitArgPrefixes[Flags]
@@ -79,10 +80,13 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with distributed.launch(arguments.device) as device, talking() as console:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         facts = pipe.model.facts
-        classes = len(facts.class_names)
-        config = changed(pipe.config.sample, arguments.how, classes=classes, posterior=pipe.model.posterior)
-        flow = isinstance(pipe.model.prior, Flow)
-        rules = sweep_of(config, weights, classes=classes, flow=flow) if arguments.sweep is not None else ()
+        classes, flow = len(facts.class_names), isinstance(pipe.model.prior, Flow)
+        config = changed(pipe.config.sample, arguments.how, pipe.model)
+        rules = [
+            guided(config.guidance, flow=flow, classes=classes, weight=weight)
+            for weight in weights
+            if arguments.sweep is not None
+        ]
         if not flow and (arguments.trajectory or config.refinement is not None):
             raise ValueError(
                 "--trajectory, --denoise and --gamma are for the blocks and the densities of flows, and this model is "
@@ -200,13 +204,11 @@ def shared_out(
     ``on_progress`` is called with the number of images that this rank has made since the last call.
     """
     rank, together = distributed.rank(), config.batch * distributed.world()
-    size, channels = model.facts.image_size, model.facts.channels
     for start in range(0, len(seeds), together):
         own = slice(start + rank * config.batch, start + (rank + 1) * config.batch)
-        parts = [torch.zeros(0, channels, size, size, dtype=torch.uint8)]
-        parts += [part.images for part in sample(model, seeds=seeds[own], labels=labels[own], config=config)]
+        images = sample_all(model, seeds=seeds[own], labels=labels[own], config=config)
         on_progress(len(seeds[own]))
-        yield distributed.gather_tensors(torch.cat(parts).to(model.device)).cpu()
+        yield distributed.gather_tensors(images.to(model.device)).cpu()
 
 
 def passing(batches: Iterator[Bytes], take: Callable[[Bytes], None]) -> Iterator[Bytes]:

@@ -1,6 +1,5 @@
 """From the flags of ``simflow sample`` to a way of sampling: the run's own, with what they change."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -8,11 +7,11 @@ from tyro.conf import arg
 
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.flow.stack import Flow
+from simflow.model import Model
 from simflow.posterior import FixedVariance
-from simflow.sample import SampleConfig
-from simflow.sit.guidance import ClassifierFree
+from simflow.sample import Rule, SampleConfig, guided
 
-Rule = GaussianProduct | LogScale | ClassifierFree
 RULES = {"gaussian-product": GaussianProduct, "log-scale": LogScale}
 
 
@@ -25,7 +24,8 @@ class Flags:
     rule: Literal["gaussian-product", "log-scale"] | None = None
     """Guidance of STARFlow (the deep block) or of TarFlow (all blocks)."""
     attention_temperature: float | None = None
-    """Attention temperature of what guidance leads away from; other than 1, it guides models without classes."""
+    """Attention temperature of the unconditional pass that guidance moves away from; other than 1, it guides models
+    without classes."""
     what: Literal["both", "scale", "shift"] | None = None
     """What TarFlow's guidance acts on."""
     annealed: Literal["yes", "no"] | None = None
@@ -40,76 +40,44 @@ class Flags:
     """Images at once, on each process."""
 
 
-def changed(config: SampleConfig, flags: Flags, *, classes: int, posterior: object) -> SampleConfig:
-    """The run's own way of sampling with what the flags change.
-
-    Args:
-        config: the run's own.
-        flags: as given.
-        classes: how many the model has.
-        posterior: the model's, for the standard deviation of its noise.
+def changed(config: SampleConfig, flags: Flags, model: Model) -> SampleConfig:
+    """The run's own way of sampling ``model`` with what the flags change.
 
     Raises:
         ValueError: flags that contradict each other or the model.
     """
-    config = replace(config, guidance=guidance_of(config, flags))
-    if flags.guidance:
-        check_classes(config, classes=classes)
-    config = replace(config, refinement=refinement_of(config, flags, classes=classes, posterior=posterior))
+    flow, classes = isinstance(model.prior, Flow), len(model.facts.class_names)
+    guidance = guidance_of(config, flags, flow=flow, classes=classes)
+    refinement = refinement_of(config, flags, classes=classes, posterior=model.posterior)
+    config = replace(config, guidance=guidance, refinement=refinement)
     if flags.temperature is not None:
         config = replace(config, temperature=flags.temperature)
     return config if flags.batch is None else replace(config, batch=flags.batch)
 
 
-def guidance_of(config: SampleConfig, flags: Flags) -> Rule | None:
+def guidance_of(config: SampleConfig, flags: Flags, *, flow: bool, classes: int) -> Rule | None:
     """The run's rule of guidance, changed or swapped.
 
     Raises:
-        ValueError: a flag does not belong to the rule.
+        ValueError: a flag does not belong to the rule, or guidance would be by classes of a model without any.
     """
     rule = config.guidance
     if flags.rule is not None and not isinstance(rule, RULES[flags.rule]):
         rule = RULES[flags.rule]() if rule is None else RULES[flags.rule](weight=rule.weight)
-    if rule is None and (flags.guidance is not None or flags.attention_temperature is not None):
-        rule = GaussianProduct()
-    if rule is not None and flags.guidance is not None:
-        rule = replace(rule, weight=flags.guidance)
-    if rule is not None and flags.attention_temperature is not None:
-        if isinstance(rule, ClassifierFree):
-            raise ValueError(
-                "--attention-temperature belongs to the guidance of flows, and this model is a SiT"
-            )
-        rule = replace(rule, temperature=flags.attention_temperature)
+    if flags.guidance is not None or flags.attention_temperature is not None:
+        rule = guided(
+            rule,
+            flow=flow,
+            classes=classes,
+            weight=flags.guidance,
+            attention_temperature=flags.attention_temperature,
+        )
     if flags.what is not None or flags.annealed is not None:
         if not isinstance(rule, LogScale):
             raise ValueError("--what and --annealed belong to TarFlow's guidance: add --rule log-scale")
         rule = replace(rule, what=flags.what or rule.what)
         rule = rule if flags.annealed is None else replace(rule, annealed=flags.annealed == "yes")
     return rule
-
-
-def sweep_of(config: SampleConfig, weights: Sequence[float], *, classes: int, flow: bool) -> list[Rule]:
-    """The run's rule of guidance at each of these strengths.
-
-    Raises:
-        ValueError: a strength is out of range, or the model has no classes to be guided by.
-    """
-    check_classes(config, classes=classes)
-    rule = config.guidance or (GaussianProduct() if flow else ClassifierFree())
-    return [replace(rule, weight=weight) for weight in weights]
-
-
-def check_classes(config: SampleConfig, *, classes: int) -> None:
-    """Refuses to guide a model without classes by classes.
-
-    Raises:
-        ValueError: see above.
-    """
-    if not classes and (config.guidance or GaussianProduct()).needs_classes:
-        raise ValueError(
-            "guidance needs classes, and this model was trained without any: "
-            "guide it away from itself with --attention-temperature 0.5 or 1.5"
-        )
 
 
 def refinement_of(

@@ -6,15 +6,12 @@ Each shows the same few seeds again and again, so that what is seen is the chang
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from PIL import Image
 
-from simflow.cli.pictures import COLUMNS, scale_for
-from simflow.cli.sampling import Rule
-from simflow.export import labelled_grid, pairs_grid
+from simflow.cli.pictures import COLUMNS
+from simflow.export import enlargement, labelled_grid, pairs_grid
 from simflow.model import Model
-from simflow.pixels import Bytes
-from simflow.sample import SampleConfig, sample, trajectory
+from simflow.sample import Rule, SampleConfig, sample_all, trajectory
 
 PAIRS = 4 * COLUMNS
 """Most images that are shown before and after the score step."""
@@ -32,7 +29,7 @@ def through_the_blocks(
     blocks = range(len(model.prior.depths), 0, -1)
     captions = ["noise", *(f"block {number} undone" for number in blocks), "score step"]
     rows = dict(zip(captions, states, strict=False))
-    return labelled_grid(rows, scale=scale_for(model.facts.image_size))
+    return labelled_grid(rows, scale=enlargement(model.facts.image_size))
 
 
 def before_and_after(
@@ -40,8 +37,10 @@ def before_and_after(
 ) -> Image.Image:
     """Each sample above itself after the score step."""
     plain = replace(config, refinement=None)
-    before, after = (images_of(model, seeds[:PAIRS], labels[:PAIRS], c) for c in (plain, config))
-    return pairs_grid(before, after, columns=COLUMNS, scale=scale_for(model.facts.image_size))
+    before, after = (
+        sample_all(model, seeds=seeds[:PAIRS], labels=labels[:PAIRS], config=c) for c in (plain, config)
+    )
+    return pairs_grid(before, after, columns=COLUMNS, scale=enlargement(model.facts.image_size))
 
 
 def guidance_sweep(
@@ -55,10 +54,7 @@ def guidance_sweep(
     rows = {}
     for rule in rules:
         guided = replace(config, guidance=rule)
-        rows[f"guidance {rule.weight:g}"] = images_of(model, seeds[:COLUMNS], labels[:COLUMNS], guided)
-    return labelled_grid(rows, scale=scale_for(model.facts.image_size))
-
-
-def images_of(model: Model, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig) -> Bytes:
-    """The samples of these seeds."""
-    return torch.cat([part.images for part in sample(model, seeds=seeds, labels=labels, config=config)])
+        rows[f"guidance {rule.weight:g}"] = sample_all(
+            model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=guided
+        )
+    return labelled_grid(rows, scale=enlargement(model.facts.image_size))

@@ -15,10 +15,11 @@ from simflow.cli.held_out import check_data
 from simflow.cli.talk import talking
 from simflow.cli.train import listeners
 from simflow.cli.words import parse_seeds
+from simflow.files import read_json
 from simflow.settings import parse_count
 from simflow.study.budget import Budget, hold_to
 from simflow.study.columns import column
-from simflow.study.layout import StudyFolder, read
+from simflow.study.layout import StudyFolder
 from simflow.study.named import get, studies
 from simflow.study.report import write_all
 from simflow.study.study import Scale, Study
@@ -129,7 +130,7 @@ def told(study: Study, outcome: Outcome, out: Path) -> list[str]:
 
 def summary(out: Path) -> list[str]:
     """The verdicts in a line each, and where the table is."""
-    record = read(out / "table.json")
+    record = read_json(out / "table.json")
     labels = {row["name"]: row["label"] for row in record["rows"]}
     lines = []
     for each in record["orderings"]:

@@ -47,9 +47,14 @@ def _zip(path: Path) -> Files:
 
 def _plain_tar(path: Path) -> Files:
     with tarfile.open(path, "r:") as archive:
-        places = {
-            _clean(member.name): (member.offset_data, member.size) for member in archive if member.isfile()
-        }
+        places: dict[str, tuple[int, int]] = {}
+        for member in archive:
+            if member.issparse():
+                raise ValueError(f"{path} has {member.name} as a sparse file; unpack it first.")
+            if member.isfile():
+                places[_clean(member.name)] = (member.offset_data, member.size)
+            elif member.islnk() and _clean(member.linkname) in places:  # a hard link: stored once
+                places[_clean(member.name)] = places[_clean(member.linkname)]
 
     def read(name: str) -> bytes:
         start, size = places[name]

@@ -7,9 +7,6 @@ resizes. Of a moving picture the first frame is taken; colour profiles are not a
 """
 
 import io
-import struct
-import zlib
-from zipfile import BadZipFile
 
 import numpy as np
 from einops import rearrange
@@ -18,18 +15,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from simflow.data.config import DataConfig
 from simflow.data.source import Raw, Source
-
-FAULTS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    BadZipFile,
-    Image.DecompressionBombError,
-)
-"""What reading and decoding a damaged picture can raise."""
 
 
 class Unreadable(Exception):
@@ -49,7 +34,11 @@ def decode(source: Source, index: int, config: DataConfig) -> NDArray[np.uint8]:
         raise Unreadable(
             f"{source.names[index]} cannot be read: it is not a picture of any known format."
         ) from error
-    except FAULTS as error:
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as error:  # damaged pictures raise a dozen kinds in Pillow, from OverflowError to TypeError
         raise Unreadable(f"{source.names[index]} cannot be read: {error}.") from error
     return _fitted(image, config, name=source.names[index])
 

@@ -1,4 +1,4 @@
-"""The files of a folder and of all folders below it; links are followed."""
+"""The files of a folder and of all folders below it; links are followed, but not in a circle."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,12 @@ from simflow.data.source import Files
 def list_folder(root: Path) -> Files:
     """Lists ``root`` without opening anything; a link to nowhere is listed with 0 bytes."""
     sizes: dict[str, int] = {}
-    for folder, _, names in os.walk(root, followlinks=True):
+    above = {str(root): frozenset({os.path.realpath(root)})}
+    for folder, below, names in os.walk(root, followlinks=True):
+        passed = above.pop(folder)
+        inner = {name: os.path.realpath(os.path.join(folder, name)) for name in below}
+        below[:] = [name for name, place in inner.items() if place not in passed]
+        above |= {os.path.join(folder, name): passed | {inner[name]} for name in below}
         prefix = Path(folder).relative_to(root).as_posix() + "/"
         for name in names:
             path = os.path.join(folder, name)

@@ -51,7 +51,7 @@ def batches(
     """This rank's share of the batches of steps ``start_step, start_step + 1, ...``, without end.
 
     Arguments:
-        batch: images a step over all ranks; each rank gets ``batch / world`` of them.
+        batch: images per step over all ranks; each rank gets ``batch / world`` of them.
         flip: mirror half of the images left to right.
         prefetched: batches made in advance.
         pin: put them in page-locked memory, from which copies to a GPU can overlap with work.

@@ -104,20 +104,21 @@ def collect(
     total, dimension = len(pictures), extractor.identity.dimension
     kept = torch.zeros(total, dtype=torch.bool)
     kept[spread(total, keep)] = True
-    moments, halves = Moments(dimension), None
+    where = device if torch.device(device).type == "cuda" else "cpu"  # where float64 is fast, or is at all
+    moments, halves = Moments(dimension, device=where), None
     features: list[Tensor] = [torch.zeros(0, dimension)]
     shares: list[Tensor] = []
     for numbers in share_of(total).split(batch):
         seen = extractor(pictures.images(numbers).to(device))
-        own = seen.features.float().cpu()
-        moments.add(own)
-        features.append(own[kept[numbers]])
+        own = seen.features.float()
+        moments.add(own.to(where))
+        features.append(own.cpu()[kept[numbers]])
         if seen.spatial is not None:
-            spatial = seen.spatial.float().cpu()
+            spatial = seen.spatial.float().to(where)
             if halves is None:
-                halves = Moments(spatial.shape[1]), Moments(spatial.shape[1])
+                halves = Moments(spatial.shape[1], device=where), Moments(spatial.shape[1], device=where)
             for parity, half in enumerate(halves):
-                half.add(spatial[numbers % 2 == parity])
+                half.add(spatial[numbers.to(where) % 2 == parity])
         if probabilities and seen.probabilities is not None:
             shares.append(seen.probabilities.float().cpu())
         on_progress(len(numbers))
@@ -162,11 +163,9 @@ def from_main(work: Callable[[], Result]) -> Result:
 
 
 def merged(moments: Moments, device: torch.device | str) -> Moments:
-    """What all processes have seen."""
-    if world() == 1:
-        return moments
+    """What all processes have seen, on the CPU."""
     counts = together(torch.tensor([moments.count]), device).tolist()
-    means, scatters = together(moments.mean[None], device), together(moments.scatter[None], device)
+    means, scatters = (together(each[None].cpu(), device) for each in (moments.mean, moments.scatter))
     whole = Moments(len(moments.mean))
     for count, mean, scatter in zip(counts, means, scatters, strict=True):
         part = Moments(len(mean))

@@ -9,7 +9,7 @@ precision, recall             k = 3 (:mod:`~simflow.evaluate.manifold`)
 density, coverage             k = 5
 ============================  ================================================================================
 
-The *floor* is the same figure with real images in the place of the samples. No model can be expected to pass it. For
+The *floor* is the same figure with real images in the place of the samples. No model can be expected to beat it. For
 distances it is as many as there are samples, or half of the real ones if those are fewer, against all the others; with
 few images even the floor of a Fréchet distance is large. Precision, recall, density and coverage depend on how many
 samples there are for a real image (five make a coverage of 1, one of 0.97), so for these both sides are as large as for
@@ -133,6 +133,13 @@ def gaussian_of(features: Features) -> Gaussian:
     return moments.gaussian()
 
 
+def frechet_floor(parts: Parts | None) -> float | None:
+    """The Fréchet distance of real images in the place of samples from the others; None where there are too few."""
+    if parts is None:
+        return None
+    return frechet_distance(gaussian_of(parts.others), gaussian_of(parts.ones)).distance
+
+
 def _frechet(
     identity: Identity,
     samples: Collected,
@@ -147,11 +154,10 @@ def _frechet(
         error = frechet_error(
             reference.gaussian, samples.features, resamples=config.bootstrap, seed=config.seed
         )
-    floor = None if parts is None else frechet_distance(gaussian_of(parts.others), gaussian_of(parts.ones))
     return Figure(
         name=identity.frechet,
         better="lower",
-        floor=None if floor is None else floor.distance,
+        floor=frechet_floor(parts),
         detail=_detail(found, samples.count, reference)
         | {"dimension": identity.dimension, "floor_counts": _sizes(parts), "resamples": config.bootstrap},
         **with_error(found.distance, error),

@@ -1,4 +1,4 @@
-"""A bound on how well the model codes images it has not seen: the ELBO in bits a pixel value.
+"""A bound on how well the model codes images it has not seen: the ELBO in bits per pixel value.
 
 ``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]`` (SimFlow, Eq. 19), with the draw of
 :mod:`simflow.posterior` and a Gaussian decoder whose one variance must come from somewhere. Its
@@ -74,7 +74,7 @@ def elbo_bits(
     numbers = held_out_images[0].numel()
     if isinstance(model.posterior, Dequantised):
         variance = None
-        bounds = torch.cat([dequantised(model, *part, draws) for part in parts]).double()
+        bounds = torch.cat([dequantised(model, *part, draws) for part in parts]).cpu().double()
         bits = bits_per_dimension(bounds, numbers, step=1.0)
     else:
         variance = decoder_variance(
@@ -82,7 +82,7 @@ def elbo_bits(
         )
         if variance == 0:
             raise ValueError("the training images are reconstructed exactly, so the decoder has no variance")
-        bounds = torch.cat([elbo(model, *part, draws, variance=variance) for part in parts]).double()
+        bounds = torch.cat([elbo(model, *part, draws, variance=variance) for part in parts]).cpu().double()
         bits = bits_per_dimension(bounds, numbers)
     return Likelihood(
         bits_per_dimension=bits.mean().item(),
@@ -105,7 +105,7 @@ def decoder_variance(model: Model, images: Bytes, draws: Generator, *, batch: in
     error = 0.0
     for signed in _batches(model, images, batch):
         decoded = model.decode(model.encode(signed, draws)).float()
-        error += (decoded - signed).square().double().sum().item()
+        error += (decoded - signed).square().cpu().double().sum().item()
     return error / images.numel()
 
 

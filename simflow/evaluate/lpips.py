@@ -7,7 +7,7 @@ name. Never judge a model by the distance that it was trained with.
 """
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,8 @@ from torch.nn import functional as F
 from simflow.evaluate.extractors import Missing, sha256_of_tensors
 from simflow.losses.backbones import Backbone
 from simflow.losses.frozen import as_colour
-from simflow.losses.perceptual import Perceptual, SqueezeNetDistance, VGG16Distance, only
+from simflow.losses.perceptual import Perceptual, SqueezeNetDistance, VGG16Distance, from_files
 from simflow.shapes import Images
-from simflow.tensors import read_tensors
 
 Kind = Literal["squeezenet", "vgg", "alex", "none"]
 
@@ -43,10 +42,10 @@ class AlexNet(Backbone):
         self.register_buffer("mean", torch.tensor([-0.030, -0.088, -0.188])[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor([0.458, 0.448, 0.450])[:, None, None], persistent=False)
 
-    def forward(self, images: Images) -> list[Tensor]:
+    def forward(self, images: Images, maps: int | None = None) -> list[Tensor]:
         x = (as_colour(images) - self.mean) / self.std
         features = []
-        for number, conv in enumerate(self.convs):
+        for number, conv in enumerate(self.convs[:maps]):
             x = F.relu(conv(F.max_pool2d(x, 3, stride=2) if number in (1, 2) else x))
             features.append(x)
         return features
@@ -83,7 +82,8 @@ def judge(kind: Kind, *, weights: Path | None = None, heads: Path | None = None)
     if kind == "vgg":
         config = VGG16Distance(weights=str(weights), heads=None if heads is None else str(heads))
         return _named("LPIPS (VGG16)", config.build(), weights.name)
-    return _named("LPIPS (AlexNet)", _alexnet(weights, heads), weights.name)
+    distance = from_files(AlexNet(), ALEXNET_CONVS, weights=weights, heads=heads)
+    return _named("LPIPS (AlexNet)", distance, weights.name)
 
 
 def _named(name: str, distance: Perceptual, weights: str) -> Judge:
@@ -94,26 +94,3 @@ def _named(name: str, distance: Perceptual, weights: str) -> Judge:
         "resize": "none",
     }
     return Judge(name, distance, identity)
-
-
-def _alexnet(weights: Path, heads: Path | None) -> Perceptual:
-    file, heads_file = weights.expanduser(), (heads or weights).expanduser()
-    found = read_tensors(file)
-    found_heads = found if heads is None else read_tensors(heads_file)
-    distance, state = Perceptual(AlexNet()), cast("dict[str, Tensor]", {})
-    for own, published in enumerate(ALEXNET_CONVS):
-        for part in ("weight", "bias"):
-            pattern = rf"(.*\.)?(features|slice\d)\.{published}\.{part}"
-            state[f"backbone.convs.{own}.{part}"] = only(found, pattern, f"features.{published}.{part}", file)
-    for number in range(len(AlexNet.WIDTHS)):
-        pattern = rf"(.*\.)?lin{number}\.model\.\d\.weight"
-        state[f"heads.{number}"] = only(
-            found_heads, pattern, f"lin{number}.model.1.weight", heads_file
-        ).flatten()
-    for name, own in distance.state_dict().items():
-        if state[name].shape != own.shape:
-            raise ValueError(
-                f"{file} is not of AlexNet: '{name}' has the shape {tuple(state[name].shape)}, not {tuple(own.shape)}"
-            )
-    distance.load_state_dict(state)
-    return distance

@@ -10,10 +10,9 @@ scale: images of at least 176 px (161 px would do, but not every halving is then
 """
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from simflow.evaluate.reconstruction import LEVELS, WINDOW, blur
+from simflow.evaluate.reconstruction import WINDOW, similarity
 from simflow.pixels import Bytes
 from simflow.shapes import PerImage
 
@@ -33,19 +32,9 @@ def ms_ssim(originals: Bytes, reconstructions: Bytes) -> PerImage:
     x, y = originals.double(), reconstructions.double()
     product = torch.ones(len(x), dtype=torch.float64, device=x.device)
     for number, weight in enumerate(WEIGHTS):
-        whole, structure = _means(x, y)
+        luminance, structure = similarity(x, y)
         last = number == len(WEIGHTS) - 1
-        product = product * (whole if last else structure).clamp(min=0) ** weight
+        mean = (luminance * structure if last else structure).mean(dim=(1, 2, 3))
+        product = product * mean.clamp(min=0) ** weight
         x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
     return product
-
-
-def _means(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Means over positions and channels of SSIM and of its contrast and structure."""
-    mean_x, mean_y = blur(x), blur(y)
-    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
-    covariance = blur(x * y) - mean_x * mean_y
-    c1, c2 = (0.01 * LEVELS) ** 2, (0.03 * LEVELS) ** 2
-    structure = (2 * covariance + c2) / (variances + c2)
-    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    return (luminance * structure).mean(dim=(1, 2, 3)), structure.mean(dim=(1, 2, 3))

@@ -47,7 +47,7 @@ def noise_moments(noise: Tokens) -> NoiseMoments:
     """
     if len(noise) < 2:
         raise ValueError("moments of noise need at least two images")
-    z = noise.double()
+    z = noise.cpu().double()
     mean = z.mean(dim=0)
     centred = z - mean
     second = centred.square().mean(dim=0)

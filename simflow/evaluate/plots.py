@@ -1,6 +1,6 @@
 """The loss curves of a run as one picture: a panel for each term of the objective.
 
-They are read from ``metrics.jsonl``, one JSON object a line with ``step`` and the losses as ``loss/<name>``
+They are read from ``metrics.jsonl``, one JSON object per line with ``step`` and the losses as ``loss/<name>``
 (null where a loss was no number). Faint lines are the values as logged, strong ones their running mean over a
 fortieth of the run. The first twentieth of a long run may be cut off above, where losses fall steeply, so
 that what follows can be read. The flow's panel shows the floor of its loss as a dashed line: a curve that
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simflow.canvas import COLOURS, canvas, dress, layout, rule
-from simflow.export import replacing
+from simflow.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +27,8 @@ PREFIX = "loss/"
 HEADINGS = {
     "total": ("Total", "sum of the terms"),
     "reconstruction": ("Reconstruction", "loss"),
-    "prior": ("Flow (negative log likelihood)", "nats a latent number"),
-    "entropy": ("Posterior entropy, negative", "nats a latent number"),
+    "prior": ("Flow (negative log likelihood)", "nats per latent number"),
+    "entropy": ("Posterior entropy, negative", "nats per latent number"),
     "mse": ("Mean squared error", "on [-1, 1]"),
 }
 """Heading and unit of the terms that have a better one than their own name."""

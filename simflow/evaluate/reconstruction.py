@@ -84,14 +84,19 @@ def ssim(originals: Bytes, reconstructions: Bytes) -> PerImage:
     height, width = originals.shape[-2:]
     if min(height, width) < WINDOW:
         raise ValueError(f"SSIM needs images of at least {WINDOW} x {WINDOW} pixels, not {height} x {width}")
-    x, y = originals.double(), reconstructions.double()
+    luminance, structure = similarity(originals.double(), reconstructions.double())
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+def similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """SSIM's two factors at every position of the window, ``(b, c, h - 10, w - 10)``: that of the means (luminance) and
+    that of variances and covariance (contrast and structure)."""
     mean_x, mean_y = blur(x), blur(y)
     variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
     c1, c2 = (0.01 * LEVELS) ** 2, (0.03 * LEVELS) ** 2
     luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-    structure = (2 * covariance + c2) / (variances + c2)
-    return (luminance * structure).mean(dim=(1, 2, 3))
+    return luminance, (2 * covariance + c2) / (variances + c2)
 
 
 def blur(images: Tensor) -> Tensor:

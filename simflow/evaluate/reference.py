@@ -23,11 +23,12 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from simflow.data.npz import require_archive
 from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.extractors import Extractor, Identity
 from simflow.evaluate.figures import finite
 from simflow.evaluate.frechet import Gaussian, Moments
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.shapes import NULL
 
 
@@ -76,6 +77,7 @@ def read_archive(path: Path) -> Archive:
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    require_archive(path)
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

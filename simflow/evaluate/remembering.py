@@ -15,7 +15,7 @@ from simflow.evaluate.collect import Held, Pictures, from_main
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.fidelity import pixels_of
-from simflow.export import grid
+from simflow.export import enlargement, grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def _memorisation(
         ],
     }
     rows = [torch.cat([samples.images([int(chosen[0][row])]), train.images(numbers[row])]) for row in order]
-    picture = grid(torch.cat(rows), 3 * len(rows[0]), scale=max(1, 64 // rows[0].shape[-1]))
+    picture = grid(torch.cat(rows), 3 * len(rows[0]), scale=enlargement(rows[0].shape[-1]))
     return record, picture
 
 

@@ -1,4 +1,4 @@
-"""The likelihood image by image: bits a dimension of each, and whether it tells foreign images from known ones.
+"""The likelihood image by image: bits per dimension of each, and whether it tells foreign images from known ones.
 
 The same bound as :mod:`simflow.evaluate.likelihood`, with two differences. It is kept for each image, with its parts;
 and every image has a generator of its own for the draw of its latents, so its score does not depend on the batch or on
@@ -38,7 +38,7 @@ BINS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Of each image, float64; bits a pixel value."""
+    """Of each image, float64; bits per pixel value."""
 
     bits: Float64[Tensor, " n"]
     """What the image costs, all parts together."""

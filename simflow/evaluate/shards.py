@@ -27,8 +27,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from simflow.distributed import barrier, is_main, rank, world
-from simflow.evaluate.figures import to_json
-from simflow.export import replacing
+from simflow.evaluate.figures import finite, to_json
+from simflow.files import read_json, replacing, write_json
 from simflow.model import Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample
@@ -114,11 +114,11 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
     """Writes the record, or compares it with the one that is there.
 
     Raises:
-        ValueError: they differ; what differs is named.
+        ValueError: they differ, and what differs is named; or the one there is damaged.
     """
     file = folder / RECORD
     if file.is_file():
-        there, here = completed(json.loads(file.read_text(encoding="utf-8"))), json.loads(to_json(record))
+        there, here = completed(read_json(file)), json.loads(to_json(record))
         differing = differences(there, here)
         if differing:
             said = "; ".join(
@@ -129,8 +129,7 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
     barrier()
     if is_main() and not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as part:
-            part.write_text(to_json(record), encoding="utf-8")
+        write_json(file, finite(record))
     barrier()
 
 

@@ -9,7 +9,6 @@ Files are read as tensors only: a checkpoint that would run code is refused.
 """
 
 import math
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
+from simflow.tensors import read_tensors
 
 HEAD_SIZE = 64
 """Numbers in an attention head of every published TarFlow and STARFlow."""
@@ -57,22 +57,12 @@ class Imported(NamedTuple):
 
 
 def read_tarflow(path: Path) -> Imported:
-    """A checkpoint of ml-tarflow (a state dict saved by ``torch.save``) as config, facts and state dict.
+    """A checkpoint of ml-tarflow (:func:`~simflow.tensors.read_tensors`) as config, facts and state dict.
 
     Raises:
         ValueError: there is no such file, it is no file of tensors, or it is not a TarFlow of square images.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no checkpoint '{path}'")
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(
-            f"'{path}' is not a file of tensors that can be read without running code"
-        ) from error
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise ValueError(f"'{path}' does not hold one tensor a name, as a TarFlow state dict does")
-    return from_tarflow(loaded)
+    return from_tarflow(read_tensors(path))
 
 
 def from_tarflow(weights: Mapping[str, Tensor]) -> Imported:

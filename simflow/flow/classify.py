@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from simflow.flow.score import LogProb
-from simflow.shapes import Labels, Latents
+from simflow.shapes import Latents
 
 
 @torch.no_grad()
@@ -23,8 +23,3 @@ def log_probs_by_class(log_prob: LogProb, latents: Latents, *, classes: int) -> 
         raise ValueError("only a flow with classes can tell them apart")
     labels = torch.zeros(len(latents), dtype=torch.int64, device=latents.device)
     return torch.stack([log_prob(latents, labels + label) for label in range(classes)], dim=1)
-
-
-def likeliest_class(log_prob: LogProb, latents: Latents, *, classes: int) -> Labels:
-    """The class ``(b,)`` with the greatest ``log p(latents | y)``."""
-    return log_probs_by_class(log_prob, latents, classes=classes).argmax(dim=1)

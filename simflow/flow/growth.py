@@ -1,4 +1,4 @@
-"""A flow that begins as a smaller one: the layers and blocks that it has more begin as the identity.
+"""A flow that begins as a smaller one: its additional layers and blocks begin as the identity.
 
 A trained flow can grow without changing one of its densities. A layer adds to its tokens what its attention and its
 MLP give, so one that gives nothing passes them on; a block whose shifts are zero and whose scales are one gives what
@@ -16,8 +16,8 @@ from simflow.flow.stack import Flow
 
 def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int], first: Order) -> dict[str, Tensor]:
     """The tensors of a flow with blocks of ``depths`` layers, the first of them in the order ``first``, under the
-    names that they have in ``flow``; and beside them those that ``flow`` has more, which are made the identity:
-    together all that ``flow`` is to have.
+    names that they have in ``flow``, plus the tensors that only ``flow`` has, set to the identity: a complete state
+    dict for ``flow``.
 
     Raises:
         ValueError: there are more blocks there, or one is deeper, or their orders are others.
@@ -25,7 +25,7 @@ def grown(flow: Flow, given: Mapping[str, Tensor], depths: Sequence[int], first:
     more = len(flow.depths) - len(depths)
     if more < 0 or any(a > b for a, b in zip(depths, flow.depths[more:], strict=True)):
         raise ValueError(
-            f"a flow can become deeper, and longer on the side of the data, and nothing else: there are "
+            f"a flow can only grow, by more layers per block or more blocks on the data side: there are "
             f"{list(depths)} layers there and {list(flow.depths)} here"
         )
     blocks = flow.chain()

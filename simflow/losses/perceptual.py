@@ -17,6 +17,7 @@ Never judge a model by the distance that it was trained with.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -76,29 +77,8 @@ class VGG16Distance:
         Raises:
             ValueError: a file is missing, damaged, or lacks a tensor.
         """
-        file = Path(self.weights).expanduser()
-        found = read_tensors(file)
-        heads_file = file if self.heads is None else Path(self.heads).expanduser()
-        found_heads = found if self.heads is None else read_tensors(heads_file)
-        distance, state = Perceptual(VGG16()), {}
-        for own, published in enumerate(VGG16_CONVS):
-            for kind in ("weight", "bias"):
-                pattern = rf"(.*\.)?(features|slice\d)\.{published}\.{kind}"
-                state[f"backbone.convs.{own}.{kind}"] = only(
-                    found, pattern, f"features.{published}.{kind}", file
-                )
-        for number in range(len(VGG16.WIDTHS)):
-            pattern = rf"(.*\.)?lin{number}\.model\.\d\.weight"
-            head = only(found_heads, pattern, f"lin{number}.model.1.weight", heads_file)
-            state[f"heads.{number}"] = head.flatten()
-        for name, own in distance.state_dict().items():
-            if state[name].shape != own.shape:
-                raise ValueError(f"{file} is not of VGG16: '{name}' has the shape {tuple(state[name].shape)}")
-        distance.load_state_dict(state)
-        return distance
-
-
-PerceptualConfig = SqueezeNetDistance | VGG16Distance
+        heads = None if self.heads is None else Path(self.heads)
+        return from_files(VGG16(), VGG16_CONVS, weights=Path(self.weights), heads=heads)
 
 
 class Perceptual(Frozen):
@@ -148,6 +128,42 @@ def unit(features: Tensor) -> Tensor:
     """Features of unit length at every position, in float32; where all are zero they stay so, and so do gradients."""
     features = features.float()
     return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
+
+
+def from_files(
+    backbone: Backbone, numbers: Sequence[int], *, weights: Path, heads: Path | None
+) -> Perceptual:
+    """LPIPS by a network of convolutions in a row, ``backbone.convs``, on the CPU in float32.
+
+    Args:
+        backbone: with any weights.
+        numbers: of its convolutions in the layer list of the published weights.
+        weights: file of the convolutions under torchvision's names (``features.0.weight``), or of a whole LPIPS.
+        heads: file of the linear heads; None if they are in ``weights``.
+
+    Raises:
+        ValueError: a file is missing, damaged, or lacks a tensor.
+    """
+    file, heads_file = weights.expanduser(), (heads or weights).expanduser()
+    found = read_tensors(file)
+    found_heads = found if heads is None else read_tensors(heads_file)
+    distance, state = Perceptual(backbone), {}
+    for own, published in enumerate(numbers):
+        for kind in ("weight", "bias"):
+            pattern = rf"(.*\.)?(features|slice\d)\.{published}\.{kind}"
+            state[f"backbone.convs.{own}.{kind}"] = only(found, pattern, f"features.{published}.{kind}", file)
+    for number in range(len(backbone.WIDTHS)):
+        pattern = rf"(.*\.)?lin{number}\.model\.\d\.weight"
+        head = only(found_heads, pattern, f"lin{number}.model.1.weight", heads_file)
+        state[f"heads.{number}"] = head.flatten()
+    for name, own in distance.state_dict().items():
+        if state[name].shape != own.shape:
+            raise ValueError(
+                f"{file} is not of {type(backbone).__name__}: '{name}' has the shape {tuple(state[name].shape)}, "
+                f"not {tuple(own.shape)}"
+            )
+    distance.load_state_dict(state)
+    return distance
 
 
 def only(found: dict[str, Tensor], pattern: str, wanted: str, path: Path) -> Tensor:

@@ -15,15 +15,19 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
+
+from simflow.files import cache_folder
 
 log = logging.getLogger(__name__)
 FLAGS = (
@@ -179,27 +183,46 @@ def library() -> Library | None:
 
 def build() -> Library | None:
     """What :func:`library` asks for once in the life of a process."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
-    if compiler is None or platform.system() == "Windows":
+    chosen, found = os.environ.get("CC", "").strip(), shutil.which("gcc") or shutil.which("cc")
+    if not (chosen or found) or platform.system() == "Windows":
         log.info("no GCC: walks on this CPU use torch's operations, which take about twice as long")
         return None
     source = resources.files("simflow.native").joinpath("step.c").read_bytes()
     try:
-        return Library(compiled(compiler, source))
-    except (OSError, RuntimeError, subprocess.SubprocessError, AttributeError) as error:
+        return loaded(shlex.split(chosen) or [str(found)], source)
+    except (OSError, RuntimeError, ValueError, subprocess.SubprocessError, AttributeError) as error:
         log.info("step.c does not compile here (%s): walks on this CPU use torch's operations", error)
         return None
 
 
-def compiled(compiler: str, source: bytes, choices: tuple[tuple[str, ...], ...] = FLAGS) -> Path:
+def loaded(compiler: Sequence[str], source: bytes) -> Library:
+    """The library; one that was kept and does not load, such as one cut short, is made once more.
+
+    Raises:
+        OSError: it does not load even so, or as :func:`compiled`, whose other errors pass through.
+    """
+    path = compiled(compiler, source)
+    try:
+        return Library(path)
+    except OSError:
+        path.unlink(missing_ok=True)
+        return Library(compiled(compiler, source))
+
+
+def compiled(compiler: Sequence[str], source: bytes, choices: tuple[tuple[str, ...], ...] = FLAGS) -> Path:
     """The path of the library, which is made if it is not there yet, with the first flags that the compiler takes.
+
+    Args:
+        compiler: the words of its command, such as ``("ccache", "gcc")``.
+        source: of the library.
+        choices: flags, tried in turn.
 
     Raises:
         OSError: the cache cannot be written.
         RuntimeError: there is no home folder.
         subprocess.SubprocessError: the compiler refuses the source.
     """
-    key = hashlib.sha256(b"\0".join((source, repr((compiler, choices)).encode(), processor()))).hexdigest()
+    key = hashlib.sha256(b"\0".join((source, repr((*compiler, choices)).encode(), processor()))).hexdigest()
     path = cache_folder() / f"step-{key[:16]}.so"
     if path.exists():
         return path
@@ -209,19 +232,13 @@ def compiled(compiler: str, source: bytes, choices: tuple[tuple[str, ...], ...] 
         written.write_bytes(source)
         for flags in choices:
             done = subprocess.run(
-                [compiler, *flags, str(written), "-o", str(made), "-lm"], capture_output=True, timeout=120
+                [*compiler, *flags, str(written), "-o", str(made), "-lm"], capture_output=True, timeout=120
             )
             if done.returncode == 0:
                 made.replace(path)  # whoever else compiles at this moment makes the same file
                 return path
         said = done.stderr.decode(errors="replace").splitlines()
         raise subprocess.SubprocessError(next((line for line in said if "error" in line), "no reason given"))
-
-
-def cache_folder() -> Path:
-    """Where compiled files are kept."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "simflow"
 
 
 def processor() -> bytes:

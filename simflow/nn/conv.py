@@ -10,6 +10,7 @@ the published weights, which :mod:`simflow.autoencoder.pretrained` reads without
 """
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from einops import rearrange
@@ -33,6 +34,22 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(groups, channels, eps=1e-6)
 
 
+def unwidened(x: Tensor) -> AbstractContextManager:
+    """A block in which autocast leaves bfloat16 features as they are.
+
+    By itself it normalises and repeats pixels in float32, which on a GPU moves more bytes than the convolutions do.
+    """
+    narrow = x.dtype in (torch.bfloat16, torch.float16)
+    return torch.autocast(x.device.type, enabled=False) if narrow else nullcontext()
+
+
+def norm_silu(norm: nn.GroupNorm, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    """SiLU of the GroupNorm of features, in their own dtype; the kernel takes its means in float32 either way."""
+    with unwidened(x):
+        weight, bias = (part.to(x.dtype) for part in (norm.weight, norm.bias))
+        return F.silu(F.group_norm(x, norm.num_groups, weight, bias, norm.eps))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut, which is a 1x1 convolution where the width changes."""
 
@@ -46,8 +63,8 @@ class ResidualBlock(nn.Module):
         self.nin_shortcut = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out h w"]:
-        hidden = self.conv1(F.silu(self.norm1(x)))
-        hidden = self.conv2(F.silu(self.norm2(hidden)))
+        hidden = self.conv1(norm_silu(self.norm1, x))
+        hidden = self.conv2(norm_silu(self.norm2, hidden))
         return self.nin_shortcut(x) + hidden
 
 
@@ -90,7 +107,9 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
-        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        with unwidened(x):
+            larger = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.conv(larger)
 
 
 class Middle(nn.Module):

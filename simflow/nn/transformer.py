@@ -166,7 +166,7 @@ class Transformer(nn.Module):
         cast("list[AdaLNLayer | PlainLayer]", list(self.layers))[number].pass_on()
 
     def condition(self, vector: Tensor | None) -> list:
-        """What the layers need of the vector ``(b, d)``: one entry a layer, computed once for all tokens.
+        """What the layers need of the vector ``(b, d)``: one entry per layer, computed once for all tokens.
 
         Only ``"adaln"`` layers look at it.
         """
@@ -208,7 +208,15 @@ class Transformer(nn.Module):
                 x = layer(x, modulation, cache.layers[number - 1], position, temperature, rotation)
             elif self.checkpointing and torch.is_grad_enabled():
                 x = checkpoint(
-                    layer, x, modulation, None, position, temperature, rotation, use_reentrant=False
+                    layer,
+                    x,
+                    modulation,
+                    None,
+                    position,
+                    temperature,
+                    rotation,
+                    use_reentrant=False,
+                    preserve_rng_state=False,
                 )
             else:
                 x = layer(x, modulation, None, position, temperature, rotation)

@@ -18,7 +18,7 @@ import torch
 
 from simflow import settings
 from simflow.evaluate.extractors import sha256_of_tensors
-from simflow.export import replacing
+from simflow.files import write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Model
 from simflow.plan.clock import Clock, kind_of
@@ -48,8 +48,7 @@ def write(file: Path, plan: MeasuredPlan) -> None:
         "speed_up": round(plan.speed_up, 3),
         "measured": settings.to_dict(plan),
     }
-    with replacing(file) as part:
-        part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_json(file, record)
 
 
 def read(file: Path) -> MeasuredPlan:

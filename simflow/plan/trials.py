@@ -12,6 +12,7 @@ from simflow.flow.guidance import Guidance
 from simflow.flow.jacobi import Jacobi, solve
 from simflow.flow.order import reorder
 from simflow.flow.stack import Flow
+from simflow.memory import is_out
 from simflow.plan.clock import Clock
 from simflow.plan.record import Trial
 from simflow.shapes import Labels, Tokens
@@ -49,8 +50,8 @@ def try_blocks(
             try:
                 passes = passes_of(block, x, labels, rule, way)
                 seconds = clock(way, partial(undo, block, x, labels, rule, way))
-            except torch.OutOfMemoryError:
-                if way == SEQUENTIAL:
+            except RuntimeError as error:
+                if way == SEQUENTIAL or not is_out(error):
                     raise
                 continue
             trials.append(Trial(way=way, seconds=seconds, passes=passes))

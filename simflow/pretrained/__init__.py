@@ -11,10 +11,11 @@
 model of the package wherever a run is asked for.
 """
 
-import os
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
+
+from simflow.files import cache_folder
 
 SUMS = "SHA256SUMS"
 """File with the hashes, beside the models' folders."""
@@ -53,9 +54,5 @@ def summary(name: str) -> str:
 
 
 def cache(name: str) -> Path:
-    """The user's own folder for what is measured of a model, for that of the package may be read-only.
-
-    It is ``simflow/NAME`` below ``XDG_CACHE_HOME``, or else below ``~/.cache``.
-    """
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "simflow" / name
+    """The user's own folder for what is measured of a model, for that of the package may be read-only."""
+    return cache_folder() / name

@@ -18,6 +18,7 @@ from simflow.flow.stack import FlowConfig
 from simflow.model import ModelConfig
 from simflow.objective import Calibrated, ObjectiveConfig
 from simflow.posterior import FixedVariance
+from simflow.recipes.images import FASHION
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
@@ -28,7 +29,7 @@ def small() -> RunConfig:
     """The system in steps of 32 images: what the tables of the paper are varied from at this size."""
     return RunConfig(
         name="small",
-        data=DataConfig(path="embedded:fashion-mnist", image_size=32, channels=1, fit="pad", flip=False),
+        data=FASHION,
         classes=10,
         model=ModelConfig(
             autoencoder=CompactConfig(latent_channels=16, patch=4, widths=(64, 128)),

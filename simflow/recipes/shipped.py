@@ -27,10 +27,10 @@ from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.model import ModelConfig
 from simflow.objective import Calibrated, ObjectiveConfig
 from simflow.posterior import FixedVariance
-from simflow.recipes.starflow import FASHION, decoder_only, frozen
+from simflow.recipes.images import FASHION
+from simflow.recipes.stages import decoder_stage, prior_stage
 from simflow.recipes.tarflow import for_two_cores, published, shape
 from simflow.sample import SampleConfig
-from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
 from simflow.train.optim import Linear, OptimizerConfig, StageConfig
@@ -104,31 +104,20 @@ ON_PIXELS = AdversarialConfig(
 judge above does no better."""
 
 
-def prior_only(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConfig:
-    """The run's flow, trained on with encoder and decoder standing still; the learning rate falls to nothing in each
-    stretch of steps.
-
-    Nothing is decoded, so an image costs half of what it does in stage I and batches are twice as large.
-    """
-    stages = tuple(StageConfig(steps=each, schedule=Linear(final=0.0, warmup=100)) for each in steps)
-    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None)
-    return replace(run, name=name, start_from=StartFrom(), objective=frozen(), train=train)
-
-
 def fashion_32_prior() -> RunConfig:
     """The flow alone: ``simflow train fashion-32-prior --data FOLDER --start_from runs/fashion-32 --out runs/prior``.
 
     Nearly two hours of one CPU core. The second stretch was added when the first had ended. Samples are drawn at a
     temperature above one, which gives variety, and cleaned of most of their noise, which gives quality (lab book).
     """
-    run = prior_only(fashion_32(), "fashion-32-prior", steps=(14_000, 6500))
+    run = prior_stage(fashion_32(), "fashion-32-prior", steps=(14_000, 6500))
     denoised = replace(run.sample, temperature=1.08, refinement=ScoreDenoise(std=0.4))
     return replace(run, sample=denoised)
 
 
 def fashion_32_decoder() -> RunConfig:
     """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
-    return decoder_only(fashion_32(), "fashion-32-decoder", JUDGE, steps=3000, lr=5e-4)
+    return decoder_stage(fashion_32(), "fashion-32-decoder", JUDGE, steps=3000, lr=5e-4)
 
 
 def emoji_32_prior() -> RunConfig:
@@ -136,7 +125,7 @@ def emoji_32_prior() -> RunConfig:
 
     Twenty minutes of one CPU core. With so few drawings a longer run would learn them by heart.
     """
-    run = prior_only(emoji_32(), "emoji-32-prior", steps=(3500,))
+    run = prior_stage(emoji_32(), "emoji-32-prior", steps=(3500,))
     denoised = SampleConfig(
         guidance=GaussianProduct(weight=3.0), temperature=1.08, refinement=ScoreDenoise(std=0.4)
     )
@@ -145,7 +134,7 @@ def emoji_32_prior() -> RunConfig:
 
 def emoji_32_decoder() -> RunConfig:
     """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``."""
-    return decoder_only(emoji_32(), "emoji-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
+    return decoder_stage(emoji_32(), "emoji-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
 
 
 NATURAL = DataConfig(path="folder", image_size=32, channels=3)
@@ -155,7 +144,7 @@ NATURAL = DataConfig(path="folder", image_size=32, channels=3)
 def natural_32() -> RunConfig:
     """SimFlow on 50 000 natural images of ten classes: ``simflow train natural-32 --data FOLDER --out runs/natural``.
 
-    4.3 M parameters, 16 tokens of 32 numbers. Four epochs: about 25 minutes at the 130 to 150 images a second of one
+    4.3 M parameters, 16 tokens of 32 numbers. Four epochs: about 25 minutes at the 130 to 150 images per second of one
     CPU core, and with the second stage as long as ``natural-32-tarflow``. ``--steps`` makes it longer.
     """
     base = emoji_32()
@@ -168,16 +157,16 @@ def natural_32() -> RunConfig:
 def natural_32_decoder() -> RunConfig:
     """Stage II: ``simflow train natural-32-decoder --data FOLDER --start_from runs/natural --out runs/natural-32``.
 
-    Seven minutes of one CPU core at 160 images a second.
+    Seven minutes of one CPU core at 160 images per second.
     """
-    return decoder_only(natural_32(), "natural-32-decoder", ON_PIXELS, steps=1000, lr=5e-4)
+    return decoder_stage(natural_32(), "natural-32-decoder", ON_PIXELS, steps=1000, lr=5e-4)
 
 
 def natural_32_tarflow() -> RunConfig:
     """TarFlow 4-160-6-2 on the same images: ``simflow train natural-32-tarflow --data FOLDER --out runs/tarflow``.
 
     3.9 M parameters, 64 tokens of 48 numbers, noise of 0.1 and its score step. An image costs nearly three times what
-    it costs ``natural-32``: two epochs are about half an hour of one CPU core at 50 images a second, the time of both
+    it costs ``natural-32``: two epochs are about half an hour of one CPU core at 50 images per second, the time of both
     stages there. Batches are half as large, so that there are as many steps.
     """
     run = published(
@@ -198,7 +187,7 @@ def natural_32_tarflow() -> RunConfig:
 def emoji_64() -> RunConfig:
     """SimFlow on emoji at 64 px, for a GPU: ``simflow train emoji-64 --data emoji.zip --out runs/emoji``.
 
-    10.4 M parameters, 64 tokens of 32 numbers, as many latent numbers a pixel as ``emoji-32`` has. It is kept small,
+    10.4 M parameters, 64 tokens of 32 numbers, as many latent numbers per pixel as ``emoji-32`` has. It is kept small,
     and weights decay, for a GPU shows 6 346 images hundreds of times in minutes.
     """
     autoencoder = CompactConfig(
@@ -224,7 +213,7 @@ def emoji_64() -> RunConfig:
 
 def emoji_64_decoder() -> RunConfig:
     """Stage II: ``simflow train emoji-64-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-64``."""
-    return decoder_only(emoji_64(), "emoji-64-decoder", JUDGE, steps=4000, lr=5e-4)
+    return decoder_stage(emoji_64(), "emoji-64-decoder", JUDGE, steps=4000, lr=5e-4)
 
 
 def clothing_256() -> RunConfig:
@@ -260,4 +249,4 @@ def clothing_256() -> RunConfig:
 def clothing_256_decoder() -> RunConfig:
     """Stage II: ``simflow train clothing-256-decoder --data clothing.tar --start_from runs/clothing``."""
     judge = AdversarialConfig(weight=0.1, lecam=1e-3, start_step=500, head_start=200)
-    return decoder_only(clothing_256(), "clothing-256-decoder", judge, steps=2000, lr=2e-4)
+    return decoder_stage(clothing_256(), "clothing-256-decoder", judge, steps=2000, lr=2e-4)

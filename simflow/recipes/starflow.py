@@ -28,27 +28,25 @@ from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.discriminators import PatchNetwork
-from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.model import ModelConfig
 from simflow.nn.rotary import Rotary
-from simflow.objective import Calibrated, ObjectiveConfig, PixelMean, Routing
+from simflow.objective import Calibrated, ObjectiveConfig, Routing
 from simflow.posterior import FixedVariance, LearnedVariance
+from simflow.recipes.images import EPOCH, FASHION
+from simflow.recipes.stages import AUTOENCODER, decoder_stage, prior_only
 from simflow.sample import SampleConfig
-from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
 from simflow.train.optim import Cosine, Linear, OptimizerConfig, StageConfig
 
-EPOCH = 5004
-"""Steps of one epoch of ImageNet (1 281 167 images) at batch 256."""
+STD = 0.3
+"""Standard deviation of the noise that STARFlow adds to latents."""
 SD_AUTOENCODER = KLConfig(
     latent_channels=4, multipliers=(1, 2, 4, 4), encoder_attention=False, normalize=False
 )
 """Stable Diffusion's autoencoder."""
 SD_SCALE = 0.18215
 """What its latents are multiplied by for a variance of about one."""
-FASHION = DataConfig(path="embedded:fashion-mnist", image_size=32, channels=1, fit="pad", flip=False)
-"""Fashion-MNIST at 32 px; the embedded 6 000 images unless ``--data`` says where all 60 000 are."""
 
 
 def deep_shallow(*, width: int, heads: int, shallow: int, deep: int, still: int) -> FlowConfig:
@@ -74,26 +72,17 @@ def deep_shallow(*, width: int, heads: int, shallow: int, deep: int, still: int)
     )
 
 
-def frozen() -> ObjectiveConfig:
-    """The flow learns from latents; the autoencoder learns nothing."""
-    return ObjectiveConfig(
-        reconstruction=PixelMean(weight=0.0), routing=Routing(encoder="frozen", decoder="frozen")
-    )
-
-
 def published(name: str, *, image_size: int) -> RunConfig:
     """The 1.4 B row at a size: 1024 tokens at 256 px, 4096 at 512."""
-    return RunConfig(
+    run = RunConfig(
         name=name,
         data=DataConfig(path="imagenet", image_size=image_size),
         classes=1000,
         model=ModelConfig(
             autoencoder=SD_AUTOENCODER,
-            posterior=FixedVariance(std=0.3),
+            posterior=FixedVariance(std=STD),
             prior=deep_shallow(width=2048, heads=32, shallow=5, deep=18, still=16),
         ),
-        start_from=StartFrom(parts="autoencoder", scale=SD_SCALE),
-        objective=frozen(),
         train=TrainConfig(
             batch=256,
             stages=(StageConfig(steps=320 * EPOCH, schedule=Cosine(final=0.01, warmup=EPOCH)),),
@@ -105,6 +94,7 @@ def published(name: str, *, image_size: int) -> RunConfig:
         ),
         sample=SampleConfig(guidance=GaussianProduct(weight=1.5)),
     )
+    return prior_only(run, replace(AUTOENCODER, scale=SD_SCALE))
 
 
 def starflow_256() -> RunConfig:
@@ -131,7 +121,7 @@ def starflow_256_decoder() -> RunConfig:
     1.1, hinge 0.1, LeCam 1e-3; length, learning rate and the embedded SqueezeNet in VGG's place are ours. Expected:
     rFID 2.73 on latents with noise of standard deviation 0.3.
     """
-    return decoder_only(
+    return decoder_stage(
         starflow_256(),
         "starflow-256-decoder",
         AdversarialConfig(weight=0.1, lecam=1e-3),
@@ -177,18 +167,18 @@ def starflow_fashion() -> RunConfig:
     noise of standard deviation 0.3 is added. Samples are cleaned by one score step in the latents.
     """
     base = autoencoder_fashion()
-    return replace(
+    run = replace(
         base,
         name="starflow-fashion",
         model=replace(
             base.model,
-            posterior=FixedVariance(std=0.3),
+            posterior=FixedVariance(std=STD),
             prior=deep_shallow(width=128, heads=4, shallow=2, deep=4, still=8),
         ),
-        start_from=StartFrom(parts="autoencoder"),
-        objective=frozen(),
-        sample=SampleConfig(guidance=GaussianProduct(weight=1.0), refinement=ScoreDenoise(std=0.3)),
+        objective=ObjectiveConfig(),
+        sample=SampleConfig(guidance=GaussianProduct(weight=1.0), refinement=ScoreDenoise(std=STD)),
     )
+    return prior_only(run, AUTOENCODER)
 
 
 def starflow_fashion_decoder() -> RunConfig:
@@ -202,28 +192,4 @@ def starflow_fashion_decoder() -> RunConfig:
     judge = AdversarialConfig(
         network=PatchNetwork(filters=32, layers=2), weight=0.1, lecam=1e-3, start_step=1000, head_start=200
     )
-    return decoder_only(run, "starflow-fashion-decoder", judge, steps=3000, lr=1e-3)
-
-
-def decoder_only(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: int, lr: float) -> RunConfig:
-    """The run's decoder on the noisy latents of its frozen encoder: squared error, perceptual distance, hinge loss.
-
-    The flow comes along unchanged, so that the new run can be sampled from: without a score step.
-    """
-    objective = ObjectiveConfig(
-        reconstruction=PixelMean(norm="l2"),
-        perceptual=SqueezeNetDistance(weight=1.1),
-        adversarial=judge,
-        prior_weight=0.0,
-        routing=Routing(encoder="frozen", prior="frozen"),
-    )
-    stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
-    optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
-    return replace(
-        run,
-        name=name,
-        start_from=StartFrom(),
-        objective=objective,
-        train=replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999)),
-        sample=replace(run.sample, refinement=None),
-    )
+    return decoder_stage(run, "starflow-fashion-decoder", judge, steps=3000, lr=1e-3)

@@ -22,6 +22,7 @@ from simflow.posterior import FixedVariance, LearnedVariance, Linear, NoNoise, S
 from simflow.recipes import demo, starflow, tarflow
 from simflow.recipes import variants as v
 from simflow.recipes.simflow import EPOCHS_80, simflow_xxl
+from simflow.recipes.stages import AUTOENCODER, decoder_only, prior_and_decoder, prior_only
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Heun
 from simflow.train import optim
@@ -212,7 +213,7 @@ def table7(s: Scale) -> dict[str, Row]:
         name = f"{dim}" if epochs in (None, 50) else f"{dim}-{epochs}"
         found[f"table7-joint-{name}"] = Row(f"Table 7: SiT with a new autoencoder, {dim} channels", run)
         if epochs in (None, 50):
-            frozen = v.on_frozen(v.unnormalised(v.posterior(run, LearnedVariance())))
+            frozen = prior_only(v.unnormalised(v.posterior(run, LearnedVariance())), AUTOENCODER)
             found[f"table7-frozen-{name}"] = Row(
                 f"Table 7: SiT on a frozen autoencoder, {dim} channels", frozen
             )
@@ -223,14 +224,14 @@ def table10(s: Scale) -> dict[str, Row]:
     """What is frozen, and where the variance comes from (also Figure 5)."""
     raw = v.unnormalised(s.base)
     learned = v.posterior(raw, LearnedVariance())
-    noisy = v.posterior(raw, LearnedVariance(added=v.STARFLOW_STD))
+    noisy = v.posterior(raw, LearnedVariance(added=starflow.STD))
     return {
-        "table10-frozen-learned": Row("Table 10: frozen vae-learned", v.on_frozen(learned)),
-        "table10-frozen-fixed": Row("Table 10: frozen vae-fixed", v.on_frozen(raw)),
-        "table10-frozen-fixed-ln": Row("Table 10: frozen vae-fixed-ln", v.on_frozen(s.base)),
+        "table10-frozen-learned": Row("Table 10: frozen vae-learned", prior_only(learned, AUTOENCODER)),
+        "table10-frozen-fixed": Row("Table 10: frozen vae-fixed", prior_only(raw, AUTOENCODER)),
+        "table10-frozen-fixed-ln": Row("Table 10: frozen vae-fixed-ln", prior_only(s.base, AUTOENCODER)),
         "table10-frozen-encoder-noise": Row(
             "Table 10: noise on a frozen encoder of vae-learned, the decoder trained",
-            v.on_frozen_encoder(noisy),
+            prior_and_decoder(noisy),
         ),
         "table10-noise": Row("Table 10: end to end, noise on a predicted variance", noisy),
         "table10-fixed": Row("Table 10: end to end, fixed variance", raw),
@@ -275,7 +276,8 @@ def systems(s: Scale) -> dict[str, Row]:
 
 def last_stages(s: Scale) -> dict[str, Row]:
     """What may follow joint training."""
+    run = replace(s.base, train=replace(s.base.train, stages=s.last))
     return {
-        "last-decoder": Row("After joint training: the decoder alone", v.decoder_stage(s.base, s.last)),
-        "last-prior": Row("After joint training: the prior alone", v.prior_stage(s.base, s.last)),
+        "last-decoder": Row("After joint training: the decoder alone", decoder_only(run)),
+        "last-prior": Row("After joint training: the prior alone", prior_only(run)),
     }

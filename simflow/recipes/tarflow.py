@@ -23,13 +23,12 @@ from simflow.flow.stack import FlowConfig
 from simflow.model import ModelConfig
 from simflow.objective import ObjectiveConfig, PixelMean
 from simflow.posterior import Dequantised, FixedVariance
+from simflow.recipes.images import EPOCH
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
 from simflow.train.optim import Cosine, OptimizerConfig, StageConfig
 
-EPOCH = 5004
-"""Steps of one epoch of ImageNet (1 281 167 images) at batch 256."""
 HEAD = 64
 """Numbers in an attention head."""
 
@@ -82,7 +81,7 @@ def published(
 def tarflow_imagenet64_likelihood() -> RunConfig:
     """TarFlow 2-768-8-8 for likelihood, ImageNet 64: ``simflow train tarflow-imagenet64-likelihood --data IMAGENET``.
 
-    Expected: 2.99 bits a dimension on the validation images.
+    Expected: 2.99 bits per dimension on the validation images.
     """
     data = DataConfig(path="imagenet64", image_size=64)
     flow = shape(2, 768, 8, 8)
@@ -213,7 +212,7 @@ def tarflow_fashion_likelihood() -> RunConfig:
 
     196 tokens of 4 numbers, images dequantised, every label dropped. An image costs 1.4 GFLOP: three epochs of 60 000
     images (``--data FOLDER``, the idx files) take 35 to 40 minutes on two cores, and ``--steps`` makes it longer. Then
-    ``simflow evaluate RUN --likelihood`` tells bits a dimension.
+    ``simflow evaluate RUN --likelihood`` tells bits per dimension.
 
     In trials of three minutes on one core, more and shallower blocks won over fewer and deeper ones of the same cost
     (lab book), and a patch of 2 over one of 4. Heads are of 32 numbers, so that there are two.

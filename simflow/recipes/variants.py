@@ -18,17 +18,15 @@ from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.losses.vit import DinoV2
 from simflow.model import ModelConfig
-from simflow.objective import Calibrated, ObjectiveConfig, PixelMean, Routing
+from simflow.objective import Calibrated, ObjectiveConfig, PixelMean
 from simflow.posterior import FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
+from simflow.recipes import starflow
+from simflow.recipes.stages import AUTOENCODER, prior_only
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
-from simflow.start import StartFrom
-from simflow.train.optim import StageConfig
 
 KL_WEIGHT = 1e-6
 """Weight of the divergence from a standard normal where an autoencoder is trained alone, as in LDM."""
-STARFLOW_STD = 0.3
-"""Standard deviation of the noise that STARFlow adds to latents."""
 TARFLOW_STD = 0.1
 """Standard deviation of the noise that TarFlow adds to pixels on [-1, 1], as in ``tarflow-fashion``."""
 
@@ -101,36 +99,6 @@ def alone(run: RunConfig) -> RunConfig:
     )
 
 
-def on_frozen(run: RunConfig) -> RunConfig:
-    """The prior alone, on a trained autoencoder that stays as it is."""
-    objective = ObjectiveConfig(
-        reconstruction=PixelMean(weight=0.0),
-        prior_weight=run.objective.prior_weight,
-        label_drop=run.objective.label_drop,
-        routing=Routing(encoder="frozen", decoder="frozen"),
-    )
-    return replace(run, objective=objective, start_from=StartFrom(parts="autoencoder"))
-
-
-def on_frozen_encoder(run: RunConfig) -> RunConfig:
-    """Prior and decoder, on the latents of a trained encoder that stays as it is."""
-    objective = replace(run.objective, routing=Routing(encoder="frozen"))
-    return replace(run, objective=objective, start_from=StartFrom(parts="autoencoder"))
-
-
-def decoder_stage(run: RunConfig, stages: tuple[StageConfig, ...]) -> RunConfig:
-    """A last stage for the decoder alone, on the latents of a finished run; prior and encoder stay as they are."""
-    objective = replace(
-        run.objective, alignment=None, prior_weight=0.0, routing=Routing(encoder="frozen", prior="frozen")
-    )
-    return replace(run, objective=objective, start_from=StartFrom(), train=replace(run.train, stages=stages))
-
-
-def prior_stage(run: RunConfig, stages: tuple[StageConfig, ...]) -> RunConfig:
-    """A last stage for the prior alone, the autoencoder of a finished run frozen (the paper's future work)."""
-    return replace(on_frozen(run), start_from=StartFrom(), train=replace(run.train, stages=stages))
-
-
 def aligned(run: RunConfig, *, at: str, side: int | None) -> RunConfig:
     """REPA-E on the first, the middle or the last block of the flow (Figure 8), layer 1."""
     blocks = len(flow_of(run.model).depths)
@@ -164,12 +132,12 @@ def by_tarflow(run: RunConfig, flow: FlowConfig) -> RunConfig:
 
 def by_starflow(run: RunConfig, flow: FlowConfig) -> RunConfig:
     """STARFlow instead: noise on the latents of a frozen autoencoder, its guidance, a score step in the latents."""
-    noisy = unnormalised(posterior(run, FixedVariance(std=STARFLOW_STD)))
-    changed = on_frozen(replace(noisy, model=replace(noisy.model, prior=flow)))
+    noisy = unnormalised(posterior(run, FixedVariance(std=starflow.STD)))
+    changed = prior_only(replace(noisy, model=replace(noisy.model, prior=flow)), AUTOENCODER)
     sample = replace(
         run.sample,
         guidance=GaussianProduct(weight=1.0),
-        refinement=ScoreDenoise(std=STARFLOW_STD),
+        refinement=ScoreDenoise(std=starflow.STD),
         temperature=1.0,
     )
     return replace(changed, sample=sample)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simflow import settings
-from simflow.export import replacing
+from simflow.files import replacing, write_json
 from simflow.report.gaussianity import Gaussianity
 from simflow.report.latent_space import LatentSpace
 from simflow.report.origin import Origin
@@ -100,8 +100,7 @@ def save(folder: Path, analysis: Analysis, pictures: Mapping[str, Picture]) -> N
         with replacing(folder / f"{name}.png") as part:
             picture.sheet().save(part, format="PNG")
     save_pictures(folder / PICTURES, pictures)
-    with replacing(folder / FILE) as part:
-        part.write_text(json.dumps(settings.to_dict(analysis), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / FILE, settings.to_dict(analysis))
 
 
 def load(folder: Path) -> tuple[Analysis, dict[str, Picture]]:

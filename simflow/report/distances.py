@@ -17,7 +17,7 @@ import torch
 from simflow.evaluate.extractors import Extractor, Identity
 from simflow.evaluate.features import Features
 from simflow.evaluate.frechet import Frechet, Gaussian, frechet_distance
-from simflow.evaluate.generation import gaussian_of, halves, require_enough
+from simflow.evaluate.generation import frechet_floor, gaussian_of, halves, require_enough
 from simflow.pixels import Bytes
 
 BATCH = 64
@@ -79,14 +79,11 @@ def yardstick(extractor: Extractor, real: Bytes, *, samples: int, seed: int = 0)
     require_enough(extractor.identity, samples, len(real))
     features = seen(extractor, real)
     parts = halves(features, samples, seed=seed)
-    floor = None
-    if parts is not None:
-        floor = frechet_distance(gaussian_of(parts.others), gaussian_of(parts.ones)).distance
     return Yardstick(
         extractor=extractor,
         real=gaussian_of(features),
         images=len(real),
-        floor=floor,
+        floor=frechet_floor(parts),
         floor_images=0 if parts is None else len(parts.ones),
     )
 

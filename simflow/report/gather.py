@@ -9,7 +9,6 @@
     RUN/analysis/                      latents, guidance, samples         (simflow analyze)
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import torch
 from simflow import pretrained
 from simflow.config import RunConfig, from_record
 from simflow.evaluate.plots import Curve, read_curves
+from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.report import analysis
@@ -154,9 +154,6 @@ def _measured(config: RunConfig, facts: Facts) -> tuple[dict[str, int], float | 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"'{path}' is damaged: {error}") from error
-    if not isinstance(read, dict):
-        raise ValueError(f"'{path}' is not a record: its outermost part must be an object")
-    return read
+        return read_json(path)
+    except NoObject as error:
+        raise ValueError(f"'{path}' is not a record: its outermost part must be an object") from error

@@ -6,9 +6,9 @@ from simflow.report import charts
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, table
-from simflow.report.results import at
 from simflow.report.shown import drawn, key_to, names_in, pictured
 from simflow.report.svg import draw, legend
+from simflow.settings import at
 
 
 def losses(runs: Sequence[Run]) -> Markup | None:

@@ -26,7 +26,7 @@ def interpolation(
         means: latents of the originals, at least twice as many as captions.
         originals: the images at the ends.
         steps: at least 2.
-        captions: one a pair.
+        captions: one per pair.
 
     Raises:
         ValueError: there are fewer than two steps.

@@ -55,7 +55,7 @@ def latent_space(means: Latents, drawn: Latents, *, seed: int = 0) -> LatentSpac
 
 def noise_std(means: Latents, drawn: Latents) -> float:
     """Root mean square of the posterior's noise, in the unit of the latents."""
-    return (drawn.double() - means.double()).square().mean().sqrt().item()
+    return (drawn.cpu().double() - means.cpu().double()).square().mean().sqrt().item()
 
 
 @torch.no_grad()

@@ -6,11 +6,12 @@ from simflow.report import charts, inline
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
-from simflow.report.results import at, number, rounded
+from simflow.report.results import number, rounded
 from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
 from simflow.report.svg import key_to_dashes
 from simflow.report.sweep import Sweep, refined_by
+from simflow.settings import at
 
 
 def samples(runs: Sequence[Run]) -> Markup | None:
@@ -107,7 +108,7 @@ def guidance(runs: Sequence[Run]) -> Markup | None:
 
 
 def numbers_of(runs: Sequence[Run], found: Sequence[Sequence[Sweep]]) -> Markup:
-    """The sweeps as a table, a row a weight."""
+    """The sweeps as a table, a row per weight."""
     weights = sorted({weight for own in found for sweep in own for weight in sweep.weights})
     head: list[Child] = ["weight"]
     rows: list[list[Child]] = [[f"{weight:g}"] for weight in weights]

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import torch
 
-import simflow
-from simflow.evaluate.provenance import git_revision
+from simflow.origin import git_revision, version
 
 
 @dataclass(frozen=True, kw_only=True)
 class Software:
     """What is needed, besides settings and seeds, to get the same figures again."""
 
-    simflow: str
+    simflow: str | None
+    """None if it is not installed; earlier versions said so in words."""
     torch: str
     python: str
     git: str | None
@@ -42,7 +42,7 @@ class Origin:
 def software() -> Software:
     """That of this process."""
     return Software(
-        simflow=simflow.__version__,
+        simflow=version(),
         torch=torch.__version__,
         python=platform.python_version(),
         git=git_revision(),

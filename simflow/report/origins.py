@@ -1,7 +1,7 @@
 """The last part of the report: settings, where every figure comes from, and what is not there."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -9,7 +9,7 @@ import yaml
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import folded, note, run_name, section, table
-from simflow.report.results import at
+from simflow.settings import at, leaves
 
 CHOICES = (
     ("Autoencoder", "model.autoencoder.type"),
@@ -87,19 +87,6 @@ def left_out(runs: Sequence[Run]) -> Markup | None:
         for line in run.left_out
     ]
     return section("left-out", "Not in this report", tag("ul", *lines)) if lines else None
-
-
-def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values of a tree of objects; lists are values.
-
-    >>> list(leaves({"a": {"b": 1}, "c": [2, 3]}))
-    [('a.b', 1), ('c', [2, 3])]
-    """
-    if isinstance(tree, Mapping):
-        for name, value in tree.items():
-            yield from leaves(value, f"{path}.{name}" if path else str(name))
-    else:
-        yield path, tree
 
 
 def plain(value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.report import insides, looks, origins, summary
 from simflow.report.gather import Run
 from simflow.report.markup import Markup, tag
@@ -30,8 +30,7 @@ def page(runs: Sequence[Run], *, date: str, software: Software) -> str:
         software: what makes it.
     """
     revision = f", git {software.git[:12]}" if software.git else ""
-    version = "from source" if software.simflow.startswith("unknown") else software.simflow
-    by = f"simflow {version}, torch {software.torch}, Python {software.python}{revision}"
+    by = f"simflow {software.simflow or 'from source'}, torch {software.torch}, Python {software.python}{revision}"
     sections = [
         summary.figures(runs),
         looks.samples(runs),

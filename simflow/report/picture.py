@@ -15,10 +15,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from simflow.export import labelled_grid, replacing
-
-SHOWN = 64
-"""Small images are enlarged, by whole numbers, to about this side in pixels."""
+from simflow.export import enlargement, labelled_grid
+from simflow.files import replacing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,15 +39,6 @@ class Picture:
         """A contact sheet with the captions at the left."""
         rows = dict(zip(self.captions, self.images, strict=True))
         return labelled_grid(rows, scale=enlargement(self.images.shape[-1]))
-
-
-def enlargement(size: int) -> int:
-    """How often a pixel of an image of this side is repeated when shown.
-
-    >>> [enlargement(size) for size in (8, 32, 48, 64, 256)]
-    [8, 2, 1, 1, 1]
-    """
-    return max(1, SHOWN // size)
 
 
 def save_pictures(path: Path, pictures: Mapping[str, Picture]) -> None:

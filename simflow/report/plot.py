@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simflow.canvas import COLOURS, canvas, dress, layout, rule
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.report.chart import Bars, Chart, log_limits, log_ticks, short
 
 if TYPE_CHECKING:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from simflow.settings import at
+
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
@@ -106,8 +108,8 @@ def _at_places(source: str, tree: Mapping[str, Any], places: Sequence[Place]) ->
             name=name,
             value=value,
             better=better,
-            error=number(at(tree, error)),
-            floor=number(at(tree, floor)),
+            error=None if error is None else number(at(tree, error)),
+            floor=None if floor is None else number(at(tree, floor)),
         )
         for name, place, better, error, floor in places
         if (value := number(at(tree, place))) is not None
@@ -128,18 +130,6 @@ def best(results: Sequence[Result | None]) -> int | None:
     order = sorted(known, key=lambda place: known[place].value or 0.0, reverse=ways == {"higher"})
     first, second = known[order[0]], known[order[1]]
     return None if first.value == second.value else order[0]
-
-
-def at(tree: Mapping[str, Any], path: str | None) -> Any:
-    """What stands at a dotted path, or None.
-
-    >>> at({"a": {"b": 1}}, "a.b"), at({"a": None}, "a.b"), at({}, None)
-    (1, None, None)
-    """
-    found: Any = tree if path is not None else None
-    for name in (path or "").split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
 
 
 def number(value: Any) -> float | None:

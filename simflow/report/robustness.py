@@ -54,7 +54,7 @@ def scale_of(means: Latents) -> float:
     Raises:
         ValueError: all numbers of all latents are the same.
     """
-    scale = means.double().std(correction=0).item()
+    scale = means.cpu().double().std(correction=0).item()
     if scale == 0:
         raise ValueError("the latents do not vary, so there is no scale for noise on them")
     return scale

@@ -15,12 +15,12 @@ from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.score import GuidedScoreStep, Refinement
-from simflow.pipeline import Pipeline, guided
+from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
 from simflow.report.distances import yardstick
 from simflow.report.picture import Picture
 from simflow.report.sweep import Judge, Sweep, sweep
-from simflow.sample import SampleConfig, balanced_labels, sample, sample_each
+from simflow.sample import SampleConfig, balanced_labels, sample_all, sample_each
 from simflow.shapes import NULL
 
 ROWS, COLUMNS = 20, 10
@@ -30,11 +30,6 @@ REAL = 10_000
 """Most real images that the judge of a sweep has seen, and most that it is tried on."""
 
 
-def draw(pipe: Pipeline, seeds: list[int], labels: list[int], config: SampleConfig) -> Bytes:
-    """Samples of seeds and labels, all in one tensor."""
-    return torch.cat([part.images for part in sample(pipe.model, seeds=seeds, labels=labels, config=config)])
-
-
 def draw_each(
     pipe: Pipeline,
     seeds: list[int],
@@ -42,7 +37,7 @@ def draw_each(
     config: SampleConfig,
     refinements: Sequence[Refinement | None],
 ) -> list[Bytes]:
-    """:func:`draw` with each of these refinements."""
+    """Samples of seeds and labels with each of these refinements."""
     drawn = sample_each(pipe.model, seeds=seeds, labels=labels, config=config, refinements=refinements)
     return [torch.cat([part.images for part in parts]) for parts in zip(*drawn, strict=True)]
 
@@ -61,7 +56,7 @@ def by_class(pipe: Pipeline) -> Picture:
         seeds = [COLUMNS * row + column for row, column in places]
         captions = tuple(f"seeds {COLUMNS * row} to {COLUMNS * (row + 1) - 1}" for row in range(rows))
     labels = [seed % len(names) if names else NULL for seed in seeds]
-    images = draw(pipe, seeds, labels, pipe.config.sample)
+    images = sample_all(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)
     return Picture(captions=captions, images=images.unflatten(0, (rows, COLUMNS)))
 
 
@@ -114,7 +109,7 @@ def sweeps(
             another refinement, a sweep of size 0 goes without it.
 
     Returns:
-        the sweeps, and of each a picture with a row a weight and a column a seed.
+        the sweeps, and of each a picture with a row per weight and a column per seed.
     """
     own = pipe.config.sample
     step = own.refinement if isinstance(own.refinement, GuidedScoreStep) else None
@@ -127,7 +122,7 @@ def sweeps(
         steps[gamma] = replace(step or GuidedScoreStep(), gamma=gamma)
     way = replace(own, decoding=SEQUENTIAL) if isinstance(own.decoding, Plan) else own
     seeds, labels = list(range(samples)), balanced_labels(samples, len(pipe.model.facts.class_names))
-    rules = {weight: guided(pipe, weight, None) for weight in weights}
+    rules = {weight: pipe.guidance(weight) for weight in weights}
     shown: list[list[Bytes]] = []
 
     def drawn(weight: float) -> list[Bytes]:

@@ -9,8 +9,8 @@ from simflow.report.chart import Bars, Chart
 from simflow.report.gather import EVALUATION, Run
 from simflow.report.markup import Markup
 from simflow.report.parts import figure, run_name, side_by_side
-from simflow.report.results import at
 from simflow.report.svg import bars, draw, legend
+from simflow.settings import at
 
 
 def names_in(runs: Sequence[Run]) -> list[str]:

@@ -7,8 +7,9 @@ from simflow.report.chart import Bar, Bars
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
-from simflow.report.results import Result, at, best, number, of_demo, of_evaluation, rounded
+from simflow.report.results import Result, best, number, of_demo, of_evaluation, rounded
 from simflow.report.svg import bars
+from simflow.settings import at
 
 TILES = 10
 """Most figures shown large."""
@@ -94,7 +95,7 @@ def comparison(
     keys: Sequence[tuple[str, str]],
     by_key: Sequence[dict[tuple[str, str], Result]],
 ) -> Markup:
-    """A row a figure and a column a run; the best in bold."""
+    """A row per figure and a column per run; the best in bold."""
     rows: list[list[Child]] = []
     for key in keys:
         own = [results.get(key) for results in by_key]
@@ -208,9 +209,9 @@ def _software(run: Run) -> str | None:
     if not run.state:
         return None
     version = run.state.get("simflow")
-    return (
-        f"simflow {'from source' if version == 'not installed' else version}, torch {run.state.get('torch')}"
-    )
+    if version in (None, "not installed"):  # as earlier versions wrote it
+        version = "from source"
+    return f"simflow {version}, torch {run.state.get('torch')}"
 
 
 def _git(run: Run) -> Child:

@@ -20,8 +20,8 @@ from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.features import Features, pool_for, pooled_pixels
 from simflow.evaluate.fidelity import taken
-from simflow.evaluate.frechet import Gaussian, frechet_distance
-from simflow.evaluate.generation import gaussian_of, halves, require_enough
+from simflow.evaluate.frechet import Gaussian
+from simflow.evaluate.generation import frechet_floor, halves, require_enough
 from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.reference import describe
 from simflow.study.budget import Budget
@@ -127,8 +127,5 @@ def look(extractor: Extractor, train: ImageSet, originals: Held, budget: Budget,
     extractor.to(desk.device)
     real = looked_at(extractor, taken(train, chosen), f"{identity.name}, training images", desk)
     rebuilt = looked_at(extractor, originals, f"{identity.name}, held-out images", desk)
-    parts = halves(real.features, budget.num, seed=desk.seed)
-    floor = None
-    if parts is not None:
-        floor = frechet_distance(gaussian_of(parts.others), gaussian_of(parts.ones)).distance
+    floor = frechet_floor(halves(real.features, budget.num, seed=desk.seed))
     return Eyes(extractor=extractor, reference=real.moments.gaussian(), originals=rebuilt, floor=floor)

@@ -15,7 +15,7 @@ import yaml
 from simflow import recipes
 from simflow.config import RunConfig
 from simflow.evaluate.choose import parse
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.settings import override
 from simflow.start import StartFrom
 from simflow.study.study import Before, Row, Scale

@@ -12,7 +12,7 @@ the denominator). Where rows share fewer than two seeds but have two each, ``d``
 
 ``t`` is the 0.95 quantile of Student's distribution with ``n - 1`` degrees of freedom (of the smaller ``n``, if not
 paired): 6.3 for two seeds, 2.9 for three, 2.1 for five. If two rows were equal and differences normal, an order would
-be said to hold 5 times of 100, and not to hold as often. Many claims are judged at once, and nothing corrects for that;
+be said to hold 5 times in 100, and not to hold as often. Many claims are judged at once, and nothing corrects for that;
 ``agreeing`` says how many seeds have the claimed sign.
 """
 

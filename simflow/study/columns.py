@@ -41,7 +41,7 @@ FIGURES = (
     Column(key="accuracy_guided", title="class accuracy guided", better="higher", digits=3),
     Column(key="diversity", title="diversity unguided", digits=3),
     Column(key="diversity_guided", title="diversity guided", digits=3),
-    Column(key="bits", title="bits a dimension", better="lower", digits=3),
+    Column(key="bits", title="bits per dimension", better="lower", digits=3),
 )
 """What is judged, in the order of the table."""
 
@@ -55,7 +55,7 @@ TRAINING = (
     Column(key="parameters", title="parameters", digits=0),
     Column(key="seconds", title="seconds of training", digits=0),
     Column(key="before", title="and of its autoencoder", digits=0),
-    Column(key="images_per_second", title="images a second", digits=0),
+    Column(key="images_per_second", title="images per second", digits=0),
 )
 """How the training went, and what it cost."""
 

@@ -23,7 +23,7 @@ from simflow.evaluate.features import pooled_pixels
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.likelihood import elbo_bits
 from simflow.evaluate.shards import make
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.pipeline import Pipeline

@@ -14,15 +14,14 @@ A lock (:mod:`filelock`) is held by the process that works at a run and is free 
 ends. Its file stays: it means nothing by itself.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from simflow.evaluate.figures import to_json
-from simflow.export import replacing
+from simflow.evaluate.figures import finite
+from simflow.files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -65,31 +64,15 @@ class StudyFolder:
             for file in sorted((self.path / "figures").glob(f"{name}-seed-*.json")):
                 seed = file.stem.removeprefix(f"{name}-seed-")
                 if seed.isdigit():
-                    own[int(seed)] = read(file)
+                    own[int(seed)] = read_json(file)
             found[name] = dict(sorted(own.items()))
         return found
-
-
-def read(file: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"'{file}' is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"'{file}' is damaged: it holds no JSON object")
-    return found
 
 
 def write(file: Path, record: dict[str, Any]) -> None:
     """Writes a JSON object whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as part:
-        part.write_text(to_json(record), encoding="utf-8")
+    write_json(file, finite(record))
 
 
 def take(lock: FileLock) -> bool:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simflow.canvas import COLOURS, canvas, dress, rule
-from simflow.export import replacing
+from simflow.files import replacing
 from simflow.study.columns import column
 from simflow.study.study import Row, Study
 from simflow.study.table import figures_of, spread

@@ -16,6 +16,7 @@ from filelock import FileLock
 from simflow.config import RunConfig
 from simflow.evaluate.collect import from_main
 from simflow.evaluate.extractors import sha256_of_file
+from simflow.files import read_json
 from simflow.study import layout
 from simflow.study.budget import Budget
 from simflow.study.layout import StudyFolder
@@ -90,7 +91,7 @@ class Queue:
     def failure(self, job: Job) -> str | None:
         """Why a run failed since this call began, in this process or another."""
         file = self.folder.figures(job.run.name, job.seed)
-        record = layout.read(file) if file.is_file() else {}
+        record = read_json(file) if file.is_file() else {}
         recent = job in self.tried or record.get("at", 0.0) >= self.began
         return record.get("failed") if recent else None
 
@@ -99,7 +100,7 @@ class Queue:
         file = self.folder.figures(job.run.name, job.seed)
         if not file.is_file():
             return False
-        record = layout.read(file)
+        record = read_json(file)
         if record.get("failed") is not None:
             return self.failure(job) is not None
         return record["weights"] == self.weights(job, record["weights"])

@@ -1,7 +1,8 @@
 """Writes what a study has come to so far: ``table.md`` and ``table.json``, and ``plot.svg`` and ``sheet.png``."""
 
 from simflow.canvas import can_plot
-from simflow.export import replacing, save_picture
+from simflow.export import save_picture
+from simflow.files import read_json, replacing
 from simflow.study import layout
 from simflow.study.budget import Budget
 from simflow.study.layout import StudyFolder
@@ -15,7 +16,7 @@ def write_table(study: Study, folder: StudyFolder, budget: Budget) -> None:
     """Writes the table of all runs that have figures, whoever made them; one process at a time."""
     with folder.lock("table"):
         records = folder.records([row.name for row in study.rows])
-        reference = layout.read(folder.reference) if folder.reference.is_file() else {}
+        reference = read_json(folder.reference) if folder.reference.is_file() else {}
         layout.write(folder.path / "table.json", tabled(study, budget, records, reference))
         with replacing(folder.path / "table.md") as part:
             part.write_text(markdown(study, budget, records, reference), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The contact sheet of a study: a line of images a row, the same seeds and labels for all, three blocks under headings.
+"""The contact sheet of a study: a line of images per row, the same seeds and labels for all, in three blocks.
 
 It shows the first seed of each row that has figures: samples guided and not, and reconstructions of the same held-out
 images under their originals.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from PIL import Image, ImageDraw, ImageFont
 
-from simflow.export import PAPER, labelled_grid
+from simflow.export import PAPER, enlargement, labelled_grid
 from simflow.pixels import Bytes
 from simflow.study.judge import read_pictures
 from simflow.study.layout import StudyFolder
@@ -42,12 +42,12 @@ def sheet(study: Study, folder: StudyFolder) -> Image.Image | None:
 
 
 def block(found: Mapping[str, Mapping[str, Bytes]], kind: str) -> Image.Image:
-    """A line a row; above reconstructions the originals."""
+    """A line per row; above reconstructions the originals."""
     lines = {label: images[kind] for label, images in found.items()}
     if kind == "reconstruction":
         lines = {"originals": next(iter(found.values()))["original"]} | lines
     size = next(iter(lines.values())).shape[-1]
-    return labelled_grid(lines, scale=max(1, 64 // size))
+    return labelled_grid(lines, scale=enlargement(size))
 
 
 def stacked(blocks: Mapping[str, Image.Image]) -> Image.Image:

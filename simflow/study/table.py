@@ -101,10 +101,10 @@ def markdown(study: Study, budget: Budget, records: Records, reference: Mapping[
 def introduction(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> list[str]:
     """What was done, and what real images score."""
     seeds = sorted({seed for own in records.values() for seed in own})
-    length = "the recipes' own length" if budget.steps is None else f"{budget.steps} steps a run"
+    length = "the recipes' own length" if budget.steps is None else f"{budget.steps} steps per run"
     lines = [
         f"Recipes at the {budget.scale} scale, {length}, seeds {', '.join(map(str, seeds)) or 'none yet'}; "
-        f"{budget.num} samples and up to {budget.held_out} held-out images a run. "
+        f"{budget.num} samples and up to {budget.held_out} held-out images per run. "
         "Mean ± standard deviation over seeds.",
         "",
         f"In *italics* the paper's numbers ({study.source}): other data, another network behind the Fréchet "

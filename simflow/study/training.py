@@ -11,14 +11,12 @@ from typing import Any
 from simflow.config import RunConfig
 from simflow.model import Model
 from simflow.train import checkpoint
+from simflow.train.callbacks import COLLAPSE
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder
 
 SHARE = 20
 """The last losses are means over this part of the logged steps."""
-
-COLLAPSE = "(collapse)"
-"""What :class:`~simflow.train.callbacks.CollapseMonitor` says in the log."""
 
 
 def is_trained(folder: Path, config: RunConfig) -> bool:
@@ -63,7 +61,7 @@ def floor_of(model: Model, prior_weight: float) -> float | None:
 
 
 def _state(folder: Path) -> dict[str, Any]:
-    return json.loads((checkpoint.find(folder) / "state.json").read_text(encoding="utf-8"))
+    return checkpoint.load_record(checkpoint.find(folder))
 
 
 def _lines(metrics: Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import signal
+import threading
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Protocol, runtime_checkable
@@ -20,13 +21,16 @@ from simflow.train.metrics import StepMetrics
 
 logger = logging.getLogger("simflow")
 
+COLLAPSE = "(collapse)"
+"""In every warning of one."""
+
 STDERR = 2
 """The file descriptor."""
 
 
 @runtime_checkable
 class Callback(Protocol):
-    """To write one: a class with these three methods; no base class is needed."""
+    """To write one: a class with these three methods; or a subclass with those that do something."""
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Called every ``log_every`` steps and after the last."""
@@ -38,8 +42,8 @@ class Callback(Protocol):
         """Called once when the run is over, finished or stopped."""
 
 
-class MetricsFile:
-    """Appends one JSON object a line; a line is on its way to the disk before the next step.
+class MetricsFile(Callback):
+    """Appends one JSON object per line; a line is on its way to the disk before the next step.
 
     Keys: the fields of :class:`~simflow.train.metrics.StepMetrics`, and each loss as ``loss/<name>``. Numbers
     that JSON lacks (infinite, not a number) are written as null.
@@ -54,26 +58,23 @@ class MetricsFile:
             numbers = {name: value if math.isfinite(value) else None for name, value in flat(metrics).items()}
             self.file.write(json.dumps(numbers) + "\n")
 
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
-
     def on_end(self) -> None:
         """Closes the file."""
         if self.file is not None:
             self.file.close()
 
 
-class CollapseMonitor:
+class CollapseMonitor(Callback):
     """Warns when the prior's loss comes close to its floor: the latents then carry nothing of the images.
 
-    With ``x = mu + std * noise`` no prior can reach a mean loss below ``log(std) + 0.5`` nats a dimension
+    With ``x = mu + std * noise`` no prior can reach a mean loss below ``log(std) + 0.5`` nats per dimension
     (without the constant ``log(2 pi) / 2``), the entropy of the noise; only latents without information get
     there. Without noise nothing bounds it, and a loss that no honest latents reach says the same. The loss is
     smoothed over calls. The warning is given once, and again only after a recovery to twice the margin.
 
     Args:
         floor: the least possible value of the term; None where there is none.
-        margin: how near is too near, in nats a dimension.
+        margin: how near is too near, in nats per dimension.
         bottom: where there is no floor, a value below which the latents must have collapsed; None for no watch.
         term: the name of the prior's loss.
         smoothing: share of the old mean kept at each call, in [0, 1).
@@ -118,24 +119,19 @@ class CollapseMonitor:
         if self.floor is None:
             return (
                 f"below {self.bottom:g} and nothing bounds it, where latents of all images come to lie in one place "
-                "(collapse): give the posterior some noise"
+                f"{COLLAPSE}: give the posterior some noise"
             )
         return (
             f"within {self.margin:g} of its floor {self.floor:.3f}, where latents say nothing of their images "
-            "(collapse): give the reconstruction more weight"
+            f"{COLLAPSE}: give the reconstruction more weight"
         )
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
-
-    def on_end(self) -> None:
-        """Nothing to do."""
 
 
 class Stopper:
     """Turns the first Ctrl-C or SIGTERM into a request, ``stopped``; the second stops at once.
 
-    ``with Stopper() as stopper:`` installs the handlers (main thread only); the old ones are back at its end.
+    ``with Stopper() as stopper:`` installs the handlers; the old ones are back at its end. Only the main thread hears
+    signals, so in another one nothing is installed.
     """
 
     def __init__(self) -> None:
@@ -143,7 +139,8 @@ class Stopper:
         self._before: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> "Stopper":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        heard = threading.current_thread() is threading.main_thread()
+        for number in (signal.SIGINT, signal.SIGTERM) if heard else ():
             self._before[number] = signal.signal(number, self._request)
         return self
 
@@ -153,9 +150,9 @@ class Stopper:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def agreed(self) -> bool:
-        """Whether any rank was asked to stop; collective, so all ranks must ask at the same step."""
-        return any(gather_objects(self.stopped))
+    def agreed(self, *, wanted: bool) -> bool:
+        """Whether any rank was asked to stop or wants to; collective, so all ranks must ask at the same step."""
+        return any(gather_objects(self.stopped or wanted))
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.stopped:

@@ -18,13 +18,10 @@ leaves it untouched. What does not fit is a ``ValueError`` of one sentence. Lear
 decay are settings and come from the config, never from the file.
 """
 
-import json
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from simflow import files, origin
 from simflow.distributed import barrier, is_main
 from simflow.train.state import TrainState
 
@@ -184,13 +182,13 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     _require(file)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Damaged(f"'{file}' is damaged or cut short: {error}{way_out(file.parent)}") from error
-    if not isinstance(content, dict):
+        return files.read_json(file)
+    except files.NoObject as error:
         problem = f"'{file}' is damaged or not of SimFlow: it holds no names with values"
-        raise Damaged(problem + way_out(file.parent))
-    return content
+        raise Damaged(problem + way_out(file.parent)) from error
+    except ValueError as error:
+        problem = f"'{file}' is damaged or cut short: {error.__cause__}"
+        raise Damaged(problem + way_out(file.parent)) from error
 
 
 def _require(file: Path) -> None:
@@ -230,22 +228,11 @@ def _write(folder: Path, state: TrainState, config: dict[str, Any]) -> None:
     }
     _write_tensors(folder / "optimizer.safetensors", entries)
     record = {"format": FORMAT, "step": state.step, "images_seen": state.images_seen}
-    record |= {"ema_steps": state.ema.steps, "extra": state.extra} | _provenance()
+    record |= {"ema_steps": state.ema.steps, "extra": state.extra, "torch": torch.__version__}
+    record |= {"simflow": origin.version(), "git": origin.git_revision()}
     _write_json(folder / "config.json", config)
     _write_json(folder / "state.json", record)
     _flush(folder)
-
-
-def _provenance() -> dict[str, Any]:
-    try:
-        version = metadata.version("simflow")
-    except metadata.PackageNotFoundError:
-        version = "not installed"
-    root, revision = Path(__file__).parents[2], None
-    if (root / ".git").exists() and shutil.which("git"):
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-        revision = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-    return {"torch": torch.__version__, "simflow": version, "git": revision}
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -259,13 +246,16 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    files.write_json(path, content)
     _flush(path)
 
 
 def _flush(path: Path) -> None:
-    """Makes the operating system write a file, or a folder's list of names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Makes the operating system write a file, or (not on Windows) a folder's list of names, to the disk."""
+    windows = os.name == "nt"
+    if windows and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -40,7 +40,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of the weights, the order of the data and all noise."""
     batch: int = 256
-    """Images a step, over all processes."""
+    """Images per step, over all processes."""
     microbatch: int | None = None
     """Most images in one forward pass of one process; larger batches accumulate gradients. None: no limit."""
     stages: tuple[StageConfig, ...] = (StageConfig(steps=400_000),)
@@ -91,6 +91,11 @@ def begin(objective: Objective, config: TrainConfig) -> TrainState:
     return TrainState(modules=modules, optimizers=optimizers, ema=config.ema.build(objective.model))
 
 
+def never() -> bool:
+    """Nothing but a signal stops the run."""
+    return False
+
+
 def train(
     objective: Objective,
     state: TrainState,
@@ -102,6 +107,7 @@ def train(
     saved_config: dict[str, Any],
     callbacks: Sequence[Callback] = (),
     on_sample: Callable[[int], None] | None = None,
+    until: Callable[[], bool] = never,
 ) -> bool:
     """Trains from ``state.step`` to the end of the stages, or until told to stop; saves either way.
 
@@ -115,9 +121,10 @@ def train(
         saved_config: what to write beside the weights, JSON-able.
         callbacks: receive metrics every ``log_every`` steps.
         on_sample: called with the step every ``sample_every`` steps, the averaged weights in the model.
+        until: asked after every step, of several processes whenever losses are read; True stops the run.
 
     Returns:
-        True if the run is finished, False if it was stopped by a signal.
+        True if the run is finished, False if it was stopped by a signal or by ``until``.
     """
     rank, world = distributed.rank(), distributed.world()
     device, steps = objective.model.device, total_steps(config.stages)
@@ -170,7 +177,7 @@ def train(
                     objective.train()
                 # Ranks must stop at the same step, and asking costs a message: only where losses are read.
                 if world == 1 or due(state.step, config.log_every, steps):
-                    stop = stopper.agreed()
+                    stop = stopper.agreed(wanted=until())
                 if stop or due(state.step, config.save_every, steps):
                     clock.note()
                     state.extra["skipped"] = int(skipped)
@@ -222,7 +229,7 @@ class Clock:
         """The metrics of a step as plain numbers, averaged over processes; waits for the device."""
         names = list(stepped.losses)
         values = torch.stack([stepped.losses[name].float() for name in names])
-        losses: Tensor = distributed.mean_over_ranks(values)
+        losses = distributed.mean_over_ranks(values).tolist()  # waits for the device
         now = time.monotonic()
         speed = (self.state.images_seen - self.images) / max(now - self.last, 1e-9)
         self.last, self.images = now, self.state.images_seen
@@ -232,7 +239,7 @@ class Clock:
             seconds=self.before + now - self.began,
             images_per_second=speed,
             lr=rate,
-            losses=dict(zip(names, losses.tolist(), strict=True)),
+            losses=dict(zip(names, losses, strict=True)),
             grad_norm=float(stepped.grad_norm),
             skipped=int(skipped),
         )

@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.table import Column
 
 from simflow.distributed import is_main
+from simflow.train.callbacks import Callback
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import StageConfig, stage_at, total_steps
 
 logger = logging.getLogger("simflow")
 
 
-class Progress:
+class Progress(Callback):
     """Shows the run on rank 0: a bar if the console is a terminal, else a line every ``every`` seconds.
 
     Args:

@@ -5,9 +5,10 @@
     runs/00000-name/
       config.json      the settings, written at the start
       log.txt          what was said, with times
-      metrics.jsonl    one JSON object a line, every few steps
+      metrics.jsonl    one JSON object per line, every few steps
       samples/         pictures made on the way
       checkpoints/     step-0012345/ ..., see simflow.train.checkpoint
+      .lock            held while a process trains here
 
 A new run takes the next number. A folder named by the user is used as it is: if it holds a checkpoint, the
 run goes on from the latest one, and lines of metrics that the interrupted run wrote after that checkpoint are
@@ -16,7 +17,6 @@ cut, for those steps will be done again.
 
 import json
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from simflow.distributed import gather_objects, is_main
+from simflow.files import replacing, write_json
 from simflow.settings import differences
 from simflow.train import checkpoint
 
@@ -59,6 +62,17 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """States to go on from."""
         return self.path / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a process trains here."""
+        return self.path / ".lock"
+
+    def belongs_to_something_else(self) -> bool:
+        """Whether there is a folder with something in it, and it is no run's."""
+        if self.config.is_file() or not self.path.is_dir():
+            return False
+        return any(path != self.lock for path in self.path.iterdir())
 
 
 def new_run(out_root: Path, name: str) -> RunFolder:
@@ -113,10 +127,38 @@ def open_or_resume(
         kept = _lines_until(run.metrics, step) if run.metrics.exists() else None
         for folder in (run.samples, run.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
-        _replace(run.config, json.dumps(config, indent=2) + "\n")
+        write_json(run.config, config)
         if kept is not None:
-            _replace(run.metrics, kept)
+            with replacing(run.metrics) as part:
+                part.write_text(kept, encoding="utf-8")
     return run, gather_objects(resumed)[0]
+
+
+@contextmanager
+def alone_in(run: RunFolder) -> Iterator[None]:
+    """Keeps other trainings out of a run's folder for the block; collective.
+
+    A folder that belongs to something else is left as it is: :func:`open_or_resume` refuses it.
+
+    Raises:
+        ValueError: another process is training there.
+    """
+    lock = FileLock(run.lock)
+    taken = is_main() and not run.path.is_file() and not run.belongs_to_something_else()
+    if taken:
+        run.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            taken = None
+    if None in gather_objects(taken):
+        raise ValueError(
+            f"another process is training in '{run.path}': wait for its end, or choose another folder"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -157,9 +199,9 @@ def _problem(
         return None
     if not run.path.is_dir():
         return f"'{run.path}' is a file, not a run folder"
-    if not run.config.is_file():
-        return f"'{run.path}' is not empty and not a run folder" if any(run.path.iterdir()) else None
-    if checkpoint.latest(run.checkpoints) is None:
+    if run.belongs_to_something_else():
+        return f"'{run.path}' is not empty and not a run folder"
+    if not run.config.is_file() or checkpoint.latest(run.checkpoints) is None:
         return None
     changed = changed_settings(read(checkpoint.load_config(run.path)), config, may_differ=may_differ)
     return (
@@ -186,9 +228,3 @@ def _lines_until(metrics: Path, step: int) -> str:
             break
         kept.append(f"{line}\n")
     return "".join(kept)
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".part-{path.name}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from simflow.distributed import is_main
-from simflow.train.callbacks import flat
+from simflow.train.callbacks import Callback, flat
 from simflow.train.metrics import StepMetrics
 
 
-class TensorBoard:
+class TensorBoard(Callback):
     """Writes event files into ``folder``; look at them with ``tensorboard --logdir``.
 
     Raises:
@@ -33,16 +33,13 @@ class TensorBoard:
             for name, value in flat(metrics).items():
                 self.writer.add_scalar(name, value, metrics.step)
 
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
-
     def on_end(self) -> None:
         """Closes the event file."""
         if self.writer is not None:
             self.writer.close()
 
 
-class Wandb:
+class Wandb(Callback):
     """Reports to Weights & Biases; ``WANDB_MODE=offline`` keeps everything in ``folder``.
 
     The run's id is kept in ``folder/wandb.json``, so a resumed run draws on in the same curves.
@@ -67,9 +64,6 @@ class Wandb:
         """Reports every number."""
         if self.run is not None:
             self.run.log(flat(metrics), step=metrics.step)
-
-    def on_checkpoint(self, path: Path) -> None:
-        """Nothing to do."""
 
     def on_end(self) -> None:
         """Ends the report."""

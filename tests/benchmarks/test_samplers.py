@@ -100,7 +100,7 @@ def test_half_precision_is_compared_too(flow):
     assert 1e-5 < records["sequential"]["error"] < 0.05
     assert records["sequential"]["GB"] == pytest.approx(
         2 * sampling.a_walk(flow, 2, itemsize=1).bytes / 1e9
-    ), "two bytes a number"
+    ), "two bytes per number"
 
 
 def test_a_peer_has_our_weights_and_is_refused_if_it_is_wrong(flow, tmp_path):

@@ -39,7 +39,7 @@ def test_the_flags_reach_samples_sweeps_and_record(tiny_run, tmp_path, monkeypat
 
         return making
 
-    monkeypatch.setattr("simflow.report.samples.sample", noted(samples.sample))
+    monkeypatch.setattr("simflow.report.samples.sample_all", noted(samples.sample_all))
     monkeypatch.setattr("simflow.report.samples.sample_each", noted(samples.sample_each))
     monkeypatch.setattr("simflow.cli.speed.batch_within", lambda *arguments: 5)
     flags = ["--decoding", "jacobi", "--jacobi-window", "2", "--dtype", "bfloat16", "--memory", "1GiB"]

@@ -148,7 +148,7 @@ def test_training_leaves_a_whole_run_folder(tmp_path, capsys):
     assert main([*words(tmp_path), "--out", str(out), "--train.sample_every", "3", "--steps", "5"]) == 0
     assert "finished at step 5 of 5" in capsys.readouterr().out
     state = {"config.json", "state.json"} | {f"{n}.safetensors" for n in ("model", "ema", "optimizer")}
-    expected = {"config.json", "log.txt", "metrics.jsonl", "samples/step-0000003.png"}
+    expected = {".lock", "config.json", "log.txt", "metrics.jsonl", "samples/step-0000003.png"}
     assert files_below(out) == expected | {f"checkpoints/step-0000005/{name}" for name in state}
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5]
@@ -305,7 +305,7 @@ def test_the_demo_from_training_to_figures(tmp_path, capsys):
     assert figures["held_out_images"] == 12
     assert figures["seconds"] >= figures["seconds_training"] > 0
     assert 0 < figures["peak_memory_gib"] < 64
-    for word in ("class accuracy", "diversity", "PSNR", "bits a dimension", "GiB"):
+    for word in ("class accuracy", "diversity", "PSNR", "bits per dimension", "GiB"):
         assert word in printed
     written = (tmp_path / "demo" / "samples.png").stat().st_mtime_ns
     assert main(demo) == 0

@@ -226,13 +226,14 @@ def test_debug_shows_the_traceback():
         main(["train", "dmo", "--debug"])
 
 
-def test_a_slip_of_ours_is_said_without_a_traceback(capsys, monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError, ValueError])
+def test_a_slip_of_ours_is_said_without_a_traceback(capsys, monkeypatch, error):
     def broken() -> None:
-        raise RuntimeError("two gremlins")
+        raise error("two gremlins")
 
     monkeypatch.setattr("simflow.recipes.recipes", broken)
     sentence = complaint(capsys, 1, ["recipes"])
-    assert "RuntimeError: two gremlins" in sentence
+    assert f"{error.__name__}: two gremlins" in sentence
     assert "--debug" in sentence
 
 

@@ -50,7 +50,7 @@ class Outer:
         ("r s --out x", "'toy' does not know what to do with 's'"),
         ("r --out x --dry yes", "'toy' does not know what to do with 'yes'"),
         ("r --out x -q", "'toy' does not know what to do with '-q'"),
-        ("--out x", "'toy' lacks a word before its flags"),
+        ("--out x", "'toy' is missing an argument before its flags"),
     ],
 )
 def test_a_slip_is_one_sentence(capsys, words, sentence):

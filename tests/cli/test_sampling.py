@@ -1,27 +1,36 @@
 """Flags of ``simflow sample`` into a way of sampling, and the further pictures."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from simflow.autoencoder.pixels import PixelsConfig
 from simflow.cli import main
-from simflow.cli.sampling import Flags, changed, sweep_of
+from simflow.cli.sampling import Flags, changed
+from simflow.flow.block import BlockConfig
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
+from simflow.flow.stack import FlowConfig
+from simflow.model import Facts, ModelConfig
 from simflow.posterior import Dequantised, FixedVariance
 from simflow.sample import SampleConfig
 from simflow.sit.guidance import ClassifierFree
+from simflow.sit.prior import SiTConfig
 from tests.whole.tiny import words
 
+NOISE = FixedVariance(std=0.3)
+SMALL = FlowConfig(depths=(1,), block=BlockConfig(width=8, heads=1))
+SIT = SiTConfig(width=8, depth=1, heads=1)
 TARFLOW = SampleConfig(guidance=LogScale(weight=2.0, annealed=True), refinement=ScoreDenoise(std=0.1))
 
 
-def with_flags(config=TARFLOW, *, classes=3, posterior=None, **flags):
-    posterior = posterior or FixedVariance(std=0.3)
-    return changed(config, Flags(**flags), classes=classes, posterior=posterior)
+def with_flags(config=TARFLOW, *, prior=SMALL, classes=3, posterior=NOISE, **flags):
+    model = ModelConfig(autoencoder=PixelsConfig(), posterior=posterior, prior=prior).build(
+        Facts(image_size=2, channels=1, class_names=tuple("abc"[:classes]))
+    )
+    return changed(config, Flags(**flags), model)
 
 
 def test_without_flags_the_run_s_own_way():
@@ -52,6 +61,7 @@ def test_rules_of_runs_without_one():
     assert with_flags(none, guidance=0.5).guidance == GaussianProduct(weight=0.5)
     assert with_flags(none, rule="log-scale", what="scale").guidance == LogScale(what="scale")
     assert with_flags(none, attention_temperature=0.5).guidance == GaussianProduct(temperature=0.5)
+    assert with_flags(none, guidance=0.5, prior=SIT).guidance == ClassifierFree(weight=0.5)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +94,10 @@ def test_the_noise_of_a_run_without_a_step_is_its_posterior_s():
         ({"denoise": (), "gamma": 0.1}, "either --denoise or --gamma"),
         ({"denoise": (1.0, 2.0)}, "takes one multiplier"),
         ({"guidance": 1.0, "classes": 0}, "guidance needs classes"),
+        (
+            {"attention_temperature": 0.5, "prior": SIT, "config": SampleConfig(guidance=None)},
+            "this model is a SiT",
+        ),
         ({"attention_temperature": 0.0}, "temperature of guidance must be positive"),
         ({"attention_temperature": math.nan}, "temperature of guidance must be positive"),
         ({"temperature": math.inf}, "temperature must be positive and finite"),
@@ -100,24 +114,6 @@ def test_contradictions(flags, sentence):
 
 def test_no_score_step_needs_no_classes():
     assert with_flags(gamma=0.0, classes=0).refinement is None
-
-
-@pytest.mark.parametrize(
-    ("own", "flow", "rule"),
-    [
-        (LogScale(annealed=True), True, LogScale(annealed=True)),
-        (None, True, GaussianProduct()),
-        (None, False, ClassifierFree()),
-    ],
-)
-def test_a_sweep_keeps_to_the_rule_of_its_model(own, flow, rule):
-    config = SampleConfig(guidance=own)
-    swept = sweep_of(config, [0.0, 2.0], classes=3, flow=flow)
-    assert swept == [replace(rule, weight=0.0), replace(rule, weight=2.0)]
-    with pytest.raises(ValueError, match="strength of guidance must be 0 or more and finite, not -1"):
-        sweep_of(config, [0.0, -1.0], classes=3, flow=flow)
-    with pytest.raises(ValueError, match="guidance needs classes"):
-        sweep_of(config, [0.0], classes=0, flow=flow)
 
 
 def picture(path) -> np.ndarray:
@@ -173,7 +169,7 @@ def test_a_model_without_classes_is_guided_by_temperature(tmp_path, capsys):
     assert all((one == other).all() for one, other in zip(plain, same, strict=True))
     for flags in (["--guidance", "3"], ["--sweep", "0,1"]):
         assert main(["sample", str(run), "--out", str(tmp_path / "no"), *flags]) == 2
-        assert "--attention-temperature 0.5 or 1.5" in capsys.readouterr().err
+        assert "an attention temperature of 0.5 or 1.5" in capsys.readouterr().err
     assert main(["sample", str(run), "--out", str(tmp_path / "no"), "--gamma", "0.25"]) == 2
     assert "--gamma needs classes" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()

@@ -95,7 +95,7 @@ def test_passes_give_the_images_of_the_walk(tmp_path, tiny_run):
 def test_memory_makes_batches_smaller_and_images_the_same(tmp_path, tiny_run, capsys, monkeypatch):
     batches = []
     monkeypatch.setattr("simflow.cli.speed.batch_within", lambda *a: batches.append(a) or 2)
-    monkeypatch.setattr("simflow.cli.sample.sample", counted(batches))
+    monkeypatch.setattr("simflow.cli.sample.sample_all", counted(batches))
     exact = sampled(tiny_run, tmp_path / "exact")
     assert {each for each in batches if isinstance(each, int)} == {7}
     batches.clear()
@@ -107,11 +107,11 @@ def test_memory_makes_batches_smaller_and_images_the_same(tmp_path, tiny_run, ca
 
 
 def counted(batches):
-    from simflow.sample import sample
+    from simflow.sample import sample_all
 
     def sampling(model, *, seeds, labels, config):
         batches.append(len(seeds))
-        return sample(model, seeds=seeds, labels=labels, config=config)
+        return sample_all(model, seeds=seeds, labels=labels, config=config)
 
     return sampling
 
@@ -182,14 +182,14 @@ def test_a_stopped_job_is_not_complete_and_is_made_again(tmp_path, tiny_run, mon
     whole = sampled(tiny_run, out, *flags)
     before = archive.read_bytes()
     (out / "000004.png").unlink()
-    from simflow.sample import sample
+    from simflow.sample import sample_all
 
     def stopping(model, *, seeds, labels, config):
         if 3 in seeds:
             raise KeyboardInterrupt
-        return sample(model, seeds=seeds, labels=labels, config=config)
+        return sample_all(model, seeds=seeds, labels=labels, config=config)
 
-    monkeypatch.setattr("simflow.cli.sample.sample", stopping)
+    monkeypatch.setattr("simflow.cli.sample.sample_all", stopping)
     given = ["sample", str(tiny_run), "--num", "7", "--device", "cpu", "--out", str(out), *flags]
     assert main(given) == 130
     assert not (out / "labels.csv").exists()

@@ -1,6 +1,7 @@
 """Pictures of every kind, written to disk and read back: which pixels come out."""
 
 import io
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -216,3 +217,10 @@ def test_arrays_pass_unchanged(shape):
 def test_what_cannot_be_read_is_named(content):
     with pytest.raises(Unreadable, match=r"^it cannot be read: .*\.$"):
         decoded(content)
+
+
+@pytest.mark.parametrize("fault", [OverflowError, TypeError, NotImplementedError])
+def test_whatever_a_damaged_picture_raises_it_is_unreadable(monkeypatch, fault):
+    monkeypatch.setattr("PIL.Image.open", Mock(side_effect=fault("odd")))
+    with pytest.raises(Unreadable, match=r"^it cannot be read: odd"):
+        decoded(b"")

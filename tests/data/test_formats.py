@@ -230,6 +230,25 @@ def test_links_are_followed(tmp_path):
     assert torch.equal(everything(loaded(tmp_path / "set")), pixels)
 
 
+@pytest.mark.parametrize("target", [".", "../..", "../bee"])
+def test_links_are_not_followed_in_a_circle(tmp_path, target):
+    pixels, _ = write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "ant" / "again").symlink_to(target)
+    (tmp_path / "set" / "bee" / "back").symlink_to("../ant")
+    images = loaded(tmp_path / "set")
+    assert len(images) == (4 if target == "../bee" else 3)
+    assert torch.equal(everything(images)[images.labels == 0][0], pixels[0])
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_hard_links_in_an_archive_are_images(tmp_path, ending):
+    pixels, _ = write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "bee" / "1.png").hardlink_to(tmp_path / "set" / "ant" / "0.png")
+    images = loaded(pack(tmp_path, ending))
+    assert images.labels.tolist() == [0, 1, 1]
+    assert torch.equal(everything(images)[[0, 2]], pixels[[0, 0]])
+
+
 def test_two_idx_files_of_one_split_are_ambiguous(tmp_path):
     for name in ("letters", "digits"):
         write_idx(tmp_path / f"{name}-train-images-idx3-ubyte", np.zeros((1, SIZE, SIZE), dtype=np.uint8))

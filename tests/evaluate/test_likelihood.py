@@ -65,7 +65,7 @@ def test_only_training_images_set_the_variance_and_only_held_out_ones_are_coded(
 
 
 def test_a_variance_from_other_images_is_used_as_it_is():
-    """Half of ``error / v + log v`` nats a pixel, where ``v`` is the training error and not the held-out one."""
+    """Half of ``error / v + log v`` nats per pixel, where ``v`` is the training error and not the held-out one."""
     model = pixel_model(FixedVariance(std=0.3))
     model.decode = lambda latents: latents + 0.5 * (latents < -0.5)
     dark = torch.full_like(images(200), 20)

@@ -78,6 +78,13 @@ def test_a_setting_of_a_newer_version_is_refused(tmp_path, setting):
         begin(tmp_path, record_of(HERE))
 
 
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_record_is_named(tmp_path, content):
+    (tmp_path / RECORD).write_text(content)
+    with pytest.raises(ValueError, match=r"samples\.json' is damaged: "):
+        begin(tmp_path, record_of(HERE))
+
+
 def test_other_weights_are_refused(tmp_path):
     left(tmp_path, record_of(HERE))
     with pytest.raises(ValueError, match="sha256 is abc there and xyz here"):

@@ -52,7 +52,7 @@ def test_noise_is_not_written_to(name):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ValueError, match="there is no checkpoint"):
+    with pytest.raises(ValueError, match="there is no file"):
         read_tarflow(tmp_path / "none.pth")
 
 
@@ -63,7 +63,7 @@ class Harmful:
 
 def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
     torch.save({"weights": Harmful()}, tmp_path / "harm.pth")
-    with pytest.raises(ValueError, match="without running code"):
+    with pytest.raises(ValueError, match="needs the pickled class print"):
         read_tarflow(tmp_path / "harm.pth")
     assert capsys.readouterr().out == ""
 
@@ -71,13 +71,13 @@ def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
 def test_other_files_are_refused(content, tmp_path):
     (tmp_path / "model.pth").write_bytes(content)
-    with pytest.raises(ValueError, match="not a file of tensors"):
+    with pytest.raises(ValueError, match="truncated or damaged"):
         read_tarflow(tmp_path / "model.pth")
 
 
 def test_other_contents_are_refused(tmp_path):
     torch.save({"optimizer": {"lr": 1.0}}, tmp_path / "opt.pth")
-    with pytest.raises(ValueError, match="one tensor a name"):
+    with pytest.raises(ValueError, match="this is not a TarFlow state dict"):
         read_tarflow(tmp_path / "opt.pth")
 
 

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from simflow.evaluate.lpips import AlexNet
 from simflow.losses.backbones import VGG16, SqueezeNet11
 from simflow.losses.perceptual import VGG16_CONVS, Perceptual, SqueezeNetDistance, VGG16Distance, unit
 
@@ -149,7 +150,7 @@ def test_ranges_are_refused_where_one_measures(embedded):
             embedded.distance(*pair)
 
 
-@pytest.mark.parametrize("network", [SqueezeNet11, VGG16])
+@pytest.mark.parametrize("network", [SqueezeNet11, VGG16, AlexNet])
 def test_the_smallest_image(network):
     distance = Perceptual(network())
     side = network.SMALLEST
@@ -186,7 +187,7 @@ def test_under_autocast_the_distance_stays_in_float32(embedded):
     torch.testing.assert_close(rough, exact, rtol=0.03, atol=0.0)
 
 
-@pytest.mark.parametrize("network", [SqueezeNet11, VGG16])
+@pytest.mark.parametrize("network", [SqueezeNet11, VGG16, AlexNet])
 def test_the_first_maps_are_those_of_all(network):
     torch.manual_seed(0)
     backbone, images = network().eval(), 2 * torch.rand(2, 3, 32, 32) - 1

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import shlex
 import shutil
 from importlib import resources
 from pathlib import Path
@@ -32,7 +33,7 @@ def source() -> bytes:
 
 def loops(flags: tuple[str, ...] = native.FLAGS[0]) -> native.Library:
     assert COMPILER is not None
-    return native.Library(native.compiled(COMPILER, source(), (flags,)))
+    return native.Library(native.compiled((COMPILER,), source(), (flags,)))
 
 
 def block(**changes):
@@ -139,18 +140,52 @@ def test_a_weight_in_another_order_of_memory_is_packed_alike():
 @needs_compiler
 def test_it_is_compiled_once(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    made = native.compiled(COMPILER, source())
+    made = native.compiled((COMPILER,), source())
     stamp = made.stat().st_mtime_ns
-    assert native.compiled(COMPILER, source()) == made
+    assert native.compiled((COMPILER,), source()) == made
     assert made.stat().st_mtime_ns == stamp
     assert made.parent == tmp_path / "simflow"
     assert [path.name for path in made.parent.iterdir()] == [made.name], "something was left behind"
-    assert native.compiled(COMPILER, source() + b"\n") != made
+    assert native.compiled((COMPILER,), source() + b"\n") != made
     monkeypatch.setattr(native, "processor", lambda: b"another")
-    assert native.compiled(COMPILER, source()) != made
+    assert native.compiled((COMPILER,), source()) != made
 
 
-@pytest.mark.parametrize("trouble", ["no compiler", "the compiler refuses", "no cache", "no home"])
+@needs_compiler
+@pytest.mark.skipif(shutil.which("env") is None, reason="no command that runs another")
+def test_the_compiler_may_be_several_words(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CC", f"env {shlex.quote(str(COMPILER))} -DNOTHING")
+    assert isinstance(native.build(), native.Library)
+
+
+@needs_compiler
+def test_a_kept_file_that_does_not_load_is_made_once_more(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = native.compiled((COMPILER,), source())
+    whole = made.read_bytes()
+    made.write_bytes(whole[:100])
+    assert isinstance(native.loaded((COMPILER,), source()), native.Library)
+    assert made.stat().st_size == len(whole)
+
+
+@needs_compiler
+def test_what_never_loads_is_not_made_for_ever(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    times = []
+
+    def refuse(path):
+        times.append(path)
+        raise OSError("failed to map segment")
+
+    monkeypatch.setattr(native, "Library", refuse)
+    assert native.build() is None
+    assert len(times) == 2
+
+
+@pytest.mark.parametrize(
+    "trouble", ["no compiler", "the compiler refuses", "half a word", "no cache", "no home"]
+)
 def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CC", raising=False)
@@ -158,6 +193,8 @@ def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
         monkeypatch.setattr(native.shutil, "which", lambda name: None)
     elif trouble == "the compiler refuses":
         monkeypatch.setenv("CC", "false")
+    elif trouble == "half a word":
+        monkeypatch.setenv("CC", "'gcc")
     elif trouble == "no home":
         monkeypatch.delenv("XDG_CACHE_HOME")
         monkeypatch.setattr(native.Path, "home", lambda: Path("~no-such-user").expanduser())

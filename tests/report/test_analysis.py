@@ -95,6 +95,16 @@ def test_another_version_is_one_sentence(folder, tmp_path):
         load(tmp_path / "older")
 
 
+@pytest.mark.parametrize("version", [None, "unknown (not installed)"])
+def test_an_analysis_from_source_is_read_whichever_version_wrote_it(folder, tmp_path, version):
+    shutil.copytree(folder, tmp_path / "older")
+    file = tmp_path / "older" / analysis.FILE
+    record = json.loads(file.read_text())
+    record["origin"]["software"]["simflow"] = version
+    file.write_text(json.dumps(record))
+    assert load(tmp_path / "older")[0].origin.software.simflow == version
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK but no archive"])
 def test_damaged_pictures_are_one_sentence(tmp_path, damage):
     file = tmp_path / "pictures.npz"

@@ -157,6 +157,18 @@ def test_a_page_is_one_file_of_moderate_size(whole, run, tmp_path):
     assert Reader((tmp_path / "new" / "report.html").read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("written", "said"), [(None, "from source"), ("not installed", "from source"), ("0.1.0", "0.1.0")]
+)
+def test_what_is_not_installed_runs_from_source(run, written, said):
+    """``not installed`` is what earlier versions wrote."""
+    own = dataclasses.replace(run, state=run.state | {"simflow": written, "torch": "2.11"})
+    software = Software(simflow=None, torch="2.13", python="3.11", git=None)
+    text = page([own], date="today", software=software)
+    assert f"simflow {said}, torch 2.11" in text
+    assert "with simflow from source, torch 2.13, Python 3.11." in text
+
+
 def test_hostile_names_are_only_text(run):
     picture = Picture(captions=(HOSTILE,), images=torch.zeros(1, 2, 1, 8, 8, dtype=torch.uint8))
     hostile = dataclasses.replace(

@@ -2,8 +2,9 @@
 
 import pytest
 
-from simflow.report.origins import leaves, plain
+from simflow.report.origins import plain
 from simflow.report.results import Result, best, of_demo, of_evaluation
+from simflow.settings import leaves
 from tests.report.evaluation import EVALUATION
 
 

@@ -267,7 +267,7 @@ def test_a_score_step_needs_a_density():
 
 
 def test_it_learns_two_points():
-    """A tiny network on two latents, one a class: samples land near the latent of their class."""
+    """A tiny network on two latents, one per class: samples land near the latent of their class."""
     torch.manual_seed(0)
     config = SiTConfig(width=32, depth=2, heads=2, solver=Heun(steps=16))
     prior = config.build(latent_shape=(2, 1, 2), classes=2)

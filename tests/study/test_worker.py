@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from simflow.files import read_json
 from simflow.pipeline import Pipeline
 from simflow.study import worker as module
-from simflow.study.layout import StudyFolder, read
+from simflow.study.layout import StudyFolder
 from tests.study.tiny import ALIGNED, FROZEN, JOINT, budget, run, study
 from tests.whole.tiny import pictures
 
@@ -48,7 +49,7 @@ def done(tmp_path_factory) -> Path:
 
 
 def figures(out: Path, name: str, seed: int = 0) -> dict:
-    record = read(StudyFolder(out).figures(name, seed))
+    record = read_json(StudyFolder(out).figures(name, seed))
     assert record["failed"] is None
     timed = ("seconds", "images_per_second", "before")
     return {key: value for key, value in record["figures"].items() if key not in timed}
@@ -83,7 +84,7 @@ def test_a_row_starts_from_the_autoencoder_of_its_seed(done):
         assert before["train"]["seed"] == config["train"]["seed"] == seed
         assert before["train"]["stages"][0]["steps"] == 2
         assert before["model"]["prior"]["depths"] == []
-        record = read(StudyFolder(out).figures("frozen", seed))["figures"]
+        record = read_json(StudyFolder(out).figures("frozen", seed))["figures"]
         assert record["before"] > 0
     weights = [
         load_file(next((out / "runs" / name / "seed-1" / "checkpoints").iterdir()) / "ema.safetensors")
@@ -211,7 +212,7 @@ def test_a_diverged_training_has_no_figures_but_its_own(done, tmp_path):
     StudyFolder(out).figures("joint", 0).unlink()
     outcome = run(STUDY, base, out, rows=("joint",))
     assert "the training diverged" in outcome.failed["joint-seed-0"]
-    record = read(StudyFolder(out).figures("joint", 0))
+    record = read_json(StudyFolder(out).figures("joint", 0))
     assert record["figures"]["collapsed"] == 0.0
     assert "psnr" not in record["figures"]
 

@@ -98,9 +98,13 @@ def test_healthy_noisy_or_floorless_losses_are_not_warned_of(caplog):
 def test_the_first_signal_asks_and_the_second_stops(capfd):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with Stopper() as stopper:
-        assert (stopper.stopped, stopper.agreed()) == (False, False)
+        assert (stopper.stopped, stopper.agreed(wanted=False), stopper.agreed(wanted=True)) == (
+            False,
+            False,
+            True,
+        )
         os.kill(os.getpid(), signal.SIGTERM)
-        assert (stopper.stopped, stopper.agreed()) == (True, True)
+        assert (stopper.stopped, stopper.agreed(wanted=False)) == (True, True)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

@@ -99,7 +99,9 @@ def test_frozen_parameters_are_left_out():
 def test_clipping_scales_all_gradients_together(limit, fused, dtype):
     module, twin = net(dtype), net(dtype)
     gradients = torch.cat([p.grad.flatten() for p in module.parameters()])
-    config = OptimizerConfig(lr=0.1, eps=1e-3, fused=fused)  # at this eps a step depends on the gradient's size
+    config = OptimizerConfig(
+        lr=0.1, eps=1e-3, fused=fused
+    )  # at this eps a step depends on the gradient's size
     norm, skipped = step_clipped(config.build(module), limit)
     torch.testing.assert_close(norm, gradients.norm())
     assert skipped.item() == 0.0

@@ -1,0 +1,62 @@
+"""Files that are whole or not there at all, the JSON objects in them, and the user's cache folder.
+
+This file does not know what is in a file: what a damaged one means, and what to do about it, its reader says.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class NoObject(ValueError):
+    """What a file holds is JSON, but no object."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.
+
+    After an error the temporary file is removed and ``path`` is as it was.
+    """
+    part = path.with_name(f".part-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        NoObject: it holds JSON of another kind.
+        ValueError: it is damaged; ``__cause__`` is what the parser says, without the file's name.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"'{file}' is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise NoObject(f"'{file}' is damaged: it holds no JSON object")
+    return found
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON object, indented, whole or not at all; its folder is there."""
+    with replacing(file) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def cache_folder() -> Path:
+    """What can be made again for this user: ``simflow`` below ``$XDG_CACHE_HOME``, or else below ``~/.cache``.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "simflow"

@@ -1,0 +1,73 @@
+"""What learns in a run that starts from another: the prior, the decoder, or both, the rest frozen.
+
+Each takes a run's configuration and gives the changed one. The first three change who learns from what; the two
+``stages`` also say how long and at which rate, and the decoder's by which losses.
+"""
+
+from dataclasses import replace
+
+from simflow.config import RunConfig
+from simflow.losses.adversarial import AdversarialConfig
+from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.objective import ObjectiveConfig, PixelMean, Routing
+from simflow.start import StartFrom
+from simflow.train.ema import EmaConfig
+from simflow.train.optim import Linear, StageConfig
+
+FINISHED = StartFrom()
+"""All parts of a finished run."""
+AUTOENCODER = StartFrom(parts="autoencoder")
+"""Its autoencoder, or a published one."""
+
+
+def prior_only(run: RunConfig, start_from: StartFrom = FINISHED) -> RunConfig:
+    """The prior alone, on a trained autoencoder that stays as it is; nothing is decoded."""
+    objective = ObjectiveConfig(
+        reconstruction=PixelMean(weight=0.0),
+        prior_weight=run.objective.prior_weight,
+        label_drop=run.objective.label_drop,
+        routing=Routing(encoder="frozen", decoder="frozen"),
+    )
+    return replace(run, objective=objective, start_from=start_from)
+
+
+def prior_and_decoder(run: RunConfig) -> RunConfig:
+    """Prior and decoder, on the latents of a trained encoder that stays as it is."""
+    objective = replace(run.objective, routing=Routing(encoder="frozen"))
+    return replace(run, objective=objective, start_from=AUTOENCODER)
+
+
+def decoder_only(run: RunConfig) -> RunConfig:
+    """The decoder alone, by the run's losses on images, on the noisy latents of its encoder; the prior comes along."""
+    objective = replace(
+        run.objective, alignment=None, prior_weight=0.0, routing=Routing(encoder="frozen", prior="frozen")
+    )
+    return replace(run, objective=objective, start_from=FINISHED)
+
+
+def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConfig:
+    """:func:`prior_only` after a finished run; the learning rate falls to nothing in each stretch of steps.
+
+    Nothing is decoded, so an image costs half of what it does in stage I and batches are twice as large.
+    """
+    stages = tuple(StageConfig(steps=each, schedule=Linear(final=0.0, warmup=100)) for each in steps)
+    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None)
+    return replace(prior_only(run), name=name, train=train)
+
+
+def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: int, lr: float) -> RunConfig:
+    """:func:`decoder_only` with squared error, perceptual distance and hinge loss, which are STARFlow's.
+
+    Samples of the new run need no score step.
+    """
+    losses = ObjectiveConfig(
+        reconstruction=PixelMean(norm="l2"), perceptual=SqueezeNetDistance(weight=1.1), adversarial=judge
+    )
+    stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
+    optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
+    return replace(
+        decoder_only(replace(run, objective=losses)),
+        name=name,
+        train=replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999)),
+        sample=replace(run.sample, refinement=None),
+    )

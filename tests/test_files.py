@@ -1,0 +1,67 @@
+"""A file is the old one or the new one, never half of it; what is no JSON object is told in one sentence."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simflow.files import NoObject, cache_folder, read_json, replacing, write_json
+
+
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"old")
+
+    def interrupted():
+        with replacing(path) as part:
+            part.write_bytes(b"half")
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_object_is_read_as_it_was_written(tmp_path):
+    file, content = tmp_path / "a.json", {"größe": [1, 2.5, None], "b": {"c": "ü"}}
+    write_json(file, {"old": 1})
+    write_json(file, content)
+    assert read_json(file) == content
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_cannot_be_written_leaves_the_old_object(tmp_path):
+    file = tmp_path / "a.json"
+    write_json(file, {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(file, {"new": {1, 2}})
+    assert read_json(file) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "why"),
+    [
+        (b'{"a": ', json.JSONDecodeError, "Expecting value"),
+        (b'{"a": "\xff"}', UnicodeDecodeError, "can't decode byte 0xff"),
+        (b"[1]", None, "it holds no JSON object"),
+    ],
+)
+def test_what_is_no_object_is_named(tmp_path, content, kind, why):
+    file = tmp_path / "a.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.json' is damaged: .*{why}") as caught:
+        read_json(file)
+    assert type(caught.value) is (NoObject if kind is None else ValueError)
+    assert kind is None or isinstance(caught.value.__cause__, kind)
+
+
+def test_the_cache_is_where_the_user_wants_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "me")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "simflow"
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert cache_folder() == tmp_path / "me" / ".cache" / "simflow"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == tmp_path / "me" / ".cache" / "simflow"
