@@ -7,6 +7,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -17,6 +18,8 @@ from benchmarks.plots import Panel, bars_by, draw
 from benchmarks.subject import Record, Setting, Subject
 from simflow import distributed
 from simflow.allocator import keep_freed_memory
+from simflow.model import NetworkDtype
+from simflow.settings import spelled_out
 
 
 def guidance_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +118,13 @@ def parser() -> argparse.ArgumentParser:
     """The flags of all subjects, and of each."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("--device", default="cpu")
-    shared.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32", help="bf16: autocast, for all")
+    shared.add_argument(
+        "--dtype",
+        type=spelled_out,
+        choices=get_args(NetworkDtype),
+        default="float32",
+        help="bfloat16 (or bf16): autocast, for all",
+    )
     shared.add_argument("--rounds", type=int, default=5, help="times that each contestant runs, in turns")
     shared.add_argument(
         "--seconds", type=float, help="begin nothing new after that; what is left out is named"

@@ -8,14 +8,13 @@ problem takes no less; a small one may, where weights stay in a cache.
 
 import statistics
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from benchmarks.measure import clock
+from simflow.model import NetworkDtype
 
-Precision = Literal["fp32", "bf16"]
-"""fp32, or bf16 under autocast; for us and for the peers."""
 SIDE = {"cuda": 8192, "cpu": 1024}
 """Rows and columns of the matrices."""
 COPIED = {"cuda": 2**32, "cpu": 2**27}
@@ -45,11 +44,11 @@ class Work(NamedTuple):
 
 
 def ceilings(
-    device: torch.device, dtype: Precision, *, side: int | None = None, copied: int | None = None
+    device: torch.device, dtype: NetworkDtype, *, side: int | None = None, copied: int | None = None
 ) -> Ceilings:
     """Both rates, in about a second; ``side`` and ``copied`` replace the sizes above."""
     side, copied = side or SIDE[device.type], copied or COPIED[device.type]
-    kind = torch.bfloat16 if dtype == "bf16" else torch.float32
+    kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
     c = torch.empty_like(a)
     source = torch.randint(256, (copied,), device=device, dtype=torch.uint8)

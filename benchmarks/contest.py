@@ -18,7 +18,7 @@ from simflow.shapes import NULL
 
 EXACT = 1e-4
 """Largest error of an exact sampler in float32, relative to the largest number of the images."""
-ALLOWED = {"fp32": EXACT, "bf16": 0.05}
+ALLOWED = {"float32": EXACT, "bfloat16": 0.05}
 """The same in each precision: half precision rounds in every layer of every token."""
 CHECKED = 4
 """Images of a batch that are compared, spread over it: the walk in float64 is slow and large."""

@@ -29,11 +29,11 @@ from simflow.config import RunConfig
 from simflow.data.loader import Batch
 from simflow.fitting import initial
 from simflow.flow.stack import FlowConfig
-from simflow.model import Facts
+from simflow.model import Facts, computing_in
 from simflow.pixels import to_float
 from simflow.seeding import generator
 from simflow.train.loop import adversary_of, begin, wrap
-from simflow.train.step import autocast_for, train_step
+from simflow.train.step import train_step
 
 COUNTED = 2
 """Images of the step whose arithmetic is counted."""
@@ -136,7 +136,7 @@ class RecipeStep:
             microbatch=train.microbatch or len(batch.images),
             clip=train.optimizer.clip,
             generator=generator(train.seed, "train", 0, self.state.step, device=self.device),
-            autocast=autocast_for(train.dtype, self.device),
+            autocast=computing_in(train.dtype, self.device),
             adversary=self.adversary,
         )
 

@@ -117,7 +117,7 @@ def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[st
 
 def has_loops(setting: Setting) -> bool:
     """Whether the walk is compiled here; elsewhere both ways are one, and it is timed once."""
-    return setting.device.type == "cpu" and setting.dtype == "fp32" and library() is not None
+    return setting.device.type == "cpu" and setting.dtype == "float32" and library() is not None
 
 
 def row(record: Record) -> dict[str, str]:

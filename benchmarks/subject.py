@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.ceilings import Ceilings, Precision
+from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Deadline
 from benchmarks.plots import Panel
-from simflow.train.step import autocast_for
+from simflow.model import NetworkDtype, computing_in
 
 Record = dict[str, Any]
 """All that is known of one figure, JSON-able; people read the keys."""
@@ -22,7 +22,7 @@ class Setting:
     """Where, in what precision, how often and how long."""
 
     device: torch.device
-    dtype: Precision = "fp32"
+    dtype: NetworkDtype = "float32"
     rounds: int = 5
     ceilings: Ceilings
     """What the device was measured to do, in this precision."""
@@ -30,12 +30,12 @@ class Setting:
 
     def autocast(self) -> AbstractContextManager:
         """A fresh context for one run: weights are cast once in it."""
-        return autocast_for(self.dtype, self.device)
+        return computing_in(self.dtype, self.device)
 
     @property
     def itemsize(self) -> int:
         """Bytes of a number in the products."""
-        return 2 if self.dtype == "bf16" else 4
+        return 2 if self.dtype == "bfloat16" else 4
 
     def forget(self) -> None:
         """Gives memory that nobody uses back to the device, after something that did not fit or before much."""

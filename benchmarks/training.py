@@ -24,7 +24,7 @@ from benchmarks.plots import Panel, bars_by
 from benchmarks.subject import Record, Setting
 
 OURS, PEER = "SimFlow", "ml-tarflow"
-LOSSES_DIFFER = {"fp32": 1e-4, "bf16": 3e-2}
+LOSSES_DIFFER = {"float32": 1e-4, "bfloat16": 3e-2}
 """Largest difference of the two losses, in nats per number."""
 
 

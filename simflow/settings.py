@@ -32,6 +32,18 @@ Config = TypeVar("Config")
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi)?")
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+")
 
+SHORT = {"fp32": "float32", "bf16": "bfloat16"}
+"""Short names of dtypes, as settings may give them and earlier versions wrote them."""
+
+
+def spelled_out(word: str) -> str:
+    """The whole name of a dtype that is known by a short one too; another word as it is.
+
+    >>> spelled_out("bf16"), spelled_out("adaln")
+    ('bfloat16', 'adaln')
+    """
+    return SHORT.get(word, word)
+
 
 def parse_count(text: str) -> int:
     """A number of steps, images or bytes: plain digits, or a number with the suffix Ki (1024) or Mi (1024²).
@@ -210,9 +222,10 @@ def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
             )
     if isinstance(value, Mapping) and isinstance(present, tuple):
         return _read_elements(hint, value, path, present)
-    for member in sorted(members_of(hint), key=lambda member: member is not type(value)):
-        if _accepts(member, value):
-            return _convert(member, value)
+    for tried in [value, spelled_out(value)] if isinstance(value, str) else [value]:
+        for member in sorted(members_of(hint), key=lambda member: member is not type(tried)):
+            if _accepts(member, tried):
+                return _convert(member, tried)
     wanted = " or ".join(_wanted(member) for member in members_of(hint))
     raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}")
 

@@ -53,7 +53,7 @@ class Train:
     batch: int = 256
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = 1.0
-    dtype: Literal["fp32", "bf16"] = "fp32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
     stages: tuple[Stage, ...] = ()
     """One after the other."""
     critic: Critic | None = None
@@ -139,7 +139,7 @@ def test_override_replaces_a_tuple_by_a_list():
         ({"train.batch": 1.5}, "setting 'train.batch' must be a whole number, not 1.5"),
         ({"compiled": 1}, "setting 'compiled' must be true or false, not 1"),
         ({"train.clip": "no"}, "setting 'train.clip' must be a number or null, not 'no'"),
-        ({"train.dtype": "fp16"}, "setting 'train.dtype' must be 'fp32' or 'bf16', not 'fp16'"),
+        ({"train.dtype": "fp16"}, "setting 'train.dtype' must be 'float32' or 'bfloat16', not 'fp16'"),
         ({"train.betas": [0.9]}, "setting 'train.betas' must be a list of 2, not [0.9]"),
         ({"train": None}, "setting 'train' must be the settings of Train, not None"),
         ({"train.schedule.type": "Cos"}, "'train.schedule.type' must be 'Constant' or 'Cosine', not 'Cos'"),
@@ -188,7 +188,7 @@ def test_yaml_reads_exponents_as_numbers(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("train:\n  lr: 1e-3\n  clip: 2E+1\n  dtype: bf16\n")
     run = override(Run(name="a"), load_yaml(file))
-    assert (run.train.lr, run.train.clip, run.train.dtype) == (1e-3, 20.0, "bf16")
+    assert (run.train.lr, run.train.clip, run.train.dtype) == (1e-3, 20.0, "bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def emoji_64() -> RunConfig:
             batch=128,
             stages=(StageConfig(steps=12_000, schedule=Linear(final=0.0, warmup=200)),),
             optimizer=OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=0.05),
-            dtype="bf16",
+            dtype="bfloat16",
             sample_every=2000,
         ),
     )
@@ -240,7 +240,7 @@ def clothing_256() -> RunConfig:
             batch=32,
             stages=(StageConfig(steps=6000, schedule=Linear(final=0.0, warmup=200)),),
             optimizer=OptimizerConfig(lr=3e-4, betas=(0.9, 0.99), weight_decay=0.05),
-            dtype="bf16",
+            dtype="bfloat16",
         ),
         sample=SampleConfig(guidance=GaussianProduct(weight=1.0), batch=50),
     )

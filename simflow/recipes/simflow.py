@@ -66,7 +66,7 @@ def published(name: str, *, width: int, heads: int, deep: int, image_size: int =
             ),
             optimizer=OptimizerConfig(lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0, clip=1.0),
             ema=EmaConfig(rate=0.9999, warmup=False),
-            dtype="bf16",
+            dtype="bfloat16",
             save_every=5000,
             sample_every=5000,
         ),

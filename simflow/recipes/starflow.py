@@ -88,7 +88,7 @@ def published(name: str, *, image_size: int) -> RunConfig:
             stages=(StageConfig(steps=320 * EPOCH, schedule=Cosine(final=0.01, warmup=EPOCH)),),
             optimizer=OptimizerConfig(lr=1e-4, betas=(0.9, 0.95), weight_decay=1e-4, clip=1.0),
             ema=EmaConfig(rate=0.0, warmup=False),
-            dtype="bf16",
+            dtype="bfloat16",
             save_every=5000,
             sample_every=5000,
         ),

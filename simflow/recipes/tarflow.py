@@ -70,7 +70,7 @@ def published(
             stages=(StageConfig(steps=epochs * epoch, schedule=Cosine(final=1e-6 / lr, warmup=epoch)),),
             optimizer=OptimizerConfig(lr=lr, betas=(0.9, 0.95), weight_decay=1e-4, clip=None),
             ema=EmaConfig(rate=0.0, warmup=False),
-            dtype="fp32" if std is None else "bf16",
+            dtype="float32" if std is None else "bfloat16",
             save_every=5000,
             sample_every=5000,
         ),
@@ -182,7 +182,7 @@ def tarflow_mnist() -> RunConfig:
     return replace(
         run,
         objective=replace(run.objective, label_drop=0.0),
-        train=replace(run.train, dtype="fp32"),
+        train=replace(run.train, dtype="float32"),
     )
 
 
@@ -246,7 +246,7 @@ def for_two_cores(run: RunConfig) -> RunConfig:
         stages=(replace(stage, schedule=replace(stage.schedule, warmup=100)),),
         optimizer=replace(run.train.optimizer, clip=1.0),
         ema=EmaConfig(rate=0.999),
-        dtype="fp32",
+        dtype="float32",
         save_every=500,
         sample_every=None,
     )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from simflow.bounds import at_least
 from simflow.data.images import ImageSet
 from simflow.data.loader import batches
 from simflow.losses.adversarial import Discriminator
+from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
 from simflow.pixels import to_float
 from simflow.seeding import fold, generator
@@ -30,7 +31,7 @@ from simflow.train.ema import EmaConfig
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set_learning_rate, total_steps
 from simflow.train.state import TrainState
-from simflow.train.step import Adversary, Stepped, autocast_for, train_step
+from simflow.train.step import Adversary, Stepped, train_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +50,9 @@ class TrainConfig:
     """AdamW and gradient clipping."""
     ema: EmaConfig = field(default_factory=EmaConfig)
     """The average of the weights, which is what is sampled."""
-    dtype: Literal["fp32", "bf16"] = "fp32"
-    """bf16: matrix products and convolutions under autocast; affine maps, log-determinants and losses stay in
-    fp32."""
+    dtype: NetworkDtype = "float32"
+    """bfloat16 (or bf16): matrix products and convolutions under autocast; affine maps, log-determinants and losses
+    stay in float32."""
     compile: bool = False
     """torch.compile the objective: slow to start, faster where steps are many."""
     log_every: int = 10
@@ -130,7 +131,7 @@ def train(
     device, steps = objective.model.device, total_steps(config.stages)
     wrapped = wrap(objective, config, world)
     adversary = adversary_of(objective, state, world)
-    autocast = autocast_for(config.dtype, device)
+    autocast = computing_in(config.dtype, device)
     clock = Clock(state)
     stream = batches(
         images,

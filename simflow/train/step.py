@@ -113,8 +113,3 @@ def unsynced(*shells: Any) -> AbstractContextManager:
         if isinstance(shell, DistributedDataParallel):
             stack.enter_context(shell.no_sync())
     return stack
-
-
-def autocast_for(dtype: str, device: torch.device) -> AbstractContextManager:
-    """bf16 autocast for ``"bf16"``, nothing for ``"fp32"``; affine maps and losses stay in float32."""
-    return torch.autocast(device.type, torch.bfloat16) if dtype == "bf16" else nullcontext()

@@ -51,7 +51,7 @@ def test_as_it_runs(size, conditioning):
 def test_a_recipe_is_its_flow_and_its_autoencoder():
     """The step of the demo without its flow is the autoencoder's, and the flow's is three forward passes."""
     setting = Setting(device=CPU, ceilings=Ceilings(1.0, 1.0))
-    config = variant("demo", side=None, losses="plain", dtype="fp32")
+    config = variant("demo", side=None, losses="plain", dtype="float32")
     step = RecipeStep(config, setting)
     model, images = step.objective.model, to_float(step.random(2).images)
 
@@ -70,7 +70,7 @@ def test_a_floor_is_the_larger_of_two_times():
 
 
 def test_rates_are_measured():
-    rates = ceilings(CPU, "bf16", side=32, copied=1024)
+    rates = ceilings(CPU, "bfloat16", side=32, copied=1024)
     assert rates.flops > 0
     assert rates.bandwidth > 0
 

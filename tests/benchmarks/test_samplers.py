@@ -95,8 +95,8 @@ def test_what_does_not_fit_is_named_and_the_rest_is_timed(flow):
 def test_half_precision_is_compared_too(flow):
     batch = Batch(flow, 2, name="two")
     exact = in_float64(flow)
-    ways = sampling.plain(batch, batch.exact(exact), None, setting(dtype="bf16"))
-    records = {each["way"]: each for each in contest(batch, ways, setting(dtype="bf16"))}
+    ways = sampling.plain(batch, batch.exact(exact), None, setting(dtype="bfloat16"))
+    records = {each["way"]: each for each in contest(batch, ways, setting(dtype="bfloat16"))}
     assert 1e-5 < records["sequential"]["error"] < 0.05
     assert records["sequential"]["GB"] == pytest.approx(
         2 * sampling.a_walk(flow, 2, itemsize=1).bytes / 1e9

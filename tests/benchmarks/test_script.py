@@ -68,7 +68,7 @@ def test_a_gpu_is_asked_for_what_the_command_knows_in_less_than_nine_minutes(cal
     assert str(first.peer_tarflow) == place
     assert (recipe.recipe, recipe.data_shape, recipe.largest) == ("simflow-xxl", 256, True)
     assert (recipe.losses, recipe.checkpointing) == (["plain", "all"], ["off", "on"])
-    assert {each.dtype for each in chosen if each.what in ("sampling", "training", "loader")} == {"bf16"}
+    assert {each.dtype for each in chosen if each.what in ("sampling", "training", "loader")} == {"bfloat16"}
     assert [str(each.peer_gsjacobi) for each in chosen if getattr(each, "peer_gsjacobi", None)] == [place]
 
 

@@ -55,12 +55,12 @@ def test_other_losses_are_refused():
 
 def test_variants_of_a_recipe():
     """All players from the first step, or no judging networks; recomputing in flow and autoencoder."""
-    every = variant("simflow-xxl", side=128, losses="all", dtype="bf16")
-    assert (every.data.image_size, every.train.dtype) == (128, "bf16")
+    every = variant("simflow-xxl", side=128, losses="all", dtype="bfloat16")
+    assert (every.data.image_size, every.train.dtype) == (128, "bfloat16")
     assert every.objective.adversarial is not None
     assert every.objective.adversarial.start_step == 0
     assert every.objective.perceptual is not None
-    plain = variant("simflow-xxl", side=None, losses="plain", dtype="fp32")
+    plain = variant("simflow-xxl", side=None, losses="plain", dtype="float32")
     assert plain.data.image_size == 256
     assert (plain.objective.adversarial, plain.objective.perceptual) == (None, None)
     again = recomputing(plain).model
@@ -68,7 +68,7 @@ def test_variants_of_a_recipe():
     assert again.prior.block.checkpointing
     assert isinstance(again.autoencoder, KLConfig)
     assert again.autoencoder.checkpointing
-    velocity = recomputing(variant("table7-joint-64", side=None, losses="plain", dtype="fp32")).model.prior
+    velocity = recomputing(variant("table7-joint-64", side=None, losses="plain", dtype="float32")).model.prior
     assert isinstance(velocity, SiTConfig)
     assert velocity.checkpointing
 
@@ -78,7 +78,7 @@ def test_the_adversary_plays_and_is_counted():
     small = KLConfig(latent_channels=4, width=32, multipliers=(1, 1), encoder_blocks=1)
     every, plain = (
         recipe_step.RecipeStep(
-            smaller(variant("simflow-s", side=32, losses=losses, dtype="fp32"), small), SETTING
+            smaller(variant("simflow-s", side=32, losses=losses, dtype="float32"), small), SETTING
         )
         for losses in ("all", "plain")
     )
@@ -144,7 +144,7 @@ def test_images_come_from_both_stores(tmp_path):
 
 
 def test_where_images_come_from(tmp_path):
-    demo, small = (variant(name, side=None, losses="plain", dtype="fp32") for name in ("demo", "small-32"))
+    demo, small = (variant(name, side=None, losses="plain", dtype="float32") for name in ("demo", "small-32"))
     assert loader.where(None, demo, tmp_path, 2) == "embedded:fashion-mnist"
     assert loader.where(tmp_path / "mine", demo, tmp_path, 2) == str(tmp_path / "mine")
     assert loader.where(None, small, tmp_path, 2) == str(tmp_path)

@@ -71,7 +71,7 @@ def test_uniform_noise_goes_with_float32_and_gaussian_noise_with_its_own_denoisi
     run = recipe()
     posterior, refinement = run.model.posterior, run.sample.refinement
     if isinstance(posterior, Dequantised):
-        assert run.train.dtype == "fp32"
+        assert run.train.dtype == "float32"
         assert refinement is None
     else:
         assert refinement.std == posterior.std

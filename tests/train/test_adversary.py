@@ -10,14 +10,14 @@ from simflow.autoencoder.compact import CompactConfig
 from simflow.cli import main
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
-from simflow.model import Facts, ModelConfig
+from simflow.model import Facts, ModelConfig, computing_in
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.posterior import FixedVariance, NoNoise
 from simflow.seeding import generator
 from simflow.train import checkpoint
 from simflow.train.loop import TrainConfig, adversary_of, begin
 from simflow.train.optim import OptimizerConfig, StageConfig
-from simflow.train.step import autocast_for, train_step
+from simflow.train.step import train_step
 from tests.laws.cases import flow, normal
 from tests.losses.tiny_vit import tiny_file
 from tests.whole.test_processes import two_processes
@@ -46,7 +46,7 @@ def game(adversarial=ADVERSARIAL, *, posterior=FixedVariance(), seed=0):  # noqa
     return objective, begin(objective, CONFIG)
 
 
-def play(objective, state, steps=1, *, microbatch=6, dtype="fp32", clip=1.0):
+def play(objective, state, steps=1, *, microbatch=6, dtype="float32", clip=1.0):
     """Steps as the loop takes them; what the last one said."""
     adversary = adversary_of(objective, state, world=1)
     said = None
@@ -59,7 +59,7 @@ def play(objective, state, steps=1, *, microbatch=6, dtype="fp32", clip=1.0):
             microbatch=microbatch,
             clip=clip,
             generator=generator(0, "train", 0, state.step),
-            autocast=autocast_for(dtype, torch.device("cpu")),
+            autocast=computing_in(dtype, torch.device("cpu")),
             adversary=adversary,
         )
     return said
@@ -74,7 +74,7 @@ def moved(before, module):
 
 
 @pytest.mark.parametrize("adversarial", [ADVERSARIAL, BY_FEATURES], ids=["patches", "features"])
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("microbatch", [6, 4])
 def test_both_players_move(dtype, microbatch, adversarial):
     objective, state = game(adversarial)
@@ -170,7 +170,7 @@ def test_before_its_start_the_run_is_as_without_it():
 
 
 @pytest.mark.parametrize("adversarial", [ADVERSARIAL, BY_FEATURES], ids=["patches", "features"])
-@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path, dtype, adversarial):
     config = replace(adversarial, start_step=2, head_start=1)
     objective, state = game(config)
