@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from simflow import pretrained, weights
-from simflow.start import weights_in
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -19,14 +18,14 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
     """
     folder = Path(source)
     if folder.is_dir():
-        return weights_in(folder)
+        return weights.weights_in(folder)
     shipped = pretrained.find(str(source))
     if shipped is not None:
         return shipped
     if folder.is_file():
         raise ValueError(f"'{source}' is a file: name the folder of the run or the model that it belongs to")
     if isinstance(source, str) and HUB_ID.fullmatch(source):
-        return _download(source, revision)
+        return download(source, revision)
     raise ValueError(
         f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
     )
@@ -49,12 +48,22 @@ def notes(source: str | Path, *, revision: str | None = None) -> Path:
     return folder
 
 
-def _download(repository: str, revision: str | None) -> Path:
+def download(repository: str, revision: str | None = None, *, also: tuple[str, ...] = ()) -> Path:
+    """A saved model of the hub, in the hub's own cache; of a repository its settings and weights only.
+
+    Args:
+        repository: ``owner/name``.
+        revision: branch, tag or commit.
+        also: patterns of further files.
+
+    Raises:
+        ValueError: the hub does not give it.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        files = ["config.json", *weights.FILES]
+        files = ["config.json", *weights.FILES, *also]
         return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise ValueError(

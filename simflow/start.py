@@ -28,14 +28,16 @@ from torch import Tensor, nn
 
 from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
-from simflow.autoencoder.pretrained import load_weights
+from simflow.autoencoder.pretrained import DIFFUSERS_WEIGHTS, load_weights
 from simflow.bounds import positive
 from simflow.data.source import differences_of_classes, places_among
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
 from simflow.nn.embed import ClassEmbedding
+from simflow.places import HUB_ID, download
 from simflow.settings import differences, from_dict, to_dict, value_at
+from simflow.tensors import ON_THE_HUB, local_file
 from simflow.train import checkpoint
 
 
@@ -45,8 +47,9 @@ class StartFrom:
 
     path: str | None = None
     """A run folder, checkpoint or saved model of SimFlow, or the name of a model that comes with the package; or an
-    autoencoder's weights: a .safetensors, .pt, .pth or .ckpt file, or a diffusers folder. Null in recipes that cannot
-    do without one: say where it is."""
+    autoencoder's weights: a .safetensors, .pt, .pth or .ckpt file, or a diffusers folder. On the hub OWNER/NAME is a
+    saved model or diffusers folder, and hub:OWNER/NAME/FILE a file. Null in recipes that cannot do without one: say
+    where it is."""
     parts: Literal["all", "autoencoder", "prior"] = "all"
     """What is taken: autoencoder and prior, or one of them."""
     which: Literal["ema", "model"] = "ema"
@@ -71,7 +74,7 @@ def place(config: StartFrom) -> Path:
     """The place to start from.
 
     Raises:
-        ValueError: none is given, or there is nothing.
+        ValueError: none is given, there is nothing, or the hub does not give it.
     """
     if config.path is None:
         what = "model" if config.parts == "all" else config.parts
@@ -79,10 +82,14 @@ def place(config: StartFrom) -> Path:
     path = Path(config.path).expanduser()
     if path.exists():
         return path
+    if ON_THE_HUB.fullmatch(config.path):
+        return local_file(Path(config.path))
     shipped = pretrained.find(config.path)
-    if shipped is None:
-        raise ValueError(f"there is nothing at '{path}' to start from{pretrained.hint(config.path)}")
-    return shipped
+    if shipped is not None:
+        return shipped
+    if HUB_ID.fullmatch(config.path):
+        return download(config.path, also=(DIFFUSERS_WEIGHTS,))
+    raise ValueError(f"there is nothing at '{path}' to start from{pretrained.hint(config.path)}")
 
 
 def start(model: Model, config: StartFrom) -> None:
@@ -108,16 +115,6 @@ def start(model: Model, config: StartFrom) -> None:
         rescale(model, config.scale)
 
 
-def weights_in(folder: Path) -> Path:
-    """The folder with ``config.json`` and weights: a saved model itself, or a run's newest checkpoint.
-
-    Raises:
-        ValueError: there are none.
-    """
-    saved = (folder / "config.json").is_file() and weights.present(folder)
-    return folder if saved else checkpoint.find(folder)
-
-
 def is_diffusers(folder: Path) -> bool:
     """Whether a folder is one of diffusers, by its ``config.json``."""
     file = folder / "config.json"
@@ -130,7 +127,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
     Raises:
         ValueError: there is none, or it does not fit.
     """
-    folder = weights_in(path)
+    folder = weights.weights_in(path)
     stored = weights.read(folder, config.which)
     record = checkpoint.load_config(folder)
     if not {"config", "facts"} <= record.keys():

@@ -27,6 +27,16 @@ def present(folder: Path) -> bool:
     return (folder / WHOLE).is_file() or (folder / INDEX).is_file()
 
 
+def weights_in(folder: Path) -> Path:
+    """The folder with ``config.json`` and weights: a saved model itself, or a run's newest checkpoint.
+
+    Raises:
+        ValueError: there are none.
+    """
+    saved = (folder / "config.json").is_file() and present(folder)
+    return folder if saved else checkpoint.find(folder)
+
+
 def files(folder: Path) -> list[Path]:
     """All files that the weights in a folder lie in, the index among them, by name."""
     return sorted(path for pattern in FILES for path in folder.glob(pattern))

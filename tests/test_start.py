@@ -106,6 +106,30 @@ def test_published_weights_with_their_scale(tmp_path):
     assert all(torch.equal(tensor, prior[name]) for name, tensor in model.prior.state_dict().items())
 
 
+def test_the_hub_gives_models_of_ours_and_of_diffusers_and_files(tmp_path, monkeypatch):
+    asked = []
+
+    def snapshot_download(repository, *, revision, allow_patterns):
+        asked.append((repository, "diffusion_pytorch_model.safetensors" in allow_patterns))
+        return str(tmp_path / repository)
+
+    def hf_hub_download(repository, file):
+        return str(tmp_path / repository / file)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
+    source, target = build(seed=1), build(seed=2)
+    saved(source, tmp_path / "me" / "fashion")
+    start(target, StartFrom(path="me/fashion"))
+    assert equal(target, source)
+    published = KL.build(image_channels=1, moments=2)
+    torch.save({"state_dict": published.state_dict()}, tmp_path / "me" / "fashion" / "ldm.ckpt")
+    model = build(replace(SMALL, autoencoder=KL), seed=2)
+    start(model, StartFrom(path="hub:me/fashion/ldm.ckpt", parts="autoencoder"))
+    assert equal(model.autoencoder, published)
+    assert asked == [("me/fashion", True)]
+
+
 def test_a_diffusers_folder_is_known_by_its_config(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "VQModel"}))
     model = build(replace(SMALL, autoencoder=KL), seed=2)
