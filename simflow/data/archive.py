@@ -26,7 +26,7 @@ def list_archive(path: Path) -> Files:
     """Lists the archive at ``path``, whose name has one of the endings above.
 
     Raises:
-        ValueError: if the file is not such an archive, or ends early.
+        ValueError: the file is not such an archive, or ends early.
     """
     name = path.name.lower()
     try:
@@ -34,14 +34,14 @@ def list_archive(path: Path) -> Files:
             return _zip(path)
         return _plain_tar(path) if name.endswith(TAR) else _packed_tar(path)
     except FAULTS as error:
-        raise ValueError(f"{path} is not a readable archive: {error}.") from error
+        raise ValueError(f"{path} is not a readable archive: {error}") from error
 
 
 def _zip(path: Path) -> Files:
     archive = zipfile.ZipFile(path)
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if any(entry.flag_bits & 1 for entry in entries):
-        raise ValueError(f"{path} is encrypted; unpack it first.")
+        raise ValueError(f"{path} is encrypted; unpack it first")
     return Files(sizes={entry.filename: entry.file_size for entry in entries}, read=archive.read)
 
 
@@ -50,7 +50,7 @@ def _plain_tar(path: Path) -> Files:
         places: dict[str, tuple[int, int]] = {}
         for member in archive:
             if member.issparse():
-                raise ValueError(f"{path} has {member.name} as a sparse file; unpack it first.")
+                raise ValueError(f"{path} has {member.name} as a sparse file; unpack it first")
             if member.isfile():
                 places[_clean(member.name)] = (member.offset_data, member.size)
             elif member.islnk() and _clean(member.linkname) in places:  # a hard link: stored once

@@ -10,7 +10,7 @@ class DataConfig:
     """Choices about one image set.
 
     Raises:
-        ValueError: if a field is out of range.
+        ValueError: a field is out of range.
     """
 
     path: str
@@ -53,21 +53,23 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.image_size < 1:
-            raise ValueError(f"image_size must be at least 1 pixel, not {self.image_size}.")
+            raise ValueError(f"data.image_size must be at least 1 pixel, not {self.image_size}")
         if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (gray) or 3 (RGB), not {self.channels}.")
+            raise ValueError(f"data.channels must be 1 (gray) or 3 (RGB), not {self.channels}")
         if self.fit not in ("crop", "pad"):
-            raise ValueError(f"fit must be 'crop' or 'pad', not {self.fit!r}.")
+            raise ValueError(f"data.fit must be 'crop' or 'pad', not {self.fit!r}")
         if self.corrupt not in ("skip", "stop"):
-            raise ValueError(f"corrupt must be 'skip' or 'stop', not {self.corrupt!r}.")
+            raise ValueError(f"data.corrupt must be 'skip' or 'stop', not {self.corrupt!r}")
         if self.alike is not None:
             try:
                 re.compile(self.alike)
             except re.error as error:
-                raise ValueError(f"alike is not a regular expression: {error} in {self.alike!r}.") from error
+                raise ValueError(
+                    f"data.alike is not a regular expression: {error} in {self.alike!r}"
+                ) from error
         if len(self.background) != 3 or not all(0 <= level <= 255 for level in self.background):
-            raise ValueError(f"background must be three numbers from 0 to 255, not {self.background}.")
+            raise ValueError(f"data.background must be three numbers from 0 to 255, not {self.background}")
         if self.cache_gib < 0:
-            raise ValueError(f"cache_gib must not be negative, but it is {self.cache_gib}.")
+            raise ValueError(f"data.cache_gib must not be negative, but it is {self.cache_gib}")
         if self.workers < 1:
-            raise ValueError(f"workers must be at least 1 thread, not {self.workers}.")
+            raise ValueError(f"data.workers must be at least 1 thread, not {self.workers}")

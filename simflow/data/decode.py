@@ -25,21 +25,21 @@ def decode(source: Source, index: int, config: DataConfig) -> NDArray[np.uint8]:
     """Image ``index`` of ``source`` as ``(channels, image_size, image_size)`` uint8.
 
     Raises:
-        Unreadable: if the picture is damaged, or of a kind that has no 8-bit form.
-        ValueError: if the picture is larger than the canvas of ``pad``.
+        Unreadable: the picture is damaged, or of a kind that has no 8-bit form.
+        ValueError: the picture is larger than the canvas of ``pad``.
     """
     try:
         image = to_eight_bits(_opened(source.read(index)), config)
     except UnidentifiedImageError as error:
         raise Unreadable(
-            f"{source.names[index]} cannot be read: it is not a picture of any known format."
+            f"{source.names[index]} cannot be read: it is not a picture of any known format"
         ) from error
     except MemoryError:
         raise
     except (
         Exception
     ) as error:  # damaged pictures raise a dozen kinds in Pillow, from OverflowError to TypeError
-        raise Unreadable(f"{source.names[index]} cannot be read: {error}.") from error
+        raise Unreadable(f"{source.names[index]} cannot be read: {error}") from error
     return _fitted(image, config, name=source.names[index])
 
 
@@ -99,7 +99,7 @@ def _pad(image: Image.Image, size: int, *, name: str) -> Image.Image:
     if max(image.size) > size:
         raise ValueError(
             f"{name} is {image.width} x {image.height} pixels, larger than the canvas of {size} x {size}; "
-            "choose a larger image_size, or fit 'crop'."
+            "choose a larger image_size, or fit 'crop'"
         )
     canvas = Image.new(image.mode, (size, size))
     canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))

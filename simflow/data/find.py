@@ -31,7 +31,7 @@ def find(path: str, *, split: str | None) -> Source:
     """Lists the images of ``path``, in any of the formats of :class:`~simflow.data.config.DataConfig`.
 
     Raises:
-        ValueError: if nothing is there, if it is of no known format, if it is damaged, or if it has no such
+        ValueError: nothing is there, it is of no known format, it is damaged, or it has no such
         split.
     """
     if path.startswith(PREFIX):
@@ -40,7 +40,7 @@ def find(path: str, *, split: str | None) -> Source:
     if place.is_dir():
         return _folder(place, split=split)
     if not place.is_file():
-        raise ValueError(f"There is nothing at {path}.")
+        raise ValueError(f"there is nothing at {path}")
     if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
         return arrange(list_archive(place), split=split, where=path)
     if place.suffix.lower() == ".npz":
@@ -50,7 +50,7 @@ def find(path: str, *, split: str | None) -> Source:
         return _name_fashion(idx.read_file(place, split=split), folder=place.parent)
     raise ValueError(
         f"{path} is no known kind of image set; give a folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, "
-        "or an idx file of images."
+        "or an idx file of images"
     )
 
 
@@ -66,7 +66,7 @@ def _embedded(path: str, *, split: str | None) -> Source:
     if path == HELD_OUT:
         choose_splits((), split, where=path)
         return idx.read_folder(EMBEDDED, split="test")
-    raise ValueError(f"There is no {path}; the embedded sets are {FASHION} and {HELD_OUT}.")
+    raise ValueError(f"there is no {path}; the embedded sets are {FASHION} and {HELD_OUT}")
 
 
 def _name_fashion(source: Source, *, folder: Path) -> Source:

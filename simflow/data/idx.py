@@ -40,20 +40,20 @@ def read_folder(folder: Path, *, split: str | None) -> Source:
     """The images of one split of ``folder``, or of all its splits in alphabetical order.
 
     Raises:
-        ValueError: if there is no such split or several files of one, or if a file is damaged.
+        ValueError: there is no such split or several files of one, or a file is damaged.
     """
     by_split: dict[str, Path] = {}
     for path in image_files(folder):
         name = _split(path)
         if name in by_split:
             raise ValueError(
-                f"{folder} has both {by_split[name].name} and {path.name}; give one of them as the path."
+                f"{folder} has both {by_split[name].name} and {path.name}; give one of them as the path"
             )
         by_split[name] = path
     chosen = sorted(choose_splits(by_split, split, where=str(folder)))
     parts = [_pair(by_split[name]) for name in chosen]
     if len({images.shape[1:] for images, _ in parts}) > 1:
-        raise ValueError(f"The splits of {folder} have images of different sizes; choose one split.")
+        raise ValueError(f"the splits of {folder} have images of different sizes; choose one split")
     labels = [labels for _, labels in parts if labels is not None]
     return from_arrays(
         np.concatenate([images for images, _ in parts]),
@@ -67,10 +67,10 @@ def read_file(path: Path, *, split: str | None) -> Source:
     """The images of one file and the labels beside it, if there are any.
 
     Raises:
-        ValueError: if ``split`` names another split than the file's, or if a file is damaged.
+        ValueError: ``split`` names another split than the file's, or a file is damaged.
     """
     if split is not None and SPLITS.get(split.lower(), split) not in ("train", _split(path)):
-        raise ValueError(f"There is no split {split!r} in {path}, which is a single file.")
+        raise ValueError(f"there is no split {split!r} in {path}, which is a single file")
     images, labels = _pair(path)
     return from_arrays(images, labels, path=path, classes_beside=path.parent)
 
@@ -94,11 +94,11 @@ def _array(path: Path, *, axes: int) -> NDArray[np.uint8]:
     content = _content(path)
     start = 4 + 4 * axes
     if len(content) < start or content[:4] != bytes([0, 0, UINT8, axes]):
-        raise ValueError(f"{path} is not an idx file of bytes with {axes} axes.")
+        raise ValueError(f"{path} is not an idx file of bytes with {axes} axes")
     shape = tuple(int(length) for length in np.frombuffer(content, dtype=">u4", count=axes, offset=4))
     if len(content) != start + math.prod(shape):
         raise ValueError(
-            f"{path} is damaged: it promises {math.prod(shape)} bytes and holds {len(content) - start}."
+            f"{path} is damaged: it promises {math.prod(shape)} bytes and holds {len(content) - start}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
@@ -109,4 +109,4 @@ def _content(path: Path) -> bytes:
         with readers.get(path.suffix, open)(path, "rb") as file:
             return file.read()
     except (gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}.") from error
+        raise ValueError(f"{path} is damaged: {error}") from error

@@ -69,8 +69,8 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
     """Lists the images of ``config.path`` and, if they fit in ``config.cache_gib``, decodes them all.
 
     Raises:
-        ValueError: if there is no such set, split or readable image, if an image is unreadable and
-            ``config.corrupt`` is ``stop``, or if one is larger than the canvas of ``pad``.
+        ValueError: there is no such set, split or readable image, an image is unreadable and
+            ``config.corrupt`` is ``stop``, or one is larger than the canvas of ``pad``.
     """
     source = find(config.path, split=config.split)
     needed = len(source.names) * config.channels * config.image_size**2
@@ -80,7 +80,7 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
         images = ImageSet(source, OnDemand(source, config), config)
     if len(images) == 0:
         raise ValueError(
-            f"None of the {len(source.names)} images in {config.path} can be read, such as {source.names[0]}."
+            f"none of the {len(source.names)} images in {config.path} can be read, such as {source.names[0]}"
         )
     return images
 

@@ -32,11 +32,11 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
     """Lists the images among ``files`` that belong to ``split``, with their classes.
 
     Raises:
-        ValueError: if there is no image or no such split, or if only some images have a class.
+        ValueError: there is no image or no such split, or only some images have a class.
     """
     names = sorted(name for name in files.sizes if is_image(name))
     if not names:
-        raise ValueError(f"There is no image in {where}; the endings looked for are {' '.join(SUFFIXES)}.")
+        raise ValueError(f"there is no image in {where}; the endings looked for are {' '.join(SUFFIXES)}")
     listing = manifest.find(files)
     if listing is not None:
         choose_splits((), split, where=where)
@@ -86,7 +86,7 @@ def _classes(
     if len(loose) == len(names):
         return [NULL] * len(names), ()
     if loose:
-        raise ValueError(f"{loose[0]} in {where} has no class, as it lies beside the class folders; move it.")
+        raise ValueError(f"{loose[0]} in {where} has no class, as it lies beside the class folders; move it")
     found = {path[0] for path in folders}
     numbered = all(name.isdecimal() for name in found)
     class_names = tuple(sorted(found, key=lambda name: (int(name) if numbered else 0, name)))

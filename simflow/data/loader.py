@@ -50,7 +50,7 @@ def batches(
 ) -> Generator[Batch, None, None]:
     """This rank's share of the batches of steps ``start_step, start_step + 1, ...``, without end.
 
-    Arguments:
+    Args:
         batch: images per step over all ranks; each rank gets ``batch / world`` of them.
         flip: mirror half of the images left to right.
         prefetched: batches made in advance.
@@ -59,12 +59,12 @@ def batches(
     Closing the iterator (or dropping it) stops the thread behind it.
 
     Raises:
-        ValueError: if ``batch`` cannot be shared equally, or ``prefetched`` is less than one.
+        ValueError: ``batch`` cannot be shared equally, or ``prefetched`` is less than one.
     """
     if batch < 1 or batch % world:
-        raise ValueError(f"A batch of {batch} images cannot be shared equally by {world} processes.")
+        raise ValueError(f"a batch of {batch} images cannot be shared equally by {world} processes")
     if prefetched < 1:
-        raise ValueError(f"At least one batch must be prefetched, not {prefetched}.")
+        raise ValueError(f"at least one batch must be prefetched, not {prefetched}")
     stream = Stream(size=len(images), seed=seed, groups=images.groups)
     share = batch // world
 

@@ -37,7 +37,7 @@ def read(
     """The class of each image in ``names`` and the names of the classes.
 
     Raises:
-        ValueError: if the file is not of this format, or an image has no label in it.
+        ValueError: the file is not of this format, or an image has no label in it.
     """
     labels = _labels(files.read(listing), where=f"{listing} of {where}")
     if labels is None:
@@ -47,7 +47,7 @@ def read(
     missing = [key for key in keys if key not in labels]
     if missing:
         raise ValueError(
-            f"{listing} of {where} has no label for {missing[0]} ({len(missing)} images have none)."
+            f"{listing} of {where} has no label for {missing[0]} ({len(missing)} images have none)"
         )
     numbers = np.asarray([labels[key] for key in keys], dtype=np.int64)
     classes_txt = folder + "classes.txt"
@@ -73,7 +73,7 @@ def read_list(
     """The images that a ``labels.csv`` names, the class of each, and the names of the classes that occur.
 
     Raises:
-        ValueError: if a line is not as ``simflow sample`` writes it, or an image is not there.
+        ValueError: a line is not as ``simflow sample`` writes it, or an image is not there.
     """
     folder, place = listing.removesuffix(LIST), f"{listing} of {where}"
     rows: dict[str, tuple[int, str]] = {}
@@ -82,16 +82,16 @@ def read_list(
             rows[folder + line["file"]] = int(line["label"]), line["class"] or line["label"]
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f"A line of {place} is not as simflow sample writes it: sample again, or remove the file."
+                f"a line of {place} is not as simflow sample writes it: sample again, or remove the file"
             ) from error
     missing = sorted(rows.keys() - files.sizes.keys())
     if missing:
         raise ValueError(
             f"{place} names {missing[0]}, which is not there ({len(missing)} images are missing): "
-            "sample again, or remove the file."
+            "sample again, or remove the file"
         )
     if not rows:
-        raise ValueError(f"{place} names no image.")
+        raise ValueError(f"{place} names no image")
     names = sorted(rows)
     called = dict(sorted(rows.values()))
     if NULL in called:
@@ -106,7 +106,7 @@ def _labels(content: bytes, *, where: str) -> dict[str, int] | None:
     try:
         parsed: Any = json.loads(content)
     except ValueError as error:
-        raise ValueError(f"{where} is not JSON: {error}.") from error
+        raise ValueError(f"{where} is not JSON: {error}") from error
     if not isinstance(parsed, dict) or "labels" not in parsed:
         raise ValueError(complaint)
     pairs = parsed["labels"]

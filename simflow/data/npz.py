@@ -20,7 +20,7 @@ def read_npz(path: Path) -> Source:
     """The images and labels of ``path``; names of classes may stand beside it in a ``classes.txt``.
 
     Raises:
-        ValueError: if the file is damaged or its arrays are not as described above.
+        ValueError: the file is damaged or its arrays are not as described above.
     """
     require_archive(path)
     try:
@@ -28,18 +28,18 @@ def read_npz(path: Path) -> Source:
             images = _first(arrays, ("images", "arr_0"))
             labels = _first(arrays, ("labels", "arr_1"))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not a readable npz file: {error}.") from error
+        raise ValueError(f"{path} is not a readable npz file: {error}") from error
     except ValueError as error:  # NumPy's own words advise to let the file run code
-        raise ValueError(f"{path} is not a readable npz file: it holds objects or damaged arrays.") from error
+        raise ValueError(f"{path} is not a readable npz file: it holds objects or damaged arrays") from error
     if images is None:
-        raise ValueError(f"{path} has no array called images or arr_0.")
+        raise ValueError(f"{path} has no array called images or arr_0")
     if images.dtype != np.uint8:
-        raise ValueError(f"The images of {path} must be uint8, not {images.dtype}.")
+        raise ValueError(f"the images of {path} must be uint8, not {images.dtype}")
     images = _channels_last(images, path=path)
     if labels is not None and (labels.dtype.kind not in "iu" or labels.size != len(images)):
         raise ValueError(
-            f"The labels of {path} must be one integer an image, for {len(images)} images, not {labels.dtype} "
-            f"{labels.shape}."
+            f"the labels of {path} must be one integer an image, for {len(images)} images, not {labels.dtype} "
+            f"{labels.shape}"
         )
     return from_arrays(
         images,
@@ -56,7 +56,7 @@ def require_archive(path: Path) -> None:
         ValueError: it is none.
     """
     if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path} is not a readable npz file: it is empty, damaged or something else.")
+        raise ValueError(f"{path} is not a readable npz file: it is empty, damaged or something else")
 
 
 def _first(arrays: np.lib.npyio.NpzFile, keys: tuple[str, ...]) -> NDArray | None:
@@ -70,6 +70,6 @@ def _channels_last(images: NDArray[np.uint8], *, path: Path) -> NDArray[np.uint8
         case (_, 1 | 3, _, _):
             return rearrange(images, "n c h w -> n h w c")
     raise ValueError(
-        f"The images of {path} must be (n, h, w), (n, h, w, c) or (n, c, h, w) with 1 or 3 channels, "
-        f"not {images.shape}."
+        f"the images of {path} must be (n, h, w), (n, h, w, c) or (n, c, h, w) with 1 or 3 channels, "
+        f"not {images.shape}"
     )

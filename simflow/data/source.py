@@ -56,23 +56,23 @@ def from_arrays(
 ) -> Source:
     """A source of pixels held in memory.
 
-    Arguments:
+    Args:
         images: ``(n, h, w)`` or ``(n, h, w, c)``.
         labels: ``(n,)``, or None.
         path: the file, for names and messages.
         classes_beside: the folder where a ``classes.txt`` may stand.
 
     Raises:
-        ValueError: if there are no images, or labels and images do not match.
+        ValueError: there are no images, or labels and images do not match.
     """
     count = len(images)
     if count == 0:
-        raise ValueError(f"There is no image in {path}.")
+        raise ValueError(f"there is no image in {path}")
     if labels is None:
         labels, class_names = np.full(count, NULL, dtype=np.int64), ()
     else:
         if len(labels) != count:
-            raise ValueError(f"{path} has {count} images but {len(labels)} labels.")
+            raise ValueError(f"{path} has {count} images but {len(labels)} labels")
         labels = labels.astype(np.int64)
         listing = classes_beside / "classes.txt"
         text = listing.read_text(encoding="utf-8") if listing.is_file() else None
@@ -131,20 +131,20 @@ def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: s
     """Names for numbered classes: the lines of a ``classes.txt``, or else "0", "1", ...
 
     Raises:
-        ValueError: if a label is negative, or has no line, or is too large to be the number of a class.
+        ValueError: a label is negative, or has no line, or is too large to be the number of a class.
     """
     if labels.min() < 0:
-        raise ValueError(f"The labels of {where} must not be negative, but one is {labels.min()}.")
+        raise ValueError(f"the labels of {where} must not be negative, but one is {labels.min()}")
     count = int(labels.max()) + 1
     if count > max(MOST_CLASSES, len(labels)):
         raise ValueError(
-            f"The labels of {where} go up to {count - 1}, which is no number of a class: classes are counted from 0."
+            f"the labels of {where} go up to {count - 1}, which is no number of a class: classes are counted from 0"
         )
     if classes_txt is None:
         return tuple(str(label) for label in range(count))
     names = tuple(line.strip() for line in classes_txt.splitlines() if line.strip())
     if len(names) < count:
         raise ValueError(
-            f"The labels of {where} go up to {count - 1}, but classes.txt has {len(names)} names."
+            f"the labels of {where} go up to {count - 1}, but classes.txt has {len(names)} names"
         )
     return names

@@ -22,7 +22,7 @@ def choose_splits(available: Collection[str], split: str | None, *, where: str) 
     """The splits to take out of ``available`` (empty: the set is not divided, and so is the answer).
 
     Raises:
-        ValueError: if the set has no such split.
+        ValueError: the set has no such split.
     """
     if split is None:
         return frozenset(available)
@@ -30,9 +30,9 @@ def choose_splits(available: Collection[str], split: str | None, *, where: str) 
     if not available:
         if wanted != "train":
             raise ValueError(
-                f"There is no split {split!r} in {where}, which is not divided; leave split at 'train'."
+                f"there is no split {split!r} in {where}, which is not divided; leave split at 'train'"
             )
         return frozenset()
     if wanted not in available:
-        raise ValueError(f"There is no split {split!r} in {where}; it has {', '.join(sorted(available))}.")
+        raise ValueError(f"there is no split {split!r} in {where}; it has {', '.join(sorted(available))}")
     return frozenset({wanted})

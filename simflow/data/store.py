@@ -44,7 +44,7 @@ class Packed(Store):
     """All images in one uint8 array, decoded when it is made; unreadable rows are black.
 
     Raises:
-        ValueError: if an image is unreadable and ``config.corrupt`` is ``stop``.
+        ValueError: an image is unreadable and ``config.corrupt`` is ``stop``.
     """
 
     def __init__(self, source: Source, config: DataConfig, *, on_progress: Progress | None) -> None:
@@ -95,9 +95,8 @@ class OnDemand(Store):
         """Images of these rows, uint8.
 
         Raises:
-            ValueError: if an image is unreadable and ``config.corrupt`` is ``stop``, or none of its class
-            is
-                readable.
+            ValueError: an image is unreadable and ``config.corrupt`` is ``stop``, or none of its class
+                is readable.
         """
         return torch.from_numpy(np.stack(list(self._pool.map(self._image, rows.tolist()))))
 
@@ -112,7 +111,7 @@ class OnDemand(Store):
             if decoded is not None:
                 return decoded
             self._unreadable.add(candidate)
-        raise ValueError(f"{self._source.names[row]} cannot be read, nor can any other image of its class.")
+        raise ValueError(f"{self._source.names[row]} cannot be read, nor can any other image of its class")
 
     def _stand_ins(self, row: int) -> Iterator[int]:
         """``row``, then the rows of its class after it, then those before it."""

@@ -151,7 +151,7 @@ def test_what_a_sit_cannot_do_is_said_before_it_samples(tmp_path, capsys, flags)
 def test_a_folder_without_images(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     given = ["train", "demo", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]
-    assert "There is no image in" in complaint(capsys, 2, given)
+    assert "there is no image in" in complaint(capsys, 2, given)
     assert not (tmp_path / "out").exists()
 
 

@@ -215,7 +215,7 @@ def test_arrays_pass_unchanged(shape):
     ids=["truncated jpeg", "truncated png", "floats", "text", "empty"],
 )
 def test_what_cannot_be_read_is_named(content):
-    with pytest.raises(Unreadable, match=r"^it cannot be read: .*\.$"):
+    with pytest.raises(Unreadable, match=r"^it cannot be read: ."):
         decoded(content)
 
 

@@ -185,7 +185,7 @@ def test_npz_colours_stay_in_their_channels(tmp_path):
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros((2, 10), int)}, "one integer an image"),
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros(3, int)}, "for 2 images, not int64"),
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array(3)}, r"for 2 images, not int64 \(\)"),
-        ({"images": np.zeros((0, 2, 2), np.uint8)}, "There is no image"),
+        ({"images": np.zeros((0, 2, 2), np.uint8)}, "there is no image"),
     ],
 )
 def test_a_bad_npz_is_explained(tmp_path, arrays, complaint):

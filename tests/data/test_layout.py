@@ -99,7 +99,7 @@ def test_hidden_files_are_ignored():
 
 
 def test_nothing_to_see():
-    with pytest.raises(ValueError, match="There is no image in there"):
+    with pytest.raises(ValueError, match="there is no image in there"):
         listed("a/readme.txt")
 
 
@@ -191,7 +191,7 @@ def test_a_list_with_other_columns_is_not_read():
     ("text", "complaint"),
     [
         ("1.png,1,0,bag\n2.png,2,0,bag\n", r"names 1.png, which is not there \(2 images are missing\)"),
-        ("0.png,0,bag,0\n", "A line of labels.csv of there is not as simflow sample writes it"),
+        ("0.png,0,bag,0\n", "a line of labels.csv of there is not as simflow sample writes it"),
         ("0.png,0\n", "is not as simflow sample writes it"),
         ("", "labels.csv of there names no image"),
     ],
