@@ -35,6 +35,7 @@ from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
+from simflow.tensors import misfit
 from simflow.train import checkpoint
 
 if TYPE_CHECKING:
@@ -85,8 +86,9 @@ class Pipeline:
         folder = find(source, revision=revision)
         config, model = _built(folder)
         tensors = weights.read(folder, which)
-        if {name: tensor.shape for name, tensor in tensors.items()} != _shapes(model):
-            raise ValueError(f"the weights in '{folder}' do not fit the settings beside them")
+        wrong = misfit(tensors, model.state_dict())
+        if wrong is not None:
+            raise ValueError(f"the weights in '{folder}' do not fit the settings beside them: {wrong}")
         model.load_state_dict(tensors)
         return cls(model, config)
 
@@ -348,10 +350,6 @@ def _stored(tensor: Tensor, dtype: NetworkDtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor.detach().cpu()
     return tensor.detach().to("cpu", getattr(torch, dtype))
-
-
-def _shapes(model: Model) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in model.state_dict().items()}
 
 
 def _drawn(count: int, classes: int, generator: Generator | None) -> list[int]:

@@ -67,6 +67,28 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
 
 
+def misfit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str | None:
+    """How named tensors differ in names or shapes from those that are wanted, as a clause; None if they do not.
+
+    >>> one, two = torch.zeros(1), torch.zeros(2)
+    >>> misfit({"a": one}, {"a": one, "b": one, "c": one}), misfit({"a": one, "b": one}, {"a": one})
+    ("it lacks 'b' (and 1 more)", "it has 'b', which is not wanted here")
+    >>> misfit({"a": one}, {"a": two})
+    "'a' has the shape (1,), not (2,)"
+    """
+    for said, one, other in (
+        ("it lacks {}", wanted, given),
+        ("it has {}, which is not wanted here", given, wanted),
+    ):
+        names = [f"'{name}'" for name in one if name not in other]
+        if names:
+            return said.format(names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)")
+    for name, tensor in wanted.items():
+        if given[name].shape != tensor.shape:
+            return f"'{name}' has the shape {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
+    return None
+
+
 def unpickled(path: Path) -> object:
     """The content of a ``torch.save`` file, read without running anything in it.
 

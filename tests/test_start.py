@@ -180,7 +180,7 @@ def test_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
     path = saved(build(seed=1), tmp_path)
     facts = replace(FACTS, class_names=("a", "b", "c"))
     target, before = build(seed=2, facts=facts), build(seed=2, facts=facts)
-    sentence = r"'blocks.0.classes.table' is \(3, 16\) there and \(4, 16\) here"
+    sentence = r"'blocks.0.classes.table' has the shape \(3, 16\), not \(4, 16\)"
     with pytest.raises(ValueError, match=sentence):
         start(target, StartFrom(path=path))
     assert equal(target, before)
@@ -188,7 +188,7 @@ def test_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
     two = build(replace(SMALL, posterior=FixedVariance()), seed=3)
     path = saved(two, tmp_path / "one moment")
     with pytest.raises(
-        ValueError, match=r"'encoder.\d.weight' is \(4, 8, 1, 1\) there and \(8, 8, 1, 1\) here"
+        ValueError, match=r"'encoder.\d.weight' has the shape \(4, 8, 1, 1\), not \(8, 8, 1, 1\)"
     ):
         start(build(seed=2), StartFrom(path=path))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from simflow.autoencoder.kl import KLAutoencoder
-from simflow.tensors import read_tensors
+from simflow.tensors import misfit, read_tensors
 
 FOREIGN = ("loss.", "model_ema.", "foundation_model.", "linear_proj.")
 """Prefixes of what was trained beside the autoencoder: LDM's losses and averages, VA-VAE's alignment."""
@@ -71,17 +71,9 @@ def load_weights(autoencoder: KLAutoencoder, path: str | Path) -> None:
     for name in ("quant_conv.weight", "quant_conv.bias"):
         if name in state and len(own[name]) == channels and state[name].shape[:1] == (2 * channels,):
             state[name] = state[name][:channels]
-    for name in own:
-        if name not in state:
-            raise ValueError(f"{path} does not fit this autoencoder: it has no '{name}'")
-    for name, tensor in state.items():
-        if name not in own:
-            raise ValueError(f"{path} does not fit this autoencoder, which has no '{name}'")
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"{path} does not fit this autoencoder: '{name}' has shape {tuple(tensor.shape)} in the file "
-                f"and {tuple(own[name].shape)} here"
-            )
+    wrong = misfit(state, own)
+    if wrong is not None:
+        raise ValueError(f"{path} does not fit this autoencoder: {wrong}")
     autoencoder.load_state_dict(state)
 
 

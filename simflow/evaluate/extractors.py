@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from simflow.pixels import Bytes
+from simflow.tensors import misfit
 
 
 class Missing(ValueError):
@@ -116,13 +117,8 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> No
     """
     own = {name: t for name, t in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     given = {name: t for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
-    for name in sorted(own.keys() - given.keys()):
-        raise ValueError(f"{where} lacks '{name}', so it does not hold the weights of this network")
-    for name in sorted(given.keys() - own.keys()):
-        raise ValueError(f"{where} has '{name}', which this network has not")
+    wrong = misfit(given, own)
+    if wrong is not None:
+        raise ValueError(f"{where} does not hold the weights of this network: {wrong}")
     for name, tensor in own.items():
-        if given[name].shape != tensor.shape:
-            raise ValueError(
-                f"'{name}' in {where} has the shape {tuple(given[name].shape)}, not {tuple(tensor.shape)}"
-            )
         tensor.copy_(given[name])

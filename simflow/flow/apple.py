@@ -20,7 +20,7 @@ from torch import Tensor
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
-from simflow.tensors import read_tensors
+from simflow.tensors import misfit, read_tensors
 
 HEAD_SIZE = 64
 """Numbers in an attention head of every published TarFlow and STARFlow."""
@@ -177,10 +177,6 @@ def check(imported: Imported) -> None:
     """Refuses weights that do not fill the flow they describe, name by name and shape by shape."""
     with torch.device("meta"):
         flow = imported.config.build(latent_shape=imported.latent_shape, classes=imported.classes)
-    wanted = {name: tensor.shape for name, tensor in flow.state_dict().items()}
-    for name in wanted.keys() | imported.state.keys():
-        if name not in wanted or name not in imported.state:
-            raise ValueError(f"this is not a whole TarFlow: '{name}' is there in some blocks only")
-        if imported.state[name].shape != wanted[name]:
-            shapes = f"{tuple(imported.state[name].shape)} instead of {tuple(wanted[name])}"
-            raise ValueError(f"this is not a TarFlow: '{name}' has the shape {shapes}")
+    wrong = misfit(imported.state, flow.state_dict())
+    if wrong is not None:
+        raise ValueError(f"this is not a whole TarFlow: {wrong}")

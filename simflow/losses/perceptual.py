@@ -32,7 +32,7 @@ from simflow.losses.backbones import VGG16, Backbone, SqueezeNet11
 from simflow.losses.frozen import Frozen
 from simflow.pixels import require_signed
 from simflow.shapes import Images, PerImage
-from simflow.tensors import read_tensors
+from simflow.tensors import misfit, read_tensors
 
 VGG16_CONVS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """Numbers of VGG16's convolutions in the layer list of the published weights."""
@@ -156,12 +156,9 @@ def from_files(
         pattern = rf"(.*\.)?lin{number}\.model\.\d\.weight"
         head = only(found_heads, pattern, f"lin{number}.model.1.weight", heads_file)
         state[f"heads.{number}"] = head.flatten()
-    for name, own in distance.state_dict().items():
-        if state[name].shape != own.shape:
-            raise ValueError(
-                f"{file} is not of {type(backbone).__name__}: '{name}' has the shape {tuple(state[name].shape)}, "
-                f"not {tuple(own.shape)}"
-            )
+    wrong = misfit(state, distance.state_dict())
+    if wrong is not None:
+        raise ValueError(f"{file} is not of {type(backbone).__name__}: {wrong}")
     distance.load_state_dict(state)
     return distance
 

@@ -25,7 +25,7 @@ from simflow.losses.frozen import Frozen, as_colour
 from simflow.nn.attention import Attention
 from simflow.nn.transformer import Mlp
 from simflow.shapes import Images
-from simflow.tensors import read_tensors
+from simflow.tensors import misfit, read_tensors
 
 FeatureMap = Float[Tensor, "b features rows columns"]
 
@@ -77,9 +77,9 @@ class DinoV2:
             width=width, layers=layers, positions=positions, block=self.block, side=self.side
         )
         own = network.state_dict()
-        for name, tensor in own.items():
-            if name not in state or state[name].shape != tensor.shape:
-                raise ValueError(f"{file} is not of a DINOv2 that can be read: '{name}' does not fit")
+        wrong = misfit({name: tensor for name, tensor in state.items() if name in own}, own)
+        if wrong is not None:
+            raise ValueError(f"{file} is not of a DINOv2 that can be read: {wrong}")
         network.load_state_dict({name: state[name].float() for name in own})
         network.freeze()
         return network

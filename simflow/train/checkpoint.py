@@ -33,6 +33,7 @@ from torch.optim import Optimizer
 
 from simflow import files, origin
 from simflow.distributed import barrier, is_main
+from simflow.tensors import misfit
 from simflow.train.state import TrainState
 
 FORMAT = 1
@@ -272,19 +273,9 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _compare(path: Path, there: Mapping[str, Tensor], here: Mapping[str, Tensor]) -> None:
     """Refuses tensors whose names or shapes are not those of the model at hand."""
-    lacking, needless = [n for n in here if n not in there], [n for n in there if n not in here]
-    reshaped = [n for n in here if n in there and here[n].shape != there[n].shape]
-    if lacking:
-        raise _other_settings(path, f"it lacks {_some(lacking)}")
-    if needless:
-        raise _other_settings(path, f"it has {_some(needless)}, which the model here has not")
-    if reshaped:
-        shapes = f"{tuple(there[reshaped[0]].shape)} there and {tuple(here[reshaped[0]].shape)} here"
-        raise _other_settings(path, f"{reshaped[0]} is {shapes}")
-
-
-def _some(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+    wrong = misfit(there, here)
+    if wrong is not None:
+        raise _other_settings(path, wrong)
 
 
 def _other_settings(path: Path, what: str) -> ValueError:

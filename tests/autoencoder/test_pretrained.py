@@ -174,12 +174,12 @@ def without(state, name):
     [
         (
             lambda state: without(state, "decoder.up.1.block.0.conv1.bias"),
-            r"no 'decoder\.up\.1\.block\.0\.conv1\.bias'",
+            r"lacks 'decoder\.up\.1\.block\.0\.conv1\.bias'",
         ),
-        (lambda state: {**state, "decoder.extra": torch.ones(1)}, r"which has no 'decoder\.extra'"),
+        (lambda state: {**state, "decoder.extra": torch.ones(1)}, r"it has 'decoder\.extra', which"),
         (
             lambda state: {**state, "decoder.norm_out.bias": torch.ones(4)},
-            r"'decoder\.norm_out\.bias' has shape \(4,\)",
+            r"'decoder\.norm_out\.bias' has the shape \(4,\)",
         ),
         (lambda state: {"weight": torch.ones(1)}, "not an autoencoder.*first tensor is 'weight'"),
         (lambda state: {"note": "no tensors"}, "not an autoencoder"),
@@ -203,7 +203,7 @@ def test_files_that_do_not_fit_change_nothing(tmp_path, spoil, message):
 
 def test_a_mean_only_file_does_not_give_a_log_variance(tmp_path):
     torch.save(build(1, moments=1).state_dict(), tmp_path / "mean.pt")
-    with pytest.raises(ValueError, match=r"'quant_conv\.weight' has shape \(3, 6, 1, 1\)"):
+    with pytest.raises(ValueError, match=r"'quant_conv\.weight' has the shape \(3, 6, 1, 1\)"):
         load_weights(build(2, moments=2), tmp_path / "mean.pt")
 
 

@@ -72,9 +72,9 @@ def test_spatial_features_are_in_the_order_of_the_adm_evaluator(tmp_path):
 def test_other_weights_are_refused_by_name(tmp_path):
     network = Lite0()
     tensors = network.state_dict()
-    with pytest.raises(ValueError, match=r"x lacks '_fc.bias'"):
+    with pytest.raises(ValueError, match=r"x does not hold .*: it lacks '_fc.bias'"):
         fill(network, {name: t for name, t in tensors.items() if name != "_fc.bias"}, where="x")
-    with pytest.raises(ValueError, match="has 'more', which this network has not"):
+    with pytest.raises(ValueError, match="has 'more', which is not wanted here"):
         fill(network, tensors | {"more": torch.zeros(1)}, where="x")
     with pytest.raises(ValueError, match=r"has the shape \(2,\), not \(1000,\)"):
         fill(network, tensors | {"_fc.bias": torch.zeros(2)}, where="x")

@@ -225,8 +225,8 @@ def add_keys(path):
             lambda path: path.unlink(),
             "is not a whole SimFlow checkpoint: it has no ema.safetensors",
         ),
-        ("ema.safetensors", drop_a_key, "was made by a model with other settings: it lacks unused"),
-        ("model.safetensors", add_keys, "it has more (and 1 more), which the model here has not"),
+        ("ema.safetensors", drop_a_key, "was made by a model with other settings: it lacks 'unused'"),
+        ("model.safetensors", add_keys, "it has 'more' (and 1 more), which is not wanted here"),
     ],
 )
 def test_a_broken_checkpoint_is_refused_in_one_sentence_and_changes_nothing(tmp_path, file, damage, sentence):
@@ -244,7 +244,7 @@ def test_a_broken_checkpoint_is_refused_in_one_sentence_and_changes_nothing(tmp_
 
 def test_another_model_is_refused_by_the_first_shape_that_differs(tmp_path):
     path = checkpoint.save(tmp_path, train(fresh(0), 1), CONFIG)
-    with pytest.raises(ValueError, match=r"other settings: turned is \(4, 2\) there and \(8, 2\) here"):
+    with pytest.raises(ValueError, match=r"other settings: 'turned' has the shape \(4, 2\), not \(8, 2\)"):
         checkpoint.load(path, fresh(0, width=8))
 
 
