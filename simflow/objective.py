@@ -32,7 +32,7 @@ from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
 from simflow.prior import Energy, Hidden
-from simflow.shapes import NULL, Images, Labels, Latents, PerImage
+from simflow.shapes import NULL, Images, Labels, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,21 +302,6 @@ def drop_labels(labels: Labels, probability: float, generator: Generator) -> Lab
         return labels
     dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
     return torch.where(dropped, NULL, labels)
-
-
-@torch.no_grad()
-def elbo(model: Model, images: Images, labels: Labels, generator: Generator, *, variance: float) -> PerImage:
-    """A one-draw estimate of the ELBO of each image in nats, as a density on [-1, 1] (Eq. 19).
-
-    ``E_q[log p(image|x) + log p(x)] + H[q]`` with a Gaussian decoder of the given variance, one number for all
-    pixels, which must come from other images than these.
-    """
-    code = model.autoencoder.encode(images)
-    latents = model.posterior.sample(code, generator)
-    error = (model.decode(latents).float() - images).square().sum(dim=(1, 2, 3))
-    pixels = images[0].numel()
-    likelihood = -0.5 * error / variance - 0.5 * pixels * math.log(2 * math.pi * variance)
-    return likelihood + model.prior.log_prob(latents, labels) + model.posterior.entropy(code)
 
 
 def bits_per_dimension(log_density: Tensor, numbers: int, *, step: float = 2 / 255) -> Tensor:

@@ -8,12 +8,14 @@ from torch import distributions
 
 from simflow.autoencoder.base import Autoencoder
 from simflow.autoencoder.pixels import PixelsConfig
+from simflow.evaluate.collect import Held
+from simflow.evaluate.scores import score
 from simflow.model import Facts, Model, ModelConfig
-from simflow.objective import bits_per_dimension, elbo
+from simflow.objective import bits_per_dimension
+from simflow.pixels import to_float
 from simflow.posterior import FixedVariance
-from simflow.seeding import generator
 from simflow.shapes import NULL
-from tests.laws.cases import flow, normal
+from tests.laws.cases import flow
 
 
 class Linear(Autoencoder):
@@ -48,7 +50,7 @@ def linear_gaussian(*, gain, std) -> Model:
     """Latents ``N(0, 1)``, images ``WEIGHT * latent + N(0, VARIANCE)``: log p(image) is known."""
     facts = Facts(image_size=2, channels=1, class_names=())
     config = ModelConfig(autoencoder=PixelsConfig(), posterior=FixedVariance(std=std), prior=flow())
-    model = config.build(facts).double()
+    model = config.build(facts)
     model.register_module("autoencoder", Linear(weight=WEIGHT, gain=gain))
     return model
 
@@ -59,17 +61,19 @@ def linear_gaussian(*, gain, std) -> Model:
 )
 def test_the_elbo_is_below_the_likelihood_by_the_divergence_of_the_posterior(gain, std):
     """``log p(image) - ELBO = KL(q(x|image) || p(x|image))``, zero where q is the true posterior."""
-    image = normal(1, 1, 2, 2)
-    count = 4000
-    images = image.expand(count, 1, 2, 2)
+    pixels = torch.tensor([[[[40, 250], [120, 5]]]], dtype=torch.uint8)
+    image, count = to_float(pixels).double(), 1500
     likelihood = distributions.Normal(0.0, math.sqrt(WEIGHT**2 + VARIANCE)).log_prob(image).sum()
     q = distributions.Normal(gain * image, std)
     divergence = distributions.kl_divergence(q, distributions.Normal(BEST_GAIN * image, BEST_STD)).sum()
+    labels = torch.full((count,), NULL)
+    images = Held(pixels=pixels.expand(count, 1, 2, 2), labels=labels)
     model = linear_gaussian(gain=gain, std=std)
-    estimates = elbo(model, images, torch.full((count,), NULL), generator(0), variance=VARIANCE)
-    assert estimates.shape == (count,)
-    error = 4 * estimates.std().item() / math.sqrt(count)
-    assert estimates.mean().item() == pytest.approx((likelihood - divergence).item(), abs=error + 1e-5)
+    found = score(model, images, torch.arange(count), labels, variance=VARIANCE, seed=0, batch=500).bits
+    assert found.shape == (count,)
+    error = 4 * found.std().item() / math.sqrt(count)
+    expected = bits_per_dimension(likelihood - divergence, image.numel()).item()
+    assert found.mean().item() == pytest.approx(expected, abs=error + 1e-5)
     assert divergence >= 0
     assert (divergence < 1e-9) == ((gain, std) == (BEST_GAIN, BEST_STD))
 

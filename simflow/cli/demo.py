@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,16 @@ from simflow.cli.talk import load_showing, talking
 from simflow.cli.train import check_length, listeners
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
+from simflow.data.order import spread
+from simflow.evaluate.collect import Held, from_main, share_of, together
+from simflow.evaluate.fidelity import reconstruct, taken
 from simflow.evaluate.plots import plot_losses
-from simflow.evaluate.quality import evaluate, reconstruct
+from simflow.evaluate.quality import evaluate
 from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.files import write_json
 from simflow.fitting import Fitted, fit
-from simflow.sample import balanced_labels, sample_all
+from simflow.model import Model
+from simflow.sample import SampleConfig, balanced_labels, sample_all
 from simflow.train.checkpoint import Damaged, read_json
 from simflow.train.runs import RunFolder
 
@@ -64,6 +69,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     config = resolve(recipes.get("demo"), settings, steps=arguments.steps)
     check_length(config, RunFolder(arguments.out))
     with distributed.launch(arguments.device) as device, talking() as console:
+        console.quiet = not distributed.is_main()
         images = load_showing(config.data, console)
         fitted = fit(
             config,
@@ -75,10 +81,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if not fitted.finished:
             print(f"stopped and saved; the same command goes on with {arguments.out}")
             return STOPPED
+        figures = from_main(partial(known_figures, fitted)) or judged(fitted, config, images, began, console)
         if distributed.is_main():
-            figures = known_figures(fitted) or judged(fitted, config, images, began, console)
             print(summary(figures, fitted.run.path))
-        distributed.barrier()
     return 0
 
 
@@ -94,38 +99,21 @@ def known_figures(fitted: Fitted) -> dict[str, Any] | None:
 def judged(
     fitted: Fitted, config: RunConfig, images: ImageSet, began: float, console: Console
 ) -> dict[str, Any]:
-    """Draws the pictures, takes the figures and writes ``figures.json``; the average stays in the model."""
+    """Takes the figures, draws the pictures and writes both; the average stays in the model. Collective."""
     folder, state = fitted.run.path, fitted.state
     model = fitted.objective.model
     state.ema.copy_to(model)
     model.eval()
     console.print(f"sampling {SAMPLES} images")
-    labels = balanced_labels(SAMPLES, len(images.class_names))
-    samples = sample_all(model, seeds=range(SAMPLES), labels=labels, config=config.sample)
-    shown = chosen(labels)
-    facts = model.facts
-    save_picture(sheet(samples[shown], [labels[i] for i in shown], facts), folder / "samples.png")
-
+    samples = sampled(model, config.sample, images.class_names)
     console.print("judging them and the reconstructions of held-out images")
     unseen, _ = held_out(config, None, None)
-    quality = evaluate(
-        model, images, unseen, samples, torch.tensor(labels), sample_seeds=tuple(range(SAMPLES))
-    )
-    originals, _ = unseen.some(PAIRS)
-    pairs = pairs_grid(
-        originals,
-        reconstruct(model, originals, seed=0),
-        columns=2 * COLUMNS,
-        scale=enlargement(images.image_size),
-    )
-    save_picture(pairs, folder / "reconstructions.png")
-    if not can_plot():
-        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]", markup=False)
-    else:
-        plot_losses(
-            fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor
-        )
-    figures = quality.to_dict() | {
+    figures = evaluate(model, images, unseen, samples)
+    some = spread(len(unseen), PAIRS)
+    rebuilt = reconstruct(model, unseen, some, seed=figures["seed"])
+    if distributed.is_main():
+        draw(fitted, config, samples, taken(unseen, some), rebuilt, console)
+    figures |= {
         "sample_seeds": f"0-{SAMPLES - 1}",
         "step": state.step,
         "images_seen": state.images_seen,
@@ -135,8 +123,36 @@ def judged(
         "peak_memory_gib": peak_memory_gib(),
         "threads": torch.get_num_threads(),
     }
-    write_json(folder / "figures.json", figures)
+    if distributed.is_main():
+        write_json(folder / "figures.json", figures)
     return figures
+
+
+def sampled(model: Model, config: SampleConfig, class_names: tuple[str, ...]) -> Held:
+    """The samples, classes in turn; without those of the images if the model does not know them. Collective."""
+    labels = torch.tensor(balanced_labels(SAMPLES, len(model.facts.class_names)))
+    own = share_of(SAMPLES)
+    part = sample_all(model, seeds=own.tolist(), labels=labels[own].tolist(), config=config)
+    return Held(pixels=together(part, model.device), labels=labels, class_names=class_names)
+
+
+def draw(
+    fitted: Fitted, config: RunConfig, samples: Held, originals: Held, rebuilt: Held, console: Console
+) -> None:
+    """Writes ``samples.png``, ``reconstructions.png`` and ``losses.png`` into the run folder."""
+    folder, facts = fitted.run.path, fitted.objective.model.facts
+    shown = chosen(samples.labels.tolist())
+    save_picture(sheet(samples.images(shown), samples.labels[shown].tolist(), facts), folder / "samples.png")
+    pairs = pairs_grid(
+        originals.pixels, rebuilt.pixels, columns=2 * COLUMNS, scale=enlargement(facts.image_size)
+    )
+    save_picture(pairs, folder / "reconstructions.png")
+    if not can_plot():
+        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]", markup=False)
+    else:
+        plot_losses(
+            fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor
+        )
 
 
 def peak_memory_gib() -> float | None:

@@ -30,17 +30,15 @@ from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.protocol import Real, classes, generation, require_same_size
 from simflow.evaluate.provenance import ROUNDING
 from simflow.evaluate.remembering import Nearest, memorisation
-from simflow.evaluate.scores import Scores
+from simflow.evaluate.scores import Scores, no_bound
 from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.files import replacing
 from simflow.fitting import tell_skipped
-from simflow.flow.stack import Flow
 from simflow.model import Facts
 from simflow.pipeline import Pipeline
 from simflow.places import find
-from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
 from simflow.shapes import NULL
 from simflow.train.checkpoint import step_behind
@@ -260,12 +258,10 @@ def code(
     desk: Desk,
     record: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
-    """Adds the likelihood's figures; gives the scores of each held-out image, none if the model has no density."""
-    if not isinstance(pipe.model.prior, Flow):
-        record["left_out"].append("likelihood: this model's prior is no flow, so it has no density")
-        return {}
-    if isinstance(pipe.model.posterior, NoNoise):
-        record["left_out"].append("likelihood: without noise on the latents the ELBO is no bound")
+    """Adds the likelihood's figures; gives the scores of each held-out image, none if the model has no bound."""
+    why = no_bound(pipe.model)
+    if why is not None:
+        record["left_out"].append(f"likelihood: {why}")
         return {}
     record["likelihood"], found = likelihood(pipe.model, train, unseen, numbers, foreign, desk)
     return columns(found["held out"])

@@ -27,19 +27,6 @@ from simflow.evaluate.features import Features, pooled_pixels
 from simflow.pixels import Bytes
 from simflow.shapes import Labels
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recognition:
-    """How a classifier of real images fares, as shares of images."""
-
-    samples: float
-    """Accuracy on samples, taking the class that was asked for as the truth."""
-    real: float
-    """Accuracy on held-out real images: what can be expected of it."""
-    by_class: dict[str, float]
-    """Accuracy on the samples of each class, by its name; classes without samples are left out."""
-
-
 STEPS = 100
 """L-BFGS steps: within 0.001 nats of the minimum on 6 000 Fashion-MNIST images."""
 

@@ -1,14 +1,20 @@
 """The likelihood image by image: bits per dimension of each, and whether it tells foreign images from known ones.
 
-The same bound as :mod:`simflow.evaluate.likelihood`, with two differences. It is kept for each image, with its parts;
-and every image has a generator of its own for the draw of its latents, so its score does not depend on the batch or on
-the number of processes. For an image of ``P`` pixel values
+``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]`` (SimFlow, Eq. 1 and 19), from one draw of the
+latents. For an image of ``P`` pixel values
 
-    bits = -(log p(image|x) + log p(x) + H) / (P log 2) - log2(step),
+    bits = -(log p(image|x) + log p(x) + H) / (P log 2) - log2(step).
 
-exact but for the draw. For :class:`~simflow.posterior.Dequantised` pixels ``log p(image|x)`` is 0 and ``step`` 1: the
-flow's own likelihood, as TarFlow reports it. Otherwise it is the ELBO of a Gaussian decoder whose variance is measured
-on training images, and a density is taken for a probability (``step = 2/255``).
+``p(image|x)`` is a Gaussian around the decoded image, of one variance for all pixels. Its maximum-likelihood value,
+the mean squared error, is measured on training images, so no number is fitted to the images that are judged. The
+Gaussian is a density on [-1, 1]; density times ``step = 2/255`` is taken for the probability of a grey level, which is
+close as long as the decoder's standard deviation is more than about a step.
+
+:class:`~simflow.posterior.Dequantised` pixels need no decoder: the draw tells the image exactly, ``log p(image|x)`` is
+0 and ``step`` 1, and the rest bounds the probability of the image itself (Theis et al. 2016), as TarFlow reports it.
+
+Every image has a generator of its own for its draw, so its score does not depend on the batch or on the number of
+processes.
 
 Flows often give foreign images *higher* likelihood than known ones (Nalisnick et al. 2019): smooth images are cheap.
 :func:`auroc` says how well a score separates two sets: 0.5 is not at all, below 0.5 is the wrong way round.
@@ -23,14 +29,15 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from simflow.distributed import sum_over_ranks
+from simflow.data.order import spread
 from simflow.evaluate.collect import OnProgress, Pictures, share_of, together
+from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.objective import bits_per_dimension
 from simflow.pixels import to_float
 from simflow.posterior import Dequantised, NoNoise
 from simflow.seeding import generator
-from simflow.shapes import Code, Images, Labels, Latents
+from simflow.shapes import NULL, Code, Images, Labels, Latents, PerImage
 
 BINS = 60
 """Bins of a histogram."""
@@ -65,33 +72,79 @@ class Scores:
         }
 
 
-def is_dequantised(model: Model) -> bool:
-    """Whether the model codes 8-bit images themselves, without a decoder."""
-    return isinstance(model.posterior, Dequantised)
+def no_bound(model: Model) -> str | None:
+    """Why this model bounds no likelihood, as half a sentence; None if it does."""
+    if not isinstance(model.prior, Flow):
+        return "this model's prior is no flow, so it has no density"
+    if isinstance(model.posterior, NoNoise):
+        return "without noise on the latents the ELBO is no bound"
+    return None
+
+
+def bound(
+    model: Model,
+    train: Pictures,
+    held: Pictures,
+    numbers: Int[Tensor, " n"],
+    *,
+    seed: int,
+    batch: int = 100,
+    train_images: int = 10_000,
+    on_progress: OnProgress = lambda seen: None,
+) -> tuple[Scores, float | None]:
+    """Scores of held-out images, and the decoder's variance that they rest on; collective.
+
+    Args:
+        model: in eval mode.
+        train: what it was trained on.
+        held: what it was not trained on.
+        numbers: which of these; an image's number also seeds its draw. Their classes count where the model knows them.
+        seed: of the draws.
+        batch: images at once.
+        train_images: how many training images the variance is measured on, evenly spread.
+        on_progress: called with the number of held-out images done.
+
+    Raises:
+        ValueError: there is no bound (:func:`no_bound`), there are too few images, or the reconstructions are exact.
+    """
+    if len(numbers) < 2 or len(train) == 0:
+        raise ValueError("the ELBO needs training images and at least two held-out images")
+    variance = training_error(model, train, spread(len(train), train_images), seed=seed, batch=batch)
+    known = bool(model.facts.class_names) and held.class_names == model.facts.class_names
+    found = score(
+        model,
+        held,
+        numbers,
+        held.labels[numbers] if known else torch.full((len(numbers),), NULL),
+        variance=variance,
+        seed=seed,
+        batch=batch,
+        on_progress=on_progress,
+    )
+    return found, variance
 
 
 @torch.no_grad()
 def training_error(
     model: Model, train: Pictures, numbers: Int[Tensor, " n"], *, seed: int, batch: int = 100
-) -> float:
-    """Mean squared error of reconstructions from drawn latents, on [-1, 1]: the decoder's variance; collective.
+) -> float | None:
+    """Mean squared error of reconstructions from drawn latents, unclamped, on [-1, 1]: the decoder's variance.
+
+    None for dequantised pixels. Collective.
 
     Raises:
-        ValueError: the posterior has no noise, or the reconstructions are exact.
+        ValueError: there is no bound, or the reconstructions are exact.
     """
-    if isinstance(model.posterior, NoNoise):
-        raise ValueError("without noise on the latents the ELBO is no bound on the likelihood")
-    total = torch.zeros(1, dtype=torch.float64, device=model.device if model.device.type != "mps" else "cpu")
-    values = 0
+    _require_bound(model)
+    if isinstance(model.posterior, Dequantised):
+        return None
+    errors = [torch.zeros(0, dtype=torch.float64)]
     for part in numbers[share_of(len(numbers))].split(batch):
         images = to_float(train.images(part).to(model.device))
         latents = drawn(model, model.autoencoder.encode(images), part.tolist(), seed=seed)
-        error = (model.decode(latents).float() - images).square().sum()
-        total += error.to(total)
-        values += images.numel()
-    variance = (
-        sum_over_ranks(total).item() / sum_over_ranks(torch.tensor([values], device=total.device)).item()
-    )
+        errors.append(_squared_error(model, images, latents).cpu().double())
+    values = train.images(numbers[:1]).numel()
+    variance = together(torch.cat(errors), model.device).mean().item() / values
     if variance == 0:
         raise ValueError("the training images are reconstructed exactly, so the decoder has no variance")
     return variance
@@ -122,10 +175,9 @@ def score(
         on_progress: called with the number of images done.
 
     Raises:
-        ValueError: the posterior has no noise.
+        ValueError: there is no bound.
     """
-    if isinstance(model.posterior, NoNoise):
-        raise ValueError("without noise on the latents the ELBO is no bound on the likelihood")
+    _require_bound(model)
     rows = [torch.zeros(0, 3, dtype=torch.float64)]
     own = share_of(len(numbers))
     for part in own.split(batch):
@@ -165,10 +217,20 @@ def _parts(
     if variance is None:
         log_likelihood = torch.zeros_like(log_prior)
     else:
-        error = (model.decode(latents).float() - images).square().sum(dim=(1, 2, 3))
         constant = 0.5 * images[0].numel() * math.log(2 * math.pi * variance)
-        log_likelihood = -0.5 * error / variance - constant
+        log_likelihood = -0.5 * _squared_error(model, images, latents) / variance - constant
     return torch.stack([log_likelihood.cpu(), log_prior.cpu(), entropy.cpu()], dim=1).double()
+
+
+def _squared_error(model: Model, images: Images, latents: Latents) -> PerImage:
+    """Summed over the pixel values of each image, of what the latents decode to."""
+    return (model.decode(latents).float() - images).square().sum(dim=(1, 2, 3))
+
+
+def _require_bound(model: Model) -> None:
+    why = no_bound(model)
+    if why is not None:
+        raise ValueError(why)
 
 
 def histograms(sets: dict[str, Float[Tensor, " n"]], *, bins: int = BINS) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def reconstruction(
         extractor.to("cpu")
     record = {
         "images": len(numbers),
-        "draws": "one draw of the latents an image",
+        "draws": "one draw of the latents per image",
         "seed": desk.seed,
         "figures": [figure.to_dict() for figure in figures],
         "perceptual": None if perceptual is None else perceptual.identity,
@@ -75,15 +75,13 @@ def likelihood(
     *,
     train_images: int = 10_000,
 ) -> tuple[dict[str, Any], dict[str, scores.Scores]]:
-    """Bits a dimension of held-out images, and beside foreign sets; all scores by the name of their set.
+    """Bits per dimension of held-out images, and beside foreign sets; all scores by the name of their set.
 
     Foreign images have no class of the model, so held-out ones are scored a second time without theirs, and only those
     scores are compared.
     """
-    variance = None
-    if not scores.is_dequantised(model):
-        some = spread(len(train), train_images)
-        variance = scores.training_error(model, train, some, seed=desk.seed, batch=desk.model_batch)
+    some = spread(len(train), train_images)
+    variance = scores.training_error(model, train, some, seed=desk.seed, batch=desk.model_batch)
 
     def scored(name: str, images: Pictures, which: Tensor, labels: Tensor) -> scores.Scores:
         with desk.counting(name, len(which)) as count:
@@ -105,7 +103,7 @@ def likelihood(
         "bound": "exact up to dequantisation (uniform)" if variance is None else "ELBO, Gaussian decoder",
         "decoder_variance": variance,
         "decoder_images": None if variance is None else min(len(train), train_images),
-        "draws": "one draw of the latents an image",
+        "draws": "one draw of the latents per image",
         "seed": desk.seed,
         "labels": "own" if known else "none",
         "held_out": found["held out"].summary(),

@@ -52,7 +52,7 @@ class Bench:
 
     held: ImageSet
     numbers: Int[Tensor, " held"]
-    """Of the held-out images that are reconstructed."""
+    """Of the held-out images that are reconstructed and coded."""
     originals: Held
     some: Held
     """Training images for the ELBO's variance."""

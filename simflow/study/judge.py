@@ -21,14 +21,12 @@ from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.features import pooled_pixels
 from simflow.evaluate.frechet import frechet_distance
-from simflow.evaluate.likelihood import elbo_bits
+from simflow.evaluate.scores import bound, no_bound
 from simflow.evaluate.shards import make
 from simflow.files import replacing
-from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
-from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig, balanced_labels
 from simflow.shapes import NULL
 from simflow.study.bench import Bench
@@ -134,14 +132,19 @@ def generated(images: Pictures, bench: Bench, desk: Desk) -> dict[str, Any]:
 
 def bits(model: Model, bench: Bench, desk: Desk) -> float | None:
     """The bound on held-out images; None where there is no density or no bound."""
-    if not isinstance(model.prior, Flow) or isinstance(model.posterior, NoNoise):
+    if no_bound(model) is not None:
         return None
-    own = bench.originals
-    known = bool(model.facts.class_names) and own.class_names == model.facts.class_names
-    labels = own.labels if known else torch.full_like(own.labels, NULL)
-    return elbo_bits(
-        model, bench.some.pixels, own.pixels, labels, seed=desk.seed, batch=desk.model_batch
-    ).bits_per_dimension
+    with desk.counting("likelihood", len(bench.numbers)) as count:
+        found, _ = bound(
+            model,
+            bench.some,
+            bench.held,
+            bench.numbers,
+            seed=desk.seed,
+            batch=desk.model_batch,
+            on_progress=count,
+        )
+    return _mean(found.bits)
 
 
 def write_pictures(file: Path, shown: dict[str, Bytes]) -> None:

@@ -1,45 +1,181 @@
-"""Per-image likelihoods: the ELBO of the other file, at any batch; histograms and separation by hand."""
+"""Likelihoods in closed form, where flow and autoencoder are the identity; histograms and separation by hand."""
+
+import math
+from dataclasses import fields
 
 import pytest
 import torch
 
+from simflow.autoencoder.pixels import PixelsConfig
 from simflow.evaluate.collect import Held
 from simflow.evaluate.fidelity import figures_of, per_image, reconstruct
-from simflow.evaluate.likelihood import elbo_bits
 from simflow.evaluate.lpips import judge
-from simflow.evaluate.scores import auroc, drawn, histograms, score, training_error
+from simflow.evaluate.scores import auroc, bound, drawn, histograms, no_bound, score, training_error
+from simflow.flow.block import BlockConfig
+from simflow.flow.stack import FlowConfig
+from simflow.model import Facts, ModelConfig
+from simflow.pixels import to_float
 from simflow.posterior import Dequantised, FixedVariance, NoNoise
-from tests.evaluate.test_likelihood import images, pixel_model
+from simflow.shapes import NULL
+from simflow.sit.prior import SiTConfig
+
+NAMES = ("a", "b")
+
+
+def pixel_model(posterior, prior=None):
+    torch.manual_seed(0)
+    prior = prior or FlowConfig(depths=(1,), patch=4, block=BlockConfig(width=8, heads=1))
+    config = ModelConfig(autoencoder=PixelsConfig(), posterior=posterior, prior=prior)
+    return config.build(Facts(image_size=16, channels=1, class_names=NAMES)).eval()
+
+
+def images(count, seed=0):
+    """Images of different brightness, so that some are dearer than others."""
+    draws = torch.Generator().manual_seed(seed)
+    low = torch.randint(200, (count, 1, 1, 1), generator=draws)
+    return (low + torch.randint(56, (count, 1, 16, 16), generator=draws)).to(torch.uint8)
 
 
 def held(count, seed=0):
-    return Held(pixels=images(count, seed), labels=torch.arange(count) % 2, class_names=("a", "b"))
+    return Held(pixels=images(count, seed), labels=torch.arange(count) % 2, class_names=NAMES)
+
+
+def plain(count, level):
+    """Images of one grey level."""
+    pixels = torch.full((count, 1, 16, 16), level, dtype=torch.uint8)
+    return Held(pixels=pixels, labels=torch.zeros(count).long())
+
+
+def bounded(model, seen, unseen, *, seed=0, **options):
+    """Scores of all held-out images, and the variance."""
+    return bound(model, seen, unseen, torch.arange(len(unseen)), seed=seed, **options)
+
+
+def standard_normal_bits(unseen, variance):
+    """Bits of ``log N(x; 0, 1)`` expected for ``x`` of mean ``unseen`` and this variance, image by image."""
+    square = to_float(unseen).square().mean(dim=(1, 2, 3)) + variance
+    return (0.5 * math.log(2 * math.pi) + 0.5 * square) / math.log(2)
+
+
+def test_the_elbo_of_noisy_pixels_is_the_density_of_the_prior():
+    """Decoder term and entropy cancel where the decoder's variance is that of the noise."""
+    unseen = held(60)
+    found, variance = bounded(pixel_model(FixedVariance(std=0.3)), held(80, seed=1), unseen)
+    assert variance == pytest.approx(0.09, rel=0.03)
+    expected = standard_normal_bits(unseen.pixels, 0.09) - math.log2(2 / 255)
+    figures = found.summary()
+    assert figures["bits_per_dimension"] == pytest.approx(expected.mean().item(), abs=0.02)
+    draw = (1 + 0.09) * math.sqrt(2 / 256) / 2 / math.log(2)  # half a mean of 256 squared normal numbers
+    spread = math.hypot(expected.std().item(), draw)
+    assert figures["standard_error"] == pytest.approx(spread / math.sqrt(60), rel=0.15)
+    noise = 0.5 * math.log2(2 * math.pi * math.e * 0.09)
+    torch.testing.assert_close(found.entropy, torch.full((60,), -noise).double(), rtol=1e-6, atol=1e-6)
+    assert figures["reconstruction"] == pytest.approx(noise - math.log2(2 / 255), abs=0.02)
+
+
+def test_dequantised_pixels_need_no_decoder():
+    unseen = held(60)
+    found, variance = bounded(pixel_model(Dequantised()), held(1), unseen)
+    expected = standard_normal_bits(unseen.pixels, 0) - math.log2(2 / 256)
+    assert variance is None
+    assert found.summary()["bits_per_dimension"] == pytest.approx(expected.mean().item(), abs=0.01)
+    assert found.reconstruction.tolist() == [0] * 60
+
+
+def test_only_training_images_set_the_variance_and_only_held_out_ones_are_coded():
+    model = pixel_model(FixedVariance(std=0.3))
+    (one, first), (other, second) = (bounded(model, plain(60, level), held(60)) for level in (3, 250))
+    assert first == pytest.approx(second, abs=1e-6)
+    torch.testing.assert_close(one.bits, other.bits, rtol=0, atol=1e-5)
+
+
+def test_a_variance_from_other_images_is_used_as_it_is():
+    """Half of ``error / v + log v`` nats per pixel, where ``v`` is the training error and not the held-out one."""
+    model = pixel_model(FixedVariance(std=0.3))
+    model.decode = lambda latents: latents + 0.5 * (latents < -0.5)
+    dark, bright = plain(200, 20), plain(60, 200)
+    v = training_error(model, dark, torch.arange(200), seed=0)
+    assert v > 0.2
+    (other, of_dark), (honest, of_bright) = (bounded(model, train, bright) for train in (dark, bright))
+    assert of_dark == v
+    assert of_bright == pytest.approx(0.09, rel=0.05)
+    cost = 0.5 * (0.09 / v - 1 + math.log(v / 0.09)) / math.log(2)
+    assert (other.bits - honest.bits).mean().item() == pytest.approx(cost, abs=0.02)
+
+
+def test_it_is_deterministic_and_a_matter_of_the_seed():
+    model = pixel_model(FixedVariance(std=0.3))
+    (first, v), (again, w), (other, u) = (bounded(model, held(9), held(9), seed=s) for s in (0, 0, 1))
+    assert torch.equal(first.bits, again.bits)
+    assert not (first.bits == other.bits).any()
+    assert v == w != u
 
 
 @pytest.mark.parametrize("posterior", [FixedVariance(std=0.1), Dequantised()], ids=lambda p: type(p).__name__)
-def test_it_is_the_elbo_at_any_batch(posterior):
+def test_batches_change_nothing_but_rounding(posterior):
     model, seen, unseen = pixel_model(posterior), held(80), held(60, seed=1)
-    everything = torch.arange(80)
-    variance = None if isinstance(posterior, Dequantised) else training_error(model, seen, everything, seed=0)
-    numbers = torch.arange(60)
-    one, other = (
-        score(model, unseen, numbers, unseen.labels, variance=variance, seed=0, batch=batch)
-        for batch in (7, 60)
+    done = []
+    (one, v), (other, w) = (
+        bounded(model, seen, unseen, batch=batch, on_progress=done.append) for batch in (7, 60)
     )
-    torch.testing.assert_close(one.bits, other.bits, rtol=1e-6, atol=1e-6)
+    assert done == [7] * 8 + [4, 60]
+    assert (v is None and w is None) or v == pytest.approx(w, rel=1e-6)
+    for part in fields(one):
+        torch.testing.assert_close(
+            getattr(one, part.name), getattr(other, part.name), rtol=1e-6, atol=1e-6, msg=part.name
+        )
     torch.testing.assert_close(one.bits, one.reconstruction + one.prior + one.entropy, rtol=1e-6, atol=1e-6)
-    expected = elbo_bits(model, seen.pixels, unseen.pixels, unseen.labels)
-    assert one.summary()["bits_per_dimension"] == pytest.approx(expected.bits_per_dimension, abs=0.02)
-    assert one.summary()["standard_error"] == pytest.approx(expected.standard_error, rel=0.3)
-    some = score(model, unseen, numbers[5:9], unseen.labels[5:9], variance=variance, seed=0)
-    torch.testing.assert_close(some.bits, one.bits[5:9], rtol=1e-6, atol=1e-6)
-    if variance is not None:
-        assert variance == pytest.approx(0.01, rel=0.05)
+    numbers = torch.arange(5, 9)
+    some = score(model, unseen, numbers, unseen.labels[numbers], variance=v, seed=0)
+    torch.testing.assert_close(some.bits, one.bits[numbers], rtol=1e-6, atol=1e-6)
 
 
-def test_no_noise_has_no_bound():
-    with pytest.raises(ValueError, match="without noise on the latents"):
-        score(pixel_model(NoNoise()), held(3), torch.arange(3), held(3).labels, variance=1.0, seed=0)
+def test_a_limit_takes_training_images_evenly():
+    """All of the error is in the bright half of the images, wherever the limit lies."""
+    model = pixel_model(FixedVariance(std=0.01))
+    model.decode = lambda latents: latents - 1.0 * (latents > 0)
+    both = torch.cat([plain(40, 20).pixels, plain(40, 200).pixels])
+    seen = Held(pixels=both, labels=torch.zeros(80).long())
+    found = [bounded(model, seen, held(5), train_images=limit)[1] for limit in (10, 80)]
+    assert found == pytest.approx([0.5, 0.5], abs=0.01)
+
+
+def test_classes_count_where_the_model_knows_them():
+    model, unseen = pixel_model(FixedVariance(std=0.3)), held(6)
+    given = []
+
+    def log_prob(latents, labels):
+        given.append(labels.tolist())
+        return latents.sum(dim=(1, 2, 3))
+
+    model.prior.log_prob = log_prob
+    for names in (NAMES, ("b", "a")):
+        bounded(model, unseen, Held(pixels=unseen.pixels, labels=unseen.labels, class_names=names))
+    assert given == [[0, 1, 0, 1, 0, 1], [NULL] * 6]
+
+
+@pytest.mark.parametrize(
+    ("posterior", "train", "count", "sentence"),
+    [
+        (NoNoise(), 5, 5, "without noise on the latents the ELBO is no bound"),
+        (FixedVariance(), 5, 1, "at least two held-out"),
+        (FixedVariance(), 0, 5, "needs training images"),
+        (FixedVariance(std=1e-30), 5, 5, "reconstructed exactly, so the decoder has no variance"),
+    ],
+)
+def test_what_has_no_bound_is_a_sentence(posterior, train, count, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        bounded(pixel_model(posterior), held(train), held(count))
+
+
+def test_why_there_is_no_bound():
+    assert no_bound(pixel_model(FixedVariance())) is no_bound(pixel_model(Dequantised())) is None
+    sit = SiTConfig(patch=4, width=8, depth=1, heads=1)
+    for model in (pixel_model(NoNoise()), pixel_model(FixedVariance(), sit)):
+        with pytest.raises(ValueError, match=no_bound(model)):
+            score(model, held(3), torch.arange(3), held(3).labels, variance=1.0, seed=0)
+        with pytest.raises(ValueError, match=no_bound(model)):
+            training_error(model, held(3), torch.arange(3), seed=0)
 
 
 def test_draws_belong_to_images():

@@ -9,7 +9,8 @@ from PIL import Image
 
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.cli.pictures import sampled_sheet
-from simflow.evaluate.quality import reconstruct
+from simflow.evaluate.collect import Held
+from simflow.evaluate.fidelity import reconstruct
 from simflow.export import pairs_grid, save_picture
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
@@ -17,6 +18,7 @@ from simflow.model import Facts, ModelConfig
 from simflow.posterior import NoNoise
 from simflow.sample import SampleConfig
 from simflow.seeding import noise_for_seeds
+from simflow.shapes import NULL
 
 SIDE = 64  # a side that sheets do not enlarge
 
@@ -30,7 +32,8 @@ def identity():
 
 def test_reconstruction_grid(tmp_path):
     every = (torch.arange(SIDE * SIDE) % 256).to(torch.uint8).reshape(1, 1, SIDE, SIDE)
-    picture = pairs_grid(every, reconstruct(identity(), every, seed=0), columns=1, gap=0)
+    pictures, first = Held(pixels=every, labels=torch.tensor([NULL])), torch.tensor([0])
+    picture = pairs_grid(every, reconstruct(identity(), pictures, first, seed=0).pixels, columns=1, gap=0)
     save_picture(picture, tmp_path / "grid.png")
     shown = np.asarray(Image.open(tmp_path / "grid.png").convert("L"))
     np.testing.assert_array_equal(shown[:SIDE], every[0, 0])

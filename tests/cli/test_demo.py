@@ -1,0 +1,40 @@
+"""The demo's own evaluation: shared by processes, and of models that know no classes."""
+
+import json
+
+import pytest
+
+from simflow.cli import main
+from tests.whole.test_processes import two_processes
+from tests.whole.tiny import words
+
+
+def demo(folder):
+    """A demo of three steps on tiny pictures."""
+    given = words(folder)
+    tiny = ["--data.path", given[given.index("--data") + 1], "--data.image_size", "16", "--train.batch", "4"]
+    tiny += ["--model.prior.block.width", "16", "--model.autoencoder.widths", "[8, 8]"]
+    return ["demo", "--out", str(folder / "demo"), "--steps", "3", "--device", "cpu", *tiny]
+
+
+def test_two_processes_judge_as_one(tmp_path):
+    command, file = demo(tmp_path), tmp_path / "demo" / "figures.json"
+    done = two_processes(command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("bits per dimension") == 1
+    assert done.stderr.count("sampling 1000 images") == 1
+    together = json.loads(file.read_text())
+    file.unlink()
+    assert main(command) == 0
+    alone = json.loads(file.read_text())
+    assert together.keys() == alone.keys()
+    for part in ("reconstruction", "likelihood"):
+        assert together[part] == pytest.approx(alone[part], rel=1e-4)
+    assert together["diversity"] == pytest.approx(alone["diversity"], rel=1e-3)
+    assert together["recognition"]["samples"] == pytest.approx(alone["recognition"]["samples"], abs=2e-3)
+
+
+def test_a_model_without_classes(tmp_path, capsys):
+    assert main([*demo(tmp_path), "--objective.label_drop", "1", "--sample.guidance", "null"]) == 0
+    assert "class accuracy" not in capsys.readouterr().out
+    assert json.loads((tmp_path / "demo" / "figures.json").read_text())["recognition"] is None
