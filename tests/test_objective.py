@@ -9,8 +9,8 @@ from torch import distributions
 from simflow.autoencoder.compact import CompactConfig
 from simflow.fitting import watch
 from simflow.model import Facts, ModelConfig
-from simflow.objective import Calibrated, Objective, ObjectiveConfig, PixelMean, drop_labels
-from simflow.posterior import LearnedVariance, NoNoise
+from simflow.objective import BOTTOM, Calibrated, Objective, ObjectiveConfig, PixelMean, drop_labels
+from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
 from simflow.seeding import generator
 from simflow.shapes import NULL
 from tests.laws.cases import flow, normal, randomise
@@ -121,6 +121,20 @@ def test_the_gradient_of_the_calibrated_term():
 def test_the_floor_is_that_of_the_term():
     assert objective_of(ObjectiveConfig(prior_weight=0.3)).floor == pytest.approx(0.3 * (math.log(0.5) + 0.5))
     assert objective_of(posterior=NoNoise()).floor is None
+
+
+def test_the_bottom_is_watched_where_there_is_neither_noise_nor_an_entropy():
+    assert 0 < math.log(0.05) + 0.5 - BOTTOM < 0.01
+    config = ObjectiveConfig(prior_weight=0.3)
+    assert objective_of(config, posterior=NoNoise()).bottom == pytest.approx(0.3 * BOTTOM)
+    for posterior in (FixedVariance(), LearnedVariance()):
+        assert objective_of(config, posterior=posterior).bottom is None
+
+
+def test_unless_told_otherwise_it_is_the_papers():
+    """Appendix B: a tenth of the labels is dropped; the terms are added 1:1."""
+    paper = ObjectiveConfig(reconstruction=PixelMean(norm="l2", weight=1.0), prior_weight=1.0, label_drop=0.1)
+    assert ObjectiveConfig() == paper
 
 
 def test_losses_do_not_depend_on_the_order_of_the_images():

@@ -1,5 +1,6 @@
 """The terms that are off by default: perceptual, adversarial, alignment. Their weights, and who learns from them."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -74,6 +75,23 @@ def test_without_a_judge_there_is_no_adversarial_term(source):
     losses = objective(IMAGES, LABELS, generator(0))
     assert losses.adversarial is None
     assert losses.decoded is not None
+
+
+def test_a_relative_weight_is_that_of_the_judges_gradient(source, monkeypatch):
+    """At each reconstruction 0.3 of the length of the gradient of all other terms on images."""
+    objective, judge, _ = objective_of(source, adversarial=replace(ADVERSARIAL, relative=True))
+    decode, decoded = objective.model.decode, []
+
+    def kept(latents):
+        decoded.append(decode(latents))
+        decoded[-1].retain_grad()
+        return decoded[-1]
+
+    monkeypatch.setattr(objective.model, "decode", kept)
+    for player in (judge, None):
+        objective(IMAGES, LABELS, generator(0), player).total.backward()
+    both, others = (images.grad.flatten(1) for images in decoded)
+    torch.testing.assert_close((both - others).norm(dim=1), 0.3 * others.norm(dim=1), rtol=1e-3, atol=0)
 
 
 ROUTES = [

@@ -14,6 +14,8 @@ from simflow.cli import main
 from simflow.data.images import load
 from simflow.flow.jacobi import Jacobi
 from simflow.pixels import to_float
+from simflow.posterior import Linear
+from simflow.shapes import NULL
 from simflow.train import checkpoint
 from tests.whole.tiny import trained, words
 
@@ -213,6 +215,19 @@ def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):
     draws = pipe.encode(pixels, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(draws.mean(0), pipe.encode(pixels)[0], atol=0.06, rtol=0)
     assert draws.std(0).mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_mean_of_the_posterior_need_not_be_the_code(pipe, monkeypatch):
+    images = to_float(torch.randint(256, (2, 1, 16, 16), dtype=torch.uint8))
+    code = pipe.encode(images)
+    monkeypatch.setattr(pipe.model, "posterior", Linear(low=0.25, high=0.25))
+    torch.testing.assert_close(pipe.encode(images), 0.25 * code)
+
+
+def test_without_labels_the_density_is_of_no_class(pipe):
+    latents = torch.randn(2, *pipe.model.latent_shape)
+    assert torch.equal(pipe.log_prob(latents), pipe.log_prob(latents, NULL))
+    assert not torch.equal(pipe.log_prob(latents), pipe.log_prob(latents, 0))
 
 
 def test_reconstruction_is_decoding_what_was_encoded(pipe):

@@ -52,6 +52,11 @@ def test_the_fixed_variance_draws_and_knows_its_entropy(std):
     torch.testing.assert_close(posterior.entropy(code).double(), expected, atol=1e-4, rtol=1e-6)
 
 
+def test_a_predicted_log_variance_is_held_in_its_range():
+    code = torch.tensor([0.0, -100.0, 0.0, 100.0]).reshape(2, 2, 1, 1)
+    assert LearnedVariance().split(code)[1].flatten().tolist() == [-30, 20]
+
+
 def test_the_entropy_of_a_fixed_variance_is_a_constant():
     """Nothing learns it: that is the paper's point."""
     code = code_for(FixedVariance()).requires_grad_()

@@ -23,6 +23,8 @@ def test_folding_is_the_same_on_every_machine_and_run():
     assert fold(1, 2) != fold(2, 1)
     assert fold(1, 2) != fold(12)
     assert fold("1") != fold(1)
+    expected = torch.tensor([[2.755, 0.2673, -0.6175]])
+    torch.testing.assert_close(noise_for_seeds([7], (3,)), expected, atol=1e-4, rtol=0)
 
 
 def test_generators_of_the_same_parts_draw_the_same():

@@ -66,6 +66,16 @@ def test_the_parts_named_are_taken_and_no_others(tmp_path, parts):
     assert not equal(source, before)
 
 
+@pytest.mark.parametrize("which", ["ema", "model"])
+def test_averaged_or_raw_weights(tmp_path, which):
+    raw, average, target = (build(seed=seed) for seed in (1, 2, 3))
+    saved(raw, tmp_path)
+    save_file(average.state_dict(), tmp_path / "ema.safetensors")
+    (tmp_path / "state.json").touch()
+    start(target, StartFrom(path=str(tmp_path), which=which))
+    assert equal(target, average if which == "ema" else raw)
+
+
 @pytest.mark.parametrize("autoencoder", [SMALL.autoencoder, KL], ids=["compact", "kl"])
 def test_an_encoder_of_two_moments_gives_its_mean_to_one(tmp_path, autoencoder):
     config = replace(SMALL, autoencoder=autoencoder)

@@ -40,6 +40,7 @@ def test_parameter_counts_of_ldm():
     f8 = on_meta(latent_channels=4, multipliers=(1, 2, 4, 4), encoder_attention=False)
     assert parameters(f8) == 83_653_863
     assert len(f8.state_dict()) == 248
+    assert {norm.eps for norm in f8.modules() if isinstance(norm, torch.nn.GroupNorm)} == {1e-6}
     assert f8.factor == 8
     extra = on_meta(latent_channels=16, decoder_attention=True)
     assert parameters(extra) - 66_456_019 == 3 * parameters(SpatialAttention(512).to("meta"))

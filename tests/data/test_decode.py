@@ -171,6 +171,12 @@ def test_crop_takes_the_middle_of_a_tall_picture():
     assert everywhere(decoded(image), GREEN)
 
 
+def test_crops_are_resized_by_bicubic_interpolation():
+    image = random_rgb(9, 13)
+    expected = image.crop((2, 0, 11, 9)).resize((4, 4), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(decoded(image), np.asarray(expected).transpose(2, 0, 1))
+
+
 def test_reduction_is_antialiased():
     """A checkerboard of single pixels, far too fine for the result, must become even gray."""
     checkers = np.indices((64, 64)).sum(0) % 2 * 255

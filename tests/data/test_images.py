@@ -64,6 +64,12 @@ def test_unreadable_images_are_left_out_and_named(folder):
     assert images.labels.tolist() == [0, 0, 1]
 
 
+def test_groups_are_of_the_readable_images(folder):
+    (folder / "a/1.png").write_text("not a picture")
+    images = loaded(folder, alike="^(.)/")
+    assert images.groups.tolist() == [0, 0, 1, 1]
+
+
 def test_on_demand_the_next_of_the_class_stands_in(folder):
     (folder / "a/1.png").write_text("not a picture")
     (folder / "b/1.png").unlink()

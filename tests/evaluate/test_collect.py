@@ -1,5 +1,6 @@
 """Collected features do not depend on the batch; the protocol's figures have floors, errors and refusals."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,8 @@ from simflow.evaluate.collect import Held, collect
 from simflow.evaluate.extractors import Extractor, Identity, Seen
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import GenerationConfig, halves, in_proportion, judge
+from simflow.evaluate.inception_score import inception_score
+from simflow.evaluate.interval import bootstrap
 from simflow.evaluate.reference import of_collected
 
 QUICK = GenerationConfig(bootstrap=4, subsets=4, subset=60)
@@ -101,6 +104,36 @@ def test_figures_and_floors():
     assert bad["coverage"].value < good["coverage"].value - 0.1
     assert good["precision"].detail["k"] == 3
     assert good["coverage"].detail["k"] == 5
+
+
+def test_shares_are_of_the_images_that_they_count():
+    """Precision is a share of samples, recall and coverage are shares of real images."""
+    figures = judge(Toy().identity, seen(200, seed=2), of_collected(seen(400, seed=1)), QUICK)
+    counts = {"precision": 200, "recall": 400, "coverage": 400}
+    for figure in figures:
+        if figure.name in counts:
+            p, n = figure.value, counts[figure.name]
+            assert figure.standard_error == pytest.approx(math.sqrt(p * (1 - p) / n))
+
+
+def test_the_inception_score_is_taken_in_splits_of_a_size():
+    samples, reference = seen(200), of_collected(seen(100, seed=1))
+    for split, splits in ((5000, 1), (60, 3)):
+        config = replace(QUICK, split=split, bootstrap=0)
+        figure = {f.name: f for f in judge(Toy().identity, samples, reference, config)}["IS"]
+        assert figure.value == inception_score(samples.probabilities, splits=splits).mean
+
+
+def test_a_part_of_the_features_has_no_bootstrap_error():
+    reference = of_collected(seen(100, seed=1))
+    whole, part = (judge(Toy().identity, seen(100, keep=k), reference, QUICK)[0] for k in (None, 50))
+    assert whole.value == pytest.approx(part.value)
+    assert (whole.standard_error is None, part.standard_error is None) == (False, True)
+
+
+def test_the_bootstrap_error_is_the_deviation_of_a_sample():
+    values = iter([1.0, 2.0, 6.0])
+    assert bootstrap(lambda numbers: next(values), 5, resamples=3, seed=0) == pytest.approx(math.sqrt(7))
 
 
 def test_the_bootstrap_error_is_that_of_fresh_samples():

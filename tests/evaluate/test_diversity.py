@@ -38,9 +38,9 @@ def test_one_picture_a_class_has_0_however_different_the_classes():
 def test_classes_count_alike_whatever_their_size_and_missing_ones_do_not_count():
     real = torch.tensor([[0.0], [2.0], [0.0], [6.0], [0.0], [6.0], [5.0], [9.0]])
     real_labels = torch.tensor([0, 0, 1, 1, 1, 1, 2, 2])
-    samples = torch.tensor([[0.0], [1.0], [0.0], [2.0], [3.0]])
+    samples = torch.tensor([[0.0], [1.0], [0.0], [3.0], [3.0]])
     assert within_class_distances(real, real_labels) == {0: 2.0, 1: 4.0, 2: 4.0}
-    assert diversity(samples, torch.tensor([0, 0, 1, 1, 2]), real, real_labels) == (1 + 2) / (2 + 4)
+    assert diversity(samples, torch.tensor([0, 0, 1, 1, 2]), real, real_labels) == (1 + 3) / (2 + 4)
 
 
 def test_no_class_to_compare_is_a_sentence():

@@ -11,6 +11,7 @@ from simflow.evaluate.dino import DINOv2
 from simflow.evaluate.efficientnet import EfficientNetLite0, Lite0
 from simflow.evaluate.extractors import Missing, fill, sha256_of_file, sha256_of_tensors
 from simflow.evaluate.inception import Inception, InceptionV3
+from simflow.evaluate.lpips import AlexNet
 from simflow.evaluate.resize import antialiased, colour, tensorflow1
 
 
@@ -27,12 +28,18 @@ def test_antialiased_keeps_means_where_the_other_does_not():
     assert antialiased(stripes, 16).mean().item() == pytest.approx(127.5, abs=4)
     assert tensorflow1(stripes, 16).mean().item() == 255
     assert antialiased(stripes, 64) is stripes
+    edge = torch.where(torch.arange(64) > 31, 255.0, 0.0).expand(1, 1, 64, 64)
+    assert (antialiased(edge, 40).min(), antialiased(edge, 40).max()) == (0, 255)
 
 
 def test_only_bytes_of_one_or_three_channels():
     assert torch.equal(colour(torch.full((2, 1, 3, 3), 7, dtype=torch.uint8)), torch.full((2, 3, 3, 3), 7.0))
     with pytest.raises(ValueError, match="1 or 3 channels, not 4"):
         colour(torch.zeros(1, 4, 2, 2, dtype=torch.uint8))
+
+
+def test_alexnet_halves_before_its_second_and_third_convolution():
+    assert [len(features[0, 0]) for features in AlexNet()(torch.zeros(1, 3, 64, 64))] == [15, 7, 3, 3, 3]
 
 
 def file_of(network: nn.Module, folder: Path) -> Path:

@@ -68,6 +68,7 @@ def test_singular_covariances_are_exact_and_flagged():
     assert few.rank_deficient
     assert not many.rank_deficient
     assert frechet_distance(few, many).rank_deficient
+    assert frechet_distance(many, few).rank_deficient
     assert not frechet_distance(many, many).rank_deficient
     assert frechet_distance(few, few).distance < 1e-6
 
@@ -84,6 +85,20 @@ def test_a_large_offset_costs_no_digits():
     x = features(1000).float().double()
     near, far = moments(x, 10).gaussian(), moments(x + 2.0**26, 10).gaussian()
     torch.testing.assert_close(near.covariance, far.covariance, rtol=1e-6, atol=1e-6)
+
+
+def test_features_of_half_the_width_are_gathered_in_full():
+    x = (features(1000) + 1000).float()
+    found, exact = moments(x, 10).gaussian(), moments(x.double()).gaussian()
+    torch.testing.assert_close(found.covariance, exact.covariance, rtol=1e-10, atol=1e-10)
+
+
+def test_rounding_in_empty_directions_is_no_overlap():
+    """Two lines among 300 dimensions: the roots of eigenvalues that are but rounding would add up."""
+    a, b = torch.linalg.qr(features(300, 2)).Q.T
+    zero = torch.zeros(300, dtype=torch.float64)
+    one, other = (Gaussian(zero, v * torch.outer(d, d)) for v, d in ((4.0, a), (9.0, 0.6 * a + 0.8 * b)))
+    assert frechet_distance(one, other).distance == pytest.approx(4 + 9 - 2 * 2 * 3 * 0.6, abs=1e-9)
 
 
 def test_merging_is_adding_and_empty_batches_do_not_matter():

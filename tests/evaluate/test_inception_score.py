@@ -38,6 +38,9 @@ def test_splits_are_contiguous_and_their_spread_is_over_n():
     result = inception_score(p, splits=2)
     assert result.mean == pytest.approx(scores.mean().item())
     assert result.std == pytest.approx((scores[0] - scores[1]).abs().item() / 2)
+    parts = [p[4 * i + (i > 0) : 4 * i + 5] for i in range(10)]  # one of five samples, nine of four
+    scores = [inception_score(part, splits=1).mean for part in parts]
+    assert inception_score(p, splits=10).mean == pytest.approx(sum(scores) / 10)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The kernel distance: by the dull double loop, in closed form, and unbiased."""
 
+from statistics import fmean, stdev
+
 import pytest
 import torch
 
@@ -50,6 +52,13 @@ def test_subsets_are_the_generators_and_average_to_the_whole():
     assert first == again != other
     assert first.std > 0
     assert first.mean == pytest.approx(squared_mmd(x, y), abs=4 * first.std / 10)
+
+
+def test_the_spread_over_subsets_is_that_of_a_sample():
+    x, y, draws = normal(60), normal(80, 1), generator(0)
+    singles = [kernel_distance(x, y, draws, subsets=1, size=20).mean for _ in range(3)]
+    found = kernel_distance(x, y, generator(0), subsets=3, size=20)
+    assert found == pytest.approx((fmean(singles), stdev(singles)))
 
 
 @pytest.mark.parametrize(("size", "subsets"), [(31, 1), (1, 1), (10, 0)])

@@ -122,6 +122,13 @@ def test_the_record_does_not_depend_on_the_scale():
     assert vars(small) == pytest.approx(vars(large), rel=1e-5)
 
 
+def test_the_variation_is_told_in_standard_deviations_of_all_numbers():
+    """Also where each position has a mean of its own, which is most of their spread."""
+    x = white(8) + 10 * white(1, seed=1)
+    expected = total_variation(x).mean().item() / x.std().item()
+    assert describe(x).total_variation == pytest.approx(expected, rel=1e-5)
+
+
 def test_too_little_to_describe_is_a_sentence():
     with pytest.raises(ValueError, match="at least one latent"):
         describe(torch.zeros(4, 3, 1, 2))

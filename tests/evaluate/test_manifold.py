@@ -41,6 +41,17 @@ def test_points_on_a_line():
     assert result.coverage == 4 / 4
 
 
+def test_balls_hold_their_edges():
+    result = compare(torch.tensor([[0.0], [2.0], [8.0]]), torch.tensor([[-3.0], [-2.0], [3.0]]), k=1)
+    assert radii(torch.tensor([[-3.0], [-2.0], [3.0]]), k=1).tolist() == [1, 1, 5]
+    assert (result.precision, result.recall) == (2 / 3, 1)
+
+
+def test_a_large_offset_changes_nothing():
+    real, samples = ((8 * normal(60, seed)).round() for seed in (0, 1))
+    assert compare(real + 2.0**14, samples + 2.0**14) == compare(real, samples)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 @pytest.mark.parametrize("shift", [0.0, 1.5])
 def test_the_dull_double_loop(k, shift):

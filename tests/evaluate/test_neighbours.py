@@ -82,6 +82,17 @@ def some_images():
     return Held(pixels=images, labels=torch.zeros(40, dtype=torch.int64))
 
 
+def test_the_record_shows_the_nearest_first_and_by_their_own_numbers():
+    """Of forty training images every other one or so is looked at; the samples are those forty."""
+    train = some_images()
+    record, _ = remembering.memorisation(train, train, None, Nearest(samples=40, training=20, shown=25), DESK)
+    least = [each["distances"][0] for each in record["nearest"]]
+    assert least == sorted(least)
+    copies = [each for each in record["nearest"] if each["distances"][0] == 0]
+    assert len(copies) == 20
+    assert all(each["training"][0] == each["sample"] for each in copies)
+
+
 def test_the_record_without_held_out_images_goes_by_other_training_images():
     train = some_images()
     copies = Held(pixels=train.pixels[:20].flip(-1), labels=train.labels[:20])

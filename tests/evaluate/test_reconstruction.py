@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from simflow.evaluate.ms_ssim import ms_ssim
 from simflow.evaluate.reconstruction import compare, psnr, squared_error, ssim
 
 
@@ -94,6 +95,18 @@ def test_ssim_of_a_negative_is_negative():
 def test_ssim_of_images_below_the_window_is_a_sentence():
     with pytest.raises(ValueError, match="at least 11 x 11"):
         ssim(random_images(height=10), random_images(height=10))
+
+
+def test_ms_ssim_of_constant_images_is_their_luminance_at_the_coarsest_scale():
+    near, far = (torch.full((1, 1, 176, 176), level, dtype=torch.uint8) for level in (50, 90))
+    c1 = (0.01 * 255) ** 2
+    luminance = (2 * 50 * 90 + c1) / (50**2 + 90**2 + c1)
+    assert ms_ssim(near, far).item() == pytest.approx(luminance**0.1333)
+
+
+def test_ms_ssim_of_opposite_structure_is_zero():
+    noise = random_images(height=176, width=176)
+    assert ms_ssim(noise, 255 - noise).tolist() == [0, 0]
 
 
 def test_the_record_holds_means_over_images_whatever_the_batch():

@@ -50,6 +50,9 @@ def test_own_statistics_come_back(tmp_path):
     assert torch.equal(there.spatial.mean, here.spatial.mean)
     assert torch.equal(there.features, collected.features)
     assert there.count == 80
+    for count, deficient in ((8, True), (9, False)):
+        write_statistics(path, collected, {"extractor": describe(toy.identity), "count": count})
+        assert of_archive(read_archive(path), None).gaussian.rank_deficient == deficient
     toy.identity = type(toy.identity)(**(vars(toy.identity) | {"sha256": "1"}))
     assert not found.serves(toy)
     with pytest.raises(ValueError, match=r"must end in \.npz"):

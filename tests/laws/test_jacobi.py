@@ -25,6 +25,16 @@ def test_without_tolerance_it_is_the_dullest_loop(name, window):
     torch.testing.assert_close(found, dull_inverse(flow, z, labels), atol=1e-10, rtol=1e-10)
 
 
+def test_a_window_takes_as_many_passes_as_it_has_tokens():
+    """Steep maps and no tolerance: each of 24 tokens is exact one pass after the one before it."""
+    flow, labels = build(FLOWS["one block"], latent_shape=(2, 4, 6)), labels_for()
+    for parameter in flow.parameters():
+        parameter.data.mul_(3)
+    z = noise_for(flow)
+    found = flow.inverse(z, labels, None, Jacobi(tolerance=0.0))
+    torch.testing.assert_close(found, flow.inverse(z, labels), atol=1e-10, rtol=1e-10)
+
+
 @pytest.mark.parametrize("window", [None, 2])
 @pytest.mark.parametrize(
     "rule",

@@ -22,6 +22,7 @@ def test_the_published_network():
     assert [c.out_channels for c in convolutions] == [64, 128, 256, 512, 1]
     assert [c.stride[0] for c in convolutions] == [2, 2, 2, 1, 1]
     assert sum(c.weight.numel() + c.bias.numel() for c in convolutions) == 2_764_737
+    assert [c.weight.std().item() for c in convolutions] == pytest.approx([0.02] * 5, rel=0.05)
     image = torch.zeros(1, 3, 96, 96, requires_grad=True)
     logits = network.network(image)[0]
     assert logits.shape == (1, 1, 10, 10)

@@ -30,6 +30,12 @@ def test_cosines_by_hand(tmp_path):
     torch.testing.assert_close(loss(IMAGES, hidden), torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 
+def test_features_are_antialiased_where_the_grid_is_coarser():
+    """Bright columns at the ends of every four, which interpolation alone would pass over."""
+    columns = torch.tensor([1.0, 0.0, 0.0, 1.0] * 2).expand(1, 1, 8, 8)
+    assert on_grid(columns, (2, 2)).min() > 0.2
+
+
 def test_three_layers_learn_and_the_encoder_does_not(tmp_path):
     loss = alignment(tmp_path)
     assert [p.shape for p in loss.projector.parameters() if p.ndim == 2] == [(16, 8), (16, 16), (64, 16)]

@@ -38,6 +38,13 @@ def test_it_sees_the_features_of_the_embedded_network_scaled_to_one():
     torch.testing.assert_close(network(images(1))[0], by_hand, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("learning", [False, True])
+def test_to_please_a_judge_leaves_it_in_its_mode(learning):
+    discriminator = judge().train(learning)
+    discriminator.displeasure(images(1))
+    assert discriminator.network.training == learning
+
+
 def test_only_the_heads_learn():
     discriminator = judge().train()
     verdict = discriminator(images(2), images(2, seed=2))

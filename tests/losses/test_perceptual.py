@@ -33,6 +33,12 @@ def images(seed: int, *shape: int) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
+def test_features_have_unit_length_in_float32_however_faint():
+    for features in (images(0, 2, 5, 3, 3).bfloat16(), 1e-7 * images(0, 2, 5, 3, 3)):
+        assert unit(features).dtype == torch.float32
+        torch.testing.assert_close(unit(features).norm(dim=1), torch.ones(2, 3, 3), rtol=5e-3, atol=0)
+
+
 def lpips(first: list[torch.Tensor], second: list[torch.Tensor], heads: list[torch.Tensor]) -> torch.Tensor:
     """As the lpips package computes it: normalise with eps outside the root, 1x1 convolution, mean, sum."""
     total = 0.0

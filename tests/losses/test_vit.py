@@ -107,6 +107,8 @@ def test_positions_are_interpolated_to_other_grids(tmp_path):
     assert torch.equal(other[:, 0], network.pos_embed[:, 0])
     table = network.pos_embed[0, 1:].T.reshape(WIDTH, 3, 3)
     torch.testing.assert_close(other[0, 1:].mean(dim=0), table.mean(dim=(1, 2)), atol=0.05, rtol=0)
+    network.pos_embed.zero_()[:, 7:] = 1
+    assert network.positions(6, 6).max() > 1, "a cubic overshoots at a step"
 
 
 def test_it_stands_still(tmp_path):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from simflow.nn.embed import ClassEmbedding, sinusoids
+from simflow.nn.embed import ClassEmbedding, PositionTable, sinusoids
 from simflow.nn.tokens import to_latents, to_tokens
 
 
@@ -34,6 +34,7 @@ def test_no_classes_leave_one_row():
 def test_the_table_has_the_standard_deviation_asked_for():
     table = ClassEmbedding(classes=1000, width=64, null="row", std=0.02).table
     assert table.std().item() == pytest.approx(0.02, rel=0.02)
+    assert PositionTable(std=0.02).build(1000, 64).std().item() == pytest.approx(0.02, rel=0.02)
 
 
 def test_sinusoids():

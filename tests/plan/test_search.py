@@ -6,18 +6,20 @@ from dataclasses import replace
 import pytest
 import torch
 
+from simflow.flow.base import FittedNormal
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
 from simflow.model import Model
+from simflow.nn.tokens import to_latents
 from simflow.plan import PlanConfig, measure
 from simflow.plan.record import Trial
 from simflow.plan.search import LADDER, MARGIN, largest, probe, seeds
-from simflow.plan.trials import candidates, fastest
+from simflow.plan.trials import candidates, fastest, passes_of, try_blocks
 from simflow.sample import SampleConfig, generated
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Euler
-from tests.laws.cases import flow
+from tests.laws.cases import build, flow, labels_for, noise_for
 from tests.test_sample import model_of
 
 HOW = SampleConfig(guidance=GaussianProduct(weight=1.0), batch=4)
@@ -116,6 +118,36 @@ def test_the_tolerance_of_passes_is_the_loosest_that_keeps_the_bound(model, tole
     assert error(used) <= MARGIN * tolerance
     assert used == LADDER[0] or error(LADDER[LADDER.index(used) - 1]) > MARGIN * tolerance
     assert found.error <= found.tolerance == tolerance
+
+
+@pytest.mark.parametrize(("part", "taken"), [(1.01 * MARGIN, False), (0.99 * MARGIN, True)])
+def test_the_choice_uses_up_a_part_of_the_bound(model, part, taken):
+    """The loosest tolerance of passes is taken if its error is no more than that part."""
+    loosest = replace(HOW, decoding=Jacobi(tolerance=LADDER[0]))
+    error = largest(probe(model, loosest, "tuning", 3) - probe(model, HOW, "tuning", 3))
+    found = measure(model, HOW, replace(TRY, tolerance=error / part), clock=favouring(None, None, None))
+    assert ({way.tolerance for way in found.plan.blocks} == {LADDER[0]}) == taken
+
+
+def test_blocks_are_tried_on_what_the_exact_walk_feeds_them():
+    """Under guidance, and with a base that is not a standard normal."""
+    prior, labels, rule = build(flow(depths=(1, 1, 1), base=FittedNormal())), labels_for(), HOW.guidance
+    noise, fed = noise_for(prior), []
+
+    def clock(way, act):
+        fed.append(to_latents(act(), prior.patch, prior.latent_shape))
+        return 1.0
+
+    try_blocks(prior, noise, labels, replace(rule, blocks="all"), [SEQUENTIAL], clock)
+    expected = prior.trajectory(noise, labels, replace(rule, blocks="all"))[1:]
+    torch.testing.assert_close(fed, expected)
+
+
+def test_passes_are_those_of_the_slowest_image():
+    block, labels, way = build(flow()).chain()[0], labels_for(), Jacobi(tolerance=1e-3)
+    z = noise_for(build(flow())) * torch.tensor([0.0, 0.1, 1.0, 3.0])[:, None, None]
+    each = [passes_of(block, z[i : i + 1], labels[i : i + 1], None, way) for i in range(4)]
+    assert min(each) < passes_of(block, z, labels, None, way) == max(each)
 
 
 def test_fresh_images_that_are_too_far_ask_for_a_finer_tolerance(model, monkeypatch):

@@ -11,6 +11,7 @@ from simflow.autoencoder.compact import CompactConfig
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import GuidedScoreStep
 from simflow.model import Facts, ModelConfig
+from simflow.nn.embed import sinusoids
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.prior import Align
@@ -167,6 +168,12 @@ def test_all_tokens_see_each_other_and_the_class_and_the_time():
     assert (gradient[0].abs().sum(dim=1) > 0).all()
     values = {round(first(x, t, label).item(), 9) for t in (0.3, 0.31) for label in (0, 1, NULL)}
     assert len(values) == 6
+
+
+def test_times_are_told_in_thousandths():
+    network, times = sit().network, torch.tensor([0.0, 0.25, 1.0]).double()
+    expected = network.time.mlp(sinusoids(torch.tensor([0.0, 250.0, 1000.0]).double(), 256))
+    torch.testing.assert_close(network.time(times), expected)
 
 
 def test_hidden_tokens_are_those_after_the_layer():

@@ -49,6 +49,9 @@ def test_pairing_takes_away_what_both_rows_share():
     assert verdict.seeds == 3
     spread = sum((value - 60.4 / 3) ** 2 for value in better.values()) / 2
     assert verdict.standard_error == pytest.approx(math.sqrt(spread / 3 + 100 / 3))
+    two = {seed: value for seed, value in moved.items() if seed < 5}
+    for rows in ((two, worse), (worse, two)):
+        assert judge(claim(), *rows).seeds == 2
 
 
 def test_one_seed_decides_nothing():
@@ -61,7 +64,8 @@ def test_one_seed_decides_nothing():
 
 def test_equal_rows_are_undecided_and_constant_differences_are_not():
     same = {0: 1.0, 1: 1.0}
-    assert judge(claim("collapsed"), same, same).answer == "undecided"
+    verdict = judge(claim("collapsed"), same, same)
+    assert (verdict.answer, verdict.agreeing) == ("undecided", 0)
     assert judge(claim("collapsed"), dict.fromkeys(same, 0.0), same).answer == "holds"
 
 

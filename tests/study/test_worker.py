@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from simflow.files import read_json
 from simflow.pipeline import Pipeline
+from simflow.study import judge
 from simflow.study import worker as module
 from simflow.study.layout import StudyFolder
 from tests.study.tiny import ALIGNED, FROZEN, JOINT, budget, run, study
@@ -63,8 +65,9 @@ def test_what_is_left_behind(done):
     assert {"psnr", "ssim", "fd", "accuracy", "accuracy_guided", "diversity", "bits", "mse"} <= own.keys()
     assert own["steps"] == 2
     assert own["fd"] is None
-    mean = np.mean([figures(out, "joint", seed)["psnr"] for seed in (0, 1)])
-    assert table["rows"][1]["mean"]["psnr"] == pytest.approx(mean)
+    psnr = [figures(out, "joint", seed)["psnr"] for seed in (0, 1)]
+    assert table["rows"][1]["mean"]["psnr"] == pytest.approx(np.mean(psnr))
+    assert table["rows"][1]["standard_deviation"]["psnr"] == pytest.approx(np.std(psnr, ddof=1))
     assert len(table["orderings"]) == sum(table["tally"].values()) == 2
     text = (out / "table.md").read_text()
     assert "*27.54*" in text
@@ -73,6 +76,22 @@ def test_what_is_left_behind(done):
     assert (out / "sheet.png").stat().st_size > 1000
     assert len(Pipeline.from_pretrained(out / "runs" / "joint" / "seed-1")(seeds=[1]).images) == 1
     assert not list((out / "samples").rglob("*.npz"))
+
+
+def test_the_model_itself_is_judged_and_then_the_recipes_own_way(done, tmp_path, monkeypatch):
+    asked, sampled = [], judge.sampled
+
+    def noted(pipe, config, *rest):
+        asked.append((config, pipe.config.sample))
+        return sampled(pipe, config, *rest)
+
+    monkeypatch.setattr(judge, "sampled", noted)
+    settings = budget(done).settings | {"sample.temperature": 0.9}
+    run(STUDY, budget(done, settings=settings), tmp_path / "out", rows=("joint",))
+    (itself, own), (guided, _) = asked
+    assert guided == own
+    assert own.guidance is not None
+    assert itself == replace(own, guidance=None, refinement=None, temperature=1.0) != own
 
 
 def test_a_row_starts_from_the_autoencoder_of_its_seed(done):

@@ -1,5 +1,6 @@
 """Two players: each moves its own parameters and no other, in parts as in one piece, and resumed as uninterrupted."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,8 @@ from safetensors.torch import load_file
 
 from simflow.autoencoder.compact import CompactConfig
 from simflow.cli import main
-from simflow.losses.adversarial import AdversarialConfig
+from simflow.flow.base import FittedNormal
+from simflow.losses.adversarial import MEMORY, AdversarialConfig
 from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
 from simflow.model import Facts, ModelConfig, computing_in
 from simflow.objective import Objective, ObjectiveConfig
@@ -96,6 +98,12 @@ def test_each_optimiser_holds_its_own_parameters():
     }
     assert held["model"] == {id(p) for p in objective.model.parameters()}
     assert held["discriminator"] == {id(p) for p in state.modules["discriminator"].parameters()}
+
+
+def test_the_discriminator_has_a_rate_and_betas_of_its_own():
+    _, state = game(replace(ADVERSARIAL, lr=3e-3, betas=(0.5, 0.9)))
+    both = [(o.defaults["lr"], o.defaults["betas"]) for o in state.optimizers.values()]
+    assert both == [(1e-2, (0.9, 0.999)), (3e-3, (0.5, 0.9))]
 
 
 def test_the_model_moves_by_its_own_loss_alone_and_the_discriminator_by_its_own():
@@ -197,9 +205,50 @@ def test_a_broken_step_moves_neither():
     assert moved(before["discriminator"], state.modules["discriminator"]) == set()
 
 
+def test_a_step_that_only_the_model_skips_is_counted():
+    objective, state = game()
+    with torch.no_grad():
+        objective.model.prior.chain()[0].head.bias.fill_(float("nan"))
+    before = snapshot(state.modules["discriminator"])
+    assert play(objective, state).skipped.item() == 1
+    assert moved(before, state.modules["discriminator"])
+
+
+def test_both_gradients_are_clipped():
+    """So short a gradient is nothing beside AdamW's eps."""
+    objective, state = game()
+    before = {name: snapshot(module) for name, module in state.modules.items()}
+    play(objective, state, clip=1e-9)
+    for name, module in state.modules.items():
+        for key, parameter in module.named_parameters():
+            torch.testing.assert_close(parameter, before[name][key], atol=1e-6, rtol=0)
+
+
+def test_the_memory_of_logits_is_of_what_was_said():
+    objective, state = game()
+    said, discriminator = play(objective, state).losses, state.modules["discriminator"]
+    for memory, name in (("mean_real", "logit_real"), ("mean_fake", "logit_fake")):
+        torch.testing.assert_close(discriminator.get_buffer(memory), (1 - MEMORY) * said[name])
+
+
+def test_the_average_has_the_variance_of_the_step():
+    torch.manual_seed(0)
+    prior = flow(scale="none", base=FittedNormal())
+    facts = Facts(image_size=16, channels=1, class_names=("a", "b", "c"))
+    autoencoder = CompactConfig(latent_channels=2, patch=4, widths=(8, 8))
+    objective = Objective(ObjectiveConfig(), ModelConfig(autoencoder=autoencoder, prior=prior).build(facts))
+    state = begin(objective, CONFIG)
+    play(objective, state)
+    variance = objective.model.prior.base.variance
+    assert not variance.eq(1).any()
+    assert torch.equal(state.ema.weights["prior.base.variance"], variance)
+
+
 def test_the_seed_makes_the_discriminator():
     first, second = (game(seed=seed)[1].modules["discriminator"] for seed in (0, 1))
     assert moved(snapshot(first), second) == set()
+    other = begin(game()[0], replace(CONFIG, seed=1)).modules["discriminator"]
+    assert moved(snapshot(first), other)
 
 
 def test_two_processes_play_as_one(tmp_path):
@@ -223,6 +272,8 @@ def test_two_processes_play_as_one(tmp_path):
     done = two_processes([*common, "--out", str(tmp_path / "two")])
     assert done.returncode == 0, done.stderr
     assert main([*common, "--out", str(tmp_path / "one")]) == 0
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("*/checkpoints/*4/state.json")]
+    assert [record["images_seen"] for record in records] == [16, 16]
     for file in ("model", "discriminator", "projector"):
         one, two = (
             load_file(tmp_path / name / "checkpoints" / "step-0000004" / f"{file}.safetensors")
