@@ -21,12 +21,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
     After an error the temporary file is removed and ``path`` is as it was.
     """
-    part = path.with_name(f".part-{path.name}")
+    part = part_of(path)
     try:
         yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def part_of(path: Path) -> Path:
+    """Where a file stands until it is whole."""
+    return path.with_name(f".part-{path.name}")
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from simflow import distributed
-from simflow.config import RunConfig, completed, to_record
+from simflow.config import RunConfig, completed, from_record, to_record
 from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
@@ -77,7 +77,8 @@ def fit(
             True, the run is saved and stopped as by Ctrl-C.
 
     Raises:
-        ValueError: no images, a batch that the processes cannot share, weights to start from that are not there
+        ValueError: no images, settings that cannot be read back (a type that its slot does not name), a batch that the
+            processes cannot share, weights to start from that are not there
             or do not fit, or a folder that holds something else or in which another process is training.
     """
     folder = Path(folder)
@@ -85,6 +86,7 @@ def fit(
     images = load(config.data) if images is None else images
     facts = facts_of(config, images)
     record = to_record(config, facts)
+    from_record(record)  # what cannot be read back is refused before it is trained
     refuse_changes(folder, record)
     objective = initial(config, facts, torch.device(device or "cpu"))
     if config.start_from is not None and checkpoint.latest(RunFolder(folder).checkpoints) is None:

@@ -18,7 +18,7 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,6 +32,7 @@ from simflow.flow.score import Refinement
 from simflow.flow.stack import FlowConfig
 from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
 from simflow.prior import Prior
+from simflow.settings import spelled_out
 from simflow.shapes import NULL, Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
@@ -181,7 +182,27 @@ class Model(nn.Module):
 
 
 def computing_in(dtype: NetworkDtype, device: torch.device) -> AbstractContextManager[object]:
-    """Lets linear maps and attention compute in ``dtype`` while the block lasts; "float32" changes nothing."""
-    if dtype == "float32":
+    """Lets linear maps and attention compute in ``dtype`` while the block lasts; "float32" changes nothing.
+
+    Raises:
+        ValueError: another dtype.
+    """
+    if network_dtype(dtype) == "float32":
         return nullcontext()
     return torch.autocast(device.type, torch.bfloat16)
+
+
+def network_dtype(dtype: str | torch.dtype) -> NetworkDtype:
+    """The name of a dtype that networks may compute in, from torch's dtype, its name or its short name.
+
+    >>> network_dtype(torch.bfloat16), network_dtype("fp32")
+    ('bfloat16', 'float32')
+
+    Raises:
+        ValueError: another dtype.
+    """
+    name = spelled_out(str(dtype).removeprefix("torch."))
+    for known in get_args(NetworkDtype):
+        if name == known:
+            return known
+    raise ValueError(f"the dtype is {' or '.join(get_args(NetworkDtype))}, not {dtype}")

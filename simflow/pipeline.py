@@ -28,7 +28,7 @@ from simflow.files import write_json
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
 from simflow.flow.stack import Flow
-from simflow.model import Model, NetworkDtype
+from simflow.model import Model, NetworkDtype, network_dtype
 from simflow.pixels import require_signed, to_float
 from simflow.places import find
 from simflow.plan.record import MeasuredPlan
@@ -37,6 +37,7 @@ from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 from simflow.tensors import misfit
 from simflow.train import checkpoint
+from simflow.train.runs import RunFolder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,8 +99,12 @@ class Pipeline:
         return self.model.device
 
     def to(self, device: str | torch.device) -> "Pipeline":
-        """Moves the weights, and prepares this process for a GPU (:func:`simflow.distributed.prepare`); gives the
+        """Moves the weights to a device, and prepares this process for a GPU (:func:`simflow.distributed.prepare`); gives the
         pipeline back."""
+        if isinstance(device, torch.dtype):
+            raise ValueError(
+                f"a pipeline stays in float32: pass dtype={device} to a call, whose networks then compute in it"
+            )
         self.model.to(device)
         distributed.prepare(self.device)
         return self
@@ -115,7 +120,7 @@ class Pipeline:
         num_images: int | None = None,
         temperature: float | None = None,
         decoding: Decoding | None = None,
-        dtype: NetworkDtype | None = None,
+        dtype: NetworkDtype | torch.dtype | None = None,
         output_type: OutputType = "pil",
     ) -> Sampled:
         """Samples images of the class labels in turn.
@@ -156,7 +161,10 @@ class Pipeline:
         one_each = class_labels is not None and len(chosen) == count
         labels = chosen if one_each else [chosen[seed % len(chosen)] for seed in numbers]
         config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
-        config = config if decoding is None else replace(config, decoding=decoding)
+        if decoding is not None:
+            if not isinstance(decoding, get_args(Decoding)):
+                raise ValueError(f"decoding is Sequential(...), Jacobi(...) or a plan, not {decoding!r}")
+            config = replace(config, decoding=decoding)
         images = sample_all(self.model, seeds=numbers, labels=labels, config=config)
         return Sampled(images=_as(images, output_type), labels=labels, seeds=numbers)
 
@@ -169,7 +177,7 @@ class Pipeline:
         guidance_scale: float | None = None,
         attention_temperature: float | None = None,
         temperature: float | None = None,
-        dtype: NetworkDtype | None = None,
+        dtype: NetworkDtype | torch.dtype | None = None,
     ) -> MeasuredPlan:
         """Measures how this model is decoded fastest on its device (:mod:`simflow.plan.search`); nothing is stored.
 
@@ -233,7 +241,11 @@ class Pipeline:
         return flow_score.score(self.model.prior.log_prob, latents, labels)
 
     def save_pretrained(
-        self, folder: str | Path, *, dtype: NetworkDtype | None = None, max_shard_size: int | str = "5GB"
+        self,
+        folder: str | Path,
+        *,
+        dtype: NetworkDtype | torch.dtype | None = None,
+        max_shard_size: int | str = "5GB",
     ) -> None:
         """Writes ``config.json`` and ``model.safetensors``: all that :meth:`from_pretrained` needs.
 
@@ -245,6 +257,8 @@ class Pipeline:
                 files with an index (:mod:`simflow.weights`).
         """
         folder = Path(folder)
+        if checkpoint.latest(RunFolder(folder).checkpoints) is not None:
+            raise ValueError(f"'{folder}' is a run: save the model into a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         stored = {name: _stored(tensor, dtype) for name, tensor in self.model.state_dict().items()}
         weights.write(folder, stored, largest=max_shard_size)
@@ -281,7 +295,7 @@ class Pipeline:
         guidance_scale: float | None,
         attention_temperature: float | None,
         temperature: float | None,
-        dtype: NetworkDtype | None,
+        dtype: NetworkDtype | torch.dtype | None,
     ) -> SampleConfig:
         """The run's own way of sampling with what is not None."""
         config = self.config.sample
@@ -289,7 +303,7 @@ class Pipeline:
             config = replace(config, temperature=temperature)
         if guidance_scale is not None or attention_temperature is not None:
             config = replace(config, guidance=self.guidance(guidance_scale, attention_temperature))
-        return config if dtype is None else replace(config, dtype=dtype)
+        return config if dtype is None else replace(config, dtype=network_dtype(dtype))
 
     def _latents(self, latents: Latents) -> Latents:
         if tuple(latents.shape[1:]) != self.model.latent_shape:
@@ -329,6 +343,12 @@ class Pipeline:
 
     def _prepared(self, pictures: "Sequence[Image]") -> Tensor:
         """PIL images -> uint8, made ready as the run's own images were."""
+        from PIL.Image import Image
+
+        pictures = [pictures] if isinstance(pictures, Image) else list(pictures)
+        other = next((type(each).__name__ for each in pictures if not isinstance(each, Image)), None)
+        if other is not None or not pictures:
+            raise ValueError(f"images are a tensor or a list of PIL images, not {other or 'an empty list'}")
         ready = [
             prepare(picture, self.config.data, name=f"image {number}")
             for number, picture in enumerate(pictures)
@@ -345,11 +365,11 @@ def _built(folder: Path) -> tuple[RunConfig, Model]:
         return build(checkpoint.load_config(folder))
 
 
-def _stored(tensor: Tensor, dtype: NetworkDtype | None) -> Tensor:
+def _stored(tensor: Tensor, dtype: NetworkDtype | torch.dtype | None) -> Tensor:
     """A tensor as it is written: on the CPU, and numbers (not counts or indices) in the dtype that is asked for."""
     if dtype is None or not tensor.is_floating_point():
         return tensor.detach().cpu()
-    return tensor.detach().to("cpu", getattr(torch, dtype))
+    return tensor.detach().to("cpu", getattr(torch, network_dtype(dtype)))
 
 
 def _drawn(count: int, classes: int, generator: Generator | None) -> list[int]:

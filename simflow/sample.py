@@ -19,7 +19,7 @@ from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep, Refinement, ScoreDenoise
 from simflow.flow.stack import Flow
-from simflow.model import Model, NetworkDtype, computing_in
+from simflow.model import Model, NetworkDtype, computing_in, network_dtype
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
 from simflow.shapes import Images, Labels
@@ -55,6 +55,7 @@ class SampleConfig:
             raise ValueError(f"the sampling batch must be at least 1, not {self.batch}")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"the temperature must be positive and finite, not {self.temperature}")
+        network_dtype(self.dtype)
 
 
 class Samples(NamedTuple):

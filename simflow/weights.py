@@ -16,6 +16,7 @@ from pathlib import Path
 from torch import Tensor
 
 from simflow.train import checkpoint
+from simflow.train.runs import RunFolder
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 FILES = (WHOLE, INDEX, "model-*-of-*.safetensors")
@@ -28,12 +29,13 @@ def present(folder: Path) -> bool:
 
 
 def weights_in(folder: Path) -> Path:
-    """The folder with ``config.json`` and weights: a saved model itself, or a run's newest checkpoint.
+    """The folder with ``config.json`` and weights: a run's newest checkpoint, or a saved model itself.
 
     Raises:
         ValueError: there are none.
     """
-    saved = (folder / "config.json").is_file() and present(folder)
+    is_run = checkpoint.latest(RunFolder(folder).checkpoints) is not None
+    saved = not is_run and (folder / "config.json").is_file() and present(folder)
     return folder if saved else checkpoint.find(folder)
 
 

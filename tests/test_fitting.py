@@ -1,12 +1,15 @@
 """Training from a program: it stops when told to, in any thread, and is alone in its folder."""
 
+from dataclasses import dataclass, replace
 from threading import Thread
 
 import pytest
 from filelock import FileLock
 
 from simflow import recipes
+from simflow.autoencoder.compact import CompactConfig
 from simflow.fitting import fit
+from simflow.pipeline import Pipeline
 from simflow.settings import override
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback
@@ -60,6 +63,33 @@ def test_two_trainings_do_not_share_a_folder(tmp_path, config):
     assert fit(config, run.path, listeners=refused).finished
     with FileLock(run.lock, blocking=False):  # given back
         pass
+
+
+def test_what_could_not_be_read_back_is_not_trained(tmp_path, config):
+    @dataclass(frozen=True, kw_only=True)
+    class Own(CompactConfig):
+        pass
+
+    own = Own(latent_channels=4, patch=4, widths=(8, 8))
+    with pytest.raises(ValueError, match="'model.autoencoder"):
+        fit(replace(config, model=replace(config.model, autoencoder=own)), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_saved_model_is_no_run_and_what_ended_at_once_is_one(tmp_path, config):
+    run = tmp_path / "run"
+    for folder in (run / "samples", run / "checkpoints"):
+        folder.mkdir(parents=True)
+    (run / ".part-config.json").touch()
+    done = fit(config, run)
+    assert done.finished
+    Pipeline(done.objective.model, config).save_pretrained(tmp_path / "saved")
+    for settings in (None, "{}"):
+        if settings is not None:
+            (tmp_path / "saved" / "config.json").write_text(settings)
+            (tmp_path / "saved" / "model.safetensors").unlink(missing_ok=True)
+        with pytest.raises(ValueError, match="is not empty and not a run folder"):
+            fit(config, tmp_path / "saved")
 
 
 def test_a_folder_of_something_else_is_left_as_it_is(tmp_path, config):

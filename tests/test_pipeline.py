@@ -138,6 +138,10 @@ def test_a_plan_and_passes_give_the_images_of_the_walk(pipe):
     assert (far - exact).abs().max() > 0
     rough = pipe(seeds=seeds, output_type="pt", dtype="bfloat16").images.int()
     assert 0 < (rough - exact).abs().max() < 25
+    for dtype, images in ((torch.float32, exact), (torch.bfloat16, rough)):
+        assert torch.equal(pipe(seeds=seeds, output_type="pt", dtype=dtype).images.int(), images)
+    with pytest.raises(ValueError, match=r"the dtype is float32 or bfloat16, not torch\.float16"):
+        pipe(seeds=seeds, dtype=torch.float16)
 
 
 def test_output_types_agree(pipe):
@@ -265,6 +269,20 @@ def test_the_score_is_the_slope_of_the_density(pipe):
     assert not torch.equal(pipe.score(latents), slope)
     with pytest.raises(ValueError, match="1 class labels for 2 latents"):
         pipe.log_prob(latents, ["bag"])
+
+
+def test_a_picture_is_a_list_of_one_and_nothing_is_none(pipe):
+    one = Image.new("L", (16, 16), 200)
+    assert torch.equal(pipe.encode(one), pipe.encode([one]))
+    with pytest.raises(ValueError, match="a list of PIL images, not an empty list"):
+        pipe.encode([])
+
+
+def test_a_model_is_not_saved_into_its_run(run):
+    before = sorted(path.name for path in run.iterdir())
+    with pytest.raises(ValueError, match="is a run: save the model into a folder of its own"):
+        Pipeline.from_pretrained(run).save_pretrained(run)
+    assert sorted(path.name for path in run.iterdir()) == before
 
 
 def test_the_hub_is_asked_for_what_is_no_folder(pipe, tmp_path, monkeypatch):

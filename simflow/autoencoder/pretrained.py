@@ -20,6 +20,7 @@ from pathlib import Path
 from torch import Tensor
 
 from simflow.autoencoder.kl import KLAutoencoder
+from simflow.nn.conv import group_norm
 from simflow.tensors import misfit, read_tensors
 
 FOREIGN = ("loss.", "model_ema.", "foundation_model.", "linear_proj.")
@@ -110,10 +111,11 @@ def _weights_of_folder(folder: Path) -> Path:
         raise ValueError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
     if not isinstance(config, dict) or config.get("_class_name") != "AutoencoderKL":
         raise ValueError(f"{folder} is not the folder of an AutoencoderKL, by its config.json")
-    if config.get("norm_num_groups", 32) != 32:
-        raise ValueError(
-            f"{folder} normalises in {config['norm_num_groups']} groups, this autoencoder in 32."
-        )
+    groups = config.get("norm_num_groups", 32)
+    for channels in config.get("block_out_channels", [64]):
+        if groups != group_norm(channels).num_groups:
+            ours = f"this autoencoder {channels} channels in {group_norm(channels).num_groups}"
+            raise ValueError(f"{folder} normalises in {groups} groups, {ours}")
     return folder / DIFFUSERS_WEIGHTS
 
 

@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from simflow.distributed import gather_objects, is_main
-from simflow.files import replacing, write_json
+from simflow.files import part_of, replacing, write_json
 from simflow.settings import differences
 from simflow.train import checkpoint
 
@@ -69,10 +69,11 @@ class RunFolder:
         return self.path / ".lock"
 
     def belongs_to_something_else(self) -> bool:
-        """Whether there is a folder with something in it, and it is no run's."""
-        if self.config.is_file() or not self.path.is_dir():
+        """Whether there is a folder with something in it, and it is no run's, not even of one that ended at once."""
+        if not self.path.is_dir() or (self.config.is_file() and self.checkpoints.is_dir()):
             return False
-        return any(path != self.lock for path in self.path.iterdir())
+        begun = (self.lock, self.samples, self.checkpoints, part_of(self.config))
+        return any(path not in begun for path in self.path.iterdir())
 
 
 def new_run(out_root: Path, name: str) -> RunFolder:

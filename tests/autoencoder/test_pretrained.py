@@ -157,6 +157,10 @@ def test_a_diffusers_folder(tmp_path, images, old):
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "AutoencoderKL", "norm_num_groups": 8}))
     with pytest.raises(ValueError, match="8 groups"):
         load_weights(target, tmp_path)
+    narrow = {"_class_name": "AutoencoderKL", "norm_num_groups": 32, "block_out_channels": [32, 64]}
+    (tmp_path / "config.json").write_text(json.dumps(narrow))
+    with pytest.raises(ValueError, match="32 groups, this autoencoder 32 channels in 8"):
+        load_weights(target, tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="not valid JSON"):
         load_weights(target, tmp_path)
