@@ -99,8 +99,14 @@ class Pipeline:
         return self.model.device
 
     def to(self, device: str | torch.device) -> "Pipeline":
-        """Moves the weights to a device, and prepares this process for a GPU (:func:`simflow.distributed.prepare`); gives the
-        pipeline back."""
+        """Moves the weights to a device, and prepares this process for a GPU (:func:`simflow.distributed.prepare`).
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            ValueError: a dtype is given.
+        """
         if isinstance(device, torch.dtype):
             raise ValueError(
                 f"a pipeline stays in float32: pass dtype={device} to a call, whose networks then compute in it"

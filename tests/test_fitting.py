@@ -71,7 +71,7 @@ def test_what_could_not_be_read_back_is_not_trained(tmp_path, config):
         pass
 
     own = Own(latent_channels=4, patch=4, widths=(8, 8))
-    with pytest.raises(ValueError, match="'model.autoencoder"):
+    with pytest.raises(ValueError, match=r"'model\.autoencoder"):
         fit(replace(config, model=replace(config.model, autoencoder=own)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
