@@ -8,9 +8,11 @@ This file does not know how images are made, nor does it convert from [-1, 1].
 """
 
 import csv
+import importlib.util
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from simflow.data.manifest import COLUMNS, LIST, is_list
-from simflow.files import replacing
+from simflow.files import part_of, replacing
 from simflow.pixels import Bytes
 from simflow.shapes import Labels
 
@@ -30,6 +32,11 @@ PAPER = 255
 
 SHOWN = 64
 """Small images are enlarged, by whole numbers, to about this side in pixels."""
+
+UNFINISHED = f".{LIST}.part"
+"""What ``labels.csv`` is called while its images are being written."""
+
+Font = ImageFont.ImageFont | ImageFont.FreeTypeFont
 
 Row = UInt8[Tensor, "_ channels height width"]
 """Any number of images of one size."""
@@ -103,17 +110,56 @@ def labelled_grid(rows: Mapping[str, Row], *, scale: int = 1, gap: int = 1) -> I
         raise ValueError("a picture needs at least one row of images")
     columns = max(len(images) for images in rows.values())
     strips = [grid(images, columns, scale=scale, gap=gap) for images in rows.values()]
-    font = ImageFont.load_default(size=min(max(strips[0].height * 0.33, 10), 24))
-    boxes = [font.getbbox(caption) for caption in rows]
+    size = min(max(strips[0].height * 0.33, 10.0), 24.0)
+    fonts = [font_for(caption, size) for caption in rows]
+    boxes = [font.getbbox(caption) for font, caption in zip(fonts, rows, strict=True)]
     margin = round(max(right for _, _, right, _ in boxes)) + 12
     pitch = max(strips[0].height, *(round(bottom) for _, _, _, bottom in boxes)) + gap
     sheet = Image.new(strips[0].mode, (margin + strips[0].width, pitch * len(rows) - gap), _white(strips[0]))
     pen = ImageDraw.Draw(sheet)
-    for row, (caption, strip) in enumerate(zip(rows, strips, strict=True)):
+    for row, (caption, strip, font) in enumerate(zip(rows, strips, fonts, strict=True)):
         top, middle = row * pitch, row * pitch + (pitch - gap) // 2
         sheet.paste(strip, (margin, top + (pitch - gap - strip.height) // 2))
         pen.text((margin - 8, middle), caption, fill=0, font=font, anchor="rm")
     return sheet
+
+
+def font_for(text: str, size: float = 10.0) -> Font:
+    """The first font that has all characters of a text: Pillow's own, or the one that comes with matplotlib, if that is
+    installed; Pillow's own if neither has."""
+    fonts = fonts_of(size)
+    return next((font for font in fonts if _has(font, text)), fonts[0])
+
+
+def can_draw(text: str) -> bool:
+    """Whether a font has all characters of a text.
+
+    >>> can_draw("ankle-boot"), can_draw("\\ue123")
+    (True, False)
+    """
+    return _has(font_for(text), text)
+
+
+@cache
+def fonts_of(size: float) -> tuple[Font, ...]:
+    """The fonts that are here, the preferred one first."""
+    own = ImageFont.load_default(size=size)
+    found = importlib.util.find_spec("matplotlib")
+    folders = [] if found is None else found.submodule_search_locations or []
+    files = [Path(folder) / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf" for folder in folders]
+    return (own, *(ImageFont.truetype(file, size) for file in files if file.is_file()))
+
+
+def _has(font: Font, text: str) -> bool:
+    """Whether a font has all characters of a text: of those that it has not, it draws the box of this private one."""
+    box = _drawn(font, "\U0010fffd")
+    return all(character.isspace() or _drawn(font, character) != box for character in set(text))
+
+
+def _drawn(font: Font, character: str) -> bytes:
+    canvas = Image.new("L", (64, 64))
+    ImageDraw.Draw(canvas).text((8, 8), character, fill=255, font=font)
+    return canvas.tobytes()
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
@@ -142,7 +188,8 @@ def save_png_folder(
     """One PNG an image, named by its seed (``000123.png``), and ``labels.csv`` with ``file,seed,label,class``.
 
     Batches are written as they come, so a stream of any length fits in memory. ``labels.csv`` is written
-    last: a folder that has it is complete. The class is empty where the label is ``NULL`` or has no name.
+    first under the name :data:`UNFINISHED` and gets its own last: a folder that has it is complete, and one that was
+    interrupted still says which images are its own. The class is empty where the label is ``NULL`` or has no name.
 
     Args:
         batches: images, in the order of ``labels`` and ``seeds``.
@@ -158,6 +205,13 @@ def save_png_folder(
         raise ValueError(f"{len(labels)} labels need as many different seeds, not {len(set(seeds))}")
     folder.mkdir(parents=True, exist_ok=True)
     names = [png_name(seed) for seed in seeds]
+    table = io.StringIO()
+    lines = csv.writer(table, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    for name, seed, label in zip(names, seeds, labels, strict=True):
+        lines.writerow((name, seed, label, class_names[label] if 0 <= label < len(class_names) else ""))
+    with replacing(folder / UNFINISHED) as part:
+        part.write_text(table.getvalue(), encoding="utf-8")
     written = 0
     for batch in batches:
         if written + len(batch) > len(names):
@@ -167,25 +221,23 @@ def save_png_folder(
             written += 1
     if written != len(names):
         raise ValueError(f"there are {written} images but {len(names)} seeds")
-    table = io.StringIO()
-    lines = csv.writer(table, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    for name, seed, label in zip(names, seeds, labels, strict=True):
-        lines.writerow((name, seed, label, class_names[label] if 0 <= label < len(class_names) else ""))
-    with replacing(folder / LIST) as part:
-        part.write_text(table.getvalue(), encoding="utf-8")
+    (folder / UNFINISHED).replace(folder / LIST)
 
 
 def clear_png_folder(folder: Path, seeds: Sequence[int]) -> None:
     """Readies a folder for :func:`save_png_folder`: its ``labels.csv``, which says that it is complete, is removed, and
-    so are the images that it names, but for those of ``seeds``, which will be replaced. Other files stay."""
-    listing, kept = folder / LIST, {png_name(seed) for seed in seeds}
-    content = listing.read_bytes() if listing.is_file() else b""
-    if is_list(content):
-        for name in re.findall(r"^\d{6,}\.png(?=,)", content.decode("utf-8", errors="replace"), re.MULTILINE):
-            if name not in kept:
-                (folder / name).unlink(missing_ok=True)
-    listing.unlink(missing_ok=True)
+    so are the images that it names, or those that an interrupted call would have written, but for those of ``seeds``,
+    which will be replaced. Other files stay."""
+    kept = {png_name(seed) for seed in seeds}
+    for listing in (folder / LIST, folder / UNFINISHED):
+        content = listing.read_bytes() if listing.is_file() else b""
+        if is_list(content):
+            text = content.decode("utf-8", errors="replace")
+            for name in re.findall(r"^\d{6,}\.png(?=,)", text, re.MULTILINE):
+                if name not in kept:
+                    (folder / name).unlink(missing_ok=True)
+                    part_of(folder / name).unlink(missing_ok=True)
+        listing.unlink(missing_ok=True)
 
 
 def save_npz(path: Path, images: Bytes, labels: Labels) -> None:

@@ -8,7 +8,10 @@ import torch
 from PIL import Image
 
 from simflow.export import (
+    can_draw,
     clear_png_folder,
+    font_for,
+    fonts_of,
     grid,
     labelled_grid,
     pairs_grid,
@@ -83,6 +86,17 @@ def test_captions_taller_than_the_images_do_not_overlap():
     assert picture.height > 3 * 10
 
 
+def test_a_caption_that_pillow_cannot_draw_has_the_font_of_matplotlib(monkeypatch):
+    pytest.importorskip("matplotlib")
+    assert font_for("cat").getname()[0] != font_for("кот").getname()[0] == "DejaVu Sans"
+    assert can_draw("кот, café")
+    assert not can_draw("\U0010fffe")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    fonts_of.cache_clear()
+    assert not can_draw("кот")
+    fonts_of.cache_clear()
+
+
 def test_no_rows_is_a_sentence():
     with pytest.raises(ValueError, match="at least one row"):
         labelled_grid({})
@@ -123,6 +137,21 @@ def test_a_cleared_folder_keeps_what_will_be_replaced_and_what_is_not_its_own(tm
     clear_png_folder(tmp_path, [1, 2])
     assert {path.name for path in tmp_path.iterdir()} == {"000001.png", "grid.png", "000009.png", "notes.txt"}
     clear_png_folder(tmp_path / "new", [1, 2])
+
+
+def test_what_an_interrupted_call_left_is_cleared(tmp_path):
+    (tmp_path / "000099.png").write_bytes(b"somebody's")
+
+    def interrupted():
+        yield random_images(3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        save_png_folder(interrupted(), [0] * 10, range(10), tmp_path)
+    assert not (tmp_path / "labels.csv").exists()
+    clear_png_folder(tmp_path, [1])
+    save_png_folder([random_images(1)], [0], [1], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"000001.png", "000099.png", "labels.csv"}
 
 
 def test_a_list_of_others_takes_no_image_away(tmp_path):

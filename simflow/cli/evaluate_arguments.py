@@ -16,6 +16,10 @@ LEAST = {"num": 1, "held_out": 2, "feature_batch": 1, "nearest": 0, "bootstrap":
 LEAST |= {"reference_num": 1, "image_size": 1}
 """The least that each number may be."""
 
+OF_A_RUN = ("num", "labels", "which", "data", "held_out", "ood", "nearest", "nearest_by", "reconstruction")
+OF_A_RUN += ("lpips", "lpips_weights", "lpips_heads", "likelihood", "per_image")
+"""What samples alone have no use for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -106,8 +110,8 @@ def place(arguments: Arguments) -> Path:
     if arguments.run is None:
         if arguments.reference is None:
             raise ValueError("samples are judged against real images: name them with --reference")
-        for name in ("reconstruction", "likelihood", "per_image"):
-            if getattr(arguments, name):
+        for name in OF_A_RUN:
+            if getattr(arguments, name) != getattr(Arguments, name):
                 raise ValueError(f"--{name.replace('_', '-')} needs a run, and only samples are given")
         if arguments.how != Flags() or arguments.speed != Speed():
             raise ValueError("how to sample needs a run, and only samples are given: leave out such flags")

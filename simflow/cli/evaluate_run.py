@@ -21,11 +21,12 @@ from simflow.cli.talk import load_showing
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
+from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 from simflow.evaluate.choose import Chosen, choose
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.extractors import Missing, sha256_of_tensors
-from simflow.evaluate.generation import GenerationConfig, require_enough
+from simflow.evaluate.generation import LEAST, GenerationConfig, require_enough
 from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.protocol import Real, classes, generation, require_same_size
 from simflow.evaluate.provenance import ROUNDING
@@ -93,9 +94,7 @@ def judge_run(
         "files": {},
     }
     if not apart:
-        record["left_out"].append(
-            "there are no held-out images: what is said of unseen images is said of training images"
-        )
+        record["left_out"].append(NONE_HELD_OUT)
     if distributed.is_main():
         out.mkdir(parents=True, exist_ok=True)
         shown = chosen(samples.labels.tolist())
@@ -137,7 +136,10 @@ def check_beforehand(arguments: Arguments, extractors: Chosen, real: Real, facts
     for extractor in extractors.extractors:
         if real.pictures is not None or (real.archive is not None and real.archive.serves(extractor)):
             count = None if real.pictures is None else len(real.pictures)
-            require_enough(extractor.identity, arguments.num, count)
+            try:
+                require_enough(extractor.identity, arguments.num, count)
+            except ValueError as error:
+                raise ValueError(f"{error}; --extractor none leaves it out") from error
 
 
 def distance_of(arguments: Arguments) -> tuple[Judge | None, list[str]]:
@@ -225,6 +227,12 @@ def rebuild(
         sentence = f"{name} of reconstructions: images of {unseen.image_size} px are too small for it"
         if name not in rebuilt.table and sentence not in record["left_out"]:
             record["left_out"].append(sentence)
+    found = {figure["name"] for figure in rebuilt.record["figures"]}
+    for extractor in extractors.extractors:
+        if (name := f"r{extractor.identity.frechet}") not in found:
+            record["left_out"].append(
+                f"{name}: it takes at least {LEAST} images, and there are {len(numbers)} {unseen_of(record)}"
+            )
     record["reconstruction"] = rebuilt.record
     few = list(range(min(PAIRS, len(numbers))))
     picture = pairs_grid(

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from simflow.evaluate.called import unseen_of
+
 
 def say(record: Mapping[str, Any]) -> list[str]:
     """A line per figure, with its error and floor; then what was left out."""
@@ -53,14 +55,14 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         )
     rebuilt = record.get("reconstruction")
     if rebuilt is not None:
-        yield f"reconstruction of {rebuilt['images']} held-out images"
+        yield f"reconstruction of {rebuilt['images']} {unseen_of(record)}"
         for figure in rebuilt["figures"]:
             yield f"  {line(figure)}"
     coded = record.get("likelihood")
     if coded is not None:
         held = coded["held_out"]
         bits = f"{held['bits_per_dimension']:.4f} ± {held['standard_error']:.2g}"
-        yield f"likelihood: {bits} bits per dimension on {held['images']} held-out images ({coded['bound']})"
+        yield f"likelihood: {bits} bits per dimension on {held['images']} {unseen_of(record)} ({coded['bound']})"
         for name, foreign in coded["foreign"].items():
             yield f"  {name}: {foreign['bits_per_dimension']:.4f} bits, told apart with AUROC {foreign['auroc']:.3f}"
     for sentence in record["left_out"]:

@@ -11,10 +11,11 @@ from torch import Tensor
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
+from simflow.cli.pictures import require_png
 from simflow.cli.talk import talking
 from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
-from simflow.distributed import launch
+from simflow.distributed import is_main, launch
 from simflow.export import enlargement, grid, save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
@@ -59,9 +60,12 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError(f"--steps must be at least 2, for both ends are among them, not {arguments.steps}")
     if not pairs:
         require_least(arguments, {"num": 1})
+    require_png(arguments.out)
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
+        if not pairs and len(images) < 2:
+            raise ValueError(f"a pair needs two images, and {called} have only one")
         ends = spread(len(images), 2 * arguments.num).tolist()
         pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
         rows = [
@@ -69,10 +73,11 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             for first, second in pairs
         ]
         tell_skipped(images, set())
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=enlargement(images.image_size))
-        save_picture(picture, arguments.out)
-        print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
+        if is_main():
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            save_picture(picture, arguments.out)
+            print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
     return 0
 
 

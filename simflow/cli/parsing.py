@@ -60,15 +60,17 @@ def parsed(arguments: type[Arguments], words: Sequence[str], *, prog: str) -> Ar
 def slips(arguments: type, words: Sequence[str], *, prog: str) -> Iterator[str]:
     """What is wrong with words that the parser refused, the likeliest first."""
     flags = flags_of(arguments)
+    aliases = aliases_of(arguments)
     given = list(occurrences(words))
     for name, _ in given:
-        if name not in flags and name not in ("--help", "-h"):
+        if name.startswith("--") and name not in (*flags, *aliases, "--help"):
             near = get_close_matches(name, flags, n=1)
             hint = f"did you mean {near[0]}?" if near else f"'{prog} --help' lists what there is"
             yield f"there is no flag {name} for '{prog}'; {hint}"
     for name, values in given:
-        if name in flags:
-            yield from misfits(name, flags[name].hint, values)
+        long = aliases.get(name, name)
+        if long in flags:
+            yield from misfits(name, flags[long].hint, values)
     missing = [name for name, flag in flags.items() if flag.needed and name not in dict(given)]
     if missing:
         yield f"'{prog}' needs {' and '.join(missing)}; '{prog} --help' says what that is"
@@ -94,11 +96,23 @@ def flags_of(arguments: type) -> dict[str, Flag]:
     return found
 
 
+def aliases_of(arguments: type) -> dict[str, str]:
+    """The flag that each other name, such as ``-n``, stands for."""
+    hints = get_type_hints(arguments, include_extras=True)
+    marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+    return {
+        alias: f"--{name.replace('_', '-')}"
+        for name, several in marks.items()
+        for mark in several
+        for alias in getattr(mark, "aliases", None) or ()
+    }
+
+
 def occurrences(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """The long flags among the words, each with the words up to the next flag.
+    """The flags among the words, each with the words up to the next flag.
 
     >>> list(occurrences(["run", "--levels", "0", "-1.5", "--jacobi_window=8", "-n", "4"]))
-    [('--levels', ['0', '-1.5']), ('--jacobi-window', ['8'])]
+    [('--levels', ['0', '-1.5']), ('--jacobi-window', ['8']), ('-n', ['4'])]
     """
     name, values = None, []
     for word in [*words, "--"]:
@@ -106,7 +120,7 @@ def occurrences(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             if name is not None:
                 yield name, values
             head, equals, value = word.partition("=")
-            name = head.replace("_", "-") if len(head) > 2 and word.startswith("--") else None
+            name = None if head == "--" else head.replace("_", "-")
             values = [value] if equals else []
         else:
             values.append(word)

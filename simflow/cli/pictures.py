@@ -1,11 +1,13 @@
 """The sheets that commands write: samples in rows by class, and which images are worth keeping for one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from PIL import Image
 
-from simflow.export import enlargement, grid, labelled_grid
+from simflow.data.source import distinct
+from simflow.export import can_draw, enlargement, grid, labelled_grid
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample_all
@@ -16,6 +18,16 @@ COLUMNS = 10
 
 ROWS = 20
 """Most rows of a sheet: classes, or tens of images without any."""
+
+
+def require_png(path: Path) -> None:
+    """Refuses names that promise another format than that of :func:`~simflow.export.save_picture`.
+
+    Raises:
+        ValueError: the name does not end in ``.png``.
+    """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"the picture is a PNG file, so its name must end in .png, not be '{path.name}'")
 
 
 def chosen(labels: Sequence[int]) -> list[int]:
@@ -36,13 +48,17 @@ def chosen(labels: Sequence[int]) -> list[int]:
 
 
 def sheet(images: Bytes, labels: Sequence[int], facts: Facts) -> Image.Image:
-    """Images in rows by class, the names at the left; a plain grid if none has a class."""
+    """Images in rows by class, the names at the left, or the numbers of classes whose names
+    no font can draw; a plain grid if none has a class."""
     scale = enlargement(facts.image_size)
     if set(labels) == {NULL}:
         return grid(images, COLUMNS, scale=scale)
+    names = [
+        name if can_draw(name) else f"class {label}" for label, name in enumerate(distinct(facts.class_names))
+    ]
     rows = {}
     for label in sorted(set(labels)):
-        name = "no class" if label == NULL else facts.class_names[label]
+        name = "no class" if label == NULL else names[label]
         rows[name] = images[torch.tensor([other == label for other in labels])][:COLUMNS]
     return labelled_grid(rows, scale=scale)
 

@@ -9,11 +9,11 @@ import torch
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
-from simflow.cli.pictures import COLUMNS
+from simflow.cli.pictures import COLUMNS, require_png
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread
-from simflow.distributed import launch
+from simflow.distributed import is_main, launch
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.fitting import tell_skipped
@@ -55,6 +55,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Reconstructs, writes and prints the error."""
     refuse_settings(settings, "reconstruct")
     require_least(arguments, {"num": 1})
+    require_png(arguments.out)
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
@@ -67,9 +68,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         ]
         before, after = to_uint8(originals), to_uint8(torch.cat(parts))
         picture = pairs_grid(before, after, columns=2 * COLUMNS, scale=enlargement(images.image_size))
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        save_picture(picture, arguments.out)
         mse, decibels = squared_error(before, after).mean(), psnr(before, after).mean()
-        print(f"{len(after)} images of {called}: MSE {mse:.5f} on [-1, 1], PSNR {decibels:.2f} dB")
-        print(f"pairs in {arguments.out}")
+        if is_main():
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            save_picture(picture, arguments.out)
+            print(f"{len(after)} images of {called}: MSE {mse:.5f} on [-1, 1], PSNR {decibels:.2f} dB")
+            print(f"pairs in {arguments.out}")
     return 0

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 import torch
 from PIL.Image import Image
@@ -20,6 +21,7 @@ from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
 from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings, require_least
+from simflow.data.source import distinct
 from simflow.export import clear_png_folder, save_picture, save_png_folder
 from simflow.flow.decode import SEQUENTIAL
 from simflow.flow.stack import Flow
@@ -79,7 +81,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
     with distributed.launch(arguments.device) as device, talking() as console:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
-        facts = pipe.model.facts
+        facts = replace(pipe.model.facts, class_names=distinct(pipe.model.facts.class_names))
         classes, flow = len(facts.class_names), isinstance(pipe.model.prior, Flow)
         config = changed(pipe.config.sample, arguments.how, pipe.model)
         rules = [
@@ -188,8 +190,27 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
     elif text == "none":
         chosen = [NULL]
     else:
-        chosen = facts.labels_of([name.strip() for name in text.split(",")])
+        chosen = facts.labels_of(names_in(text, facts.class_names))
     return [chosen[seed % len(chosen)] for seed in seeds]
+
+
+def names_in(text: str, known: Sequence[str]) -> list[str]:
+    """The names that stand in a text with commas, where a known name may have commas itself: the longest counts.
+
+    Names that differ from a known one only in how Unicode composes their letters are spelled as it is.
+
+    >>> names_in("shoes, old, 3,boot", ["boot", "shoes", "shoes, old"])
+    ['shoes, old', '3', 'boot']
+    """
+    spelled = {normalize("NFC", name): name for name in reversed(known)}
+    longest = 1 + max((name.count(",") for name in known), default=0)
+    parts, names = normalize("NFC", text).split(","), []
+    while parts:
+        tried = ((size, ",".join(parts[:size]).strip()) for size in range(longest, 1, -1))
+        size, name = next((pair for pair in tried if pair[1] in spelled), (1, parts[0].strip()))
+        names.append(spelled.get(name, name))
+        parts = parts[size:]
+    return names
 
 
 def shared_out(

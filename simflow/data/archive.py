@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from simflow.data.layout import is_image
+from simflow.data.layout import is_foreign, is_image
 from simflow.data.source import Files
 
 ZIP = (".zip",)
@@ -38,11 +38,13 @@ def list_archive(path: Path) -> Files:
 
 
 def _zip(path: Path) -> Files:
-    archive = zipfile.ZipFile(path)
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if any(entry.flag_bits & 1 for entry in entries):
+    archive = zipfile.ZipFile(path)  # written on Windows, it may have names with \
+    named = ((entry.filename.replace("\\", "/"), entry) for entry in archive.infolist())
+    entries = {name: entry for name, entry in named if not name.endswith("/")}
+    if any(entry.flag_bits & 1 for entry in entries.values()):
         raise ValueError(f"{path} is encrypted; unpack it first")
-    return Files(sizes={entry.filename: entry.file_size for entry in entries}, read=archive.read)
+    sizes = {name: entry.file_size for name, entry in entries.items()}
+    return Files(sizes=sizes, read=lambda name: archive.read(entries[name]))
 
 
 def _plain_tar(path: Path) -> Files:
@@ -67,6 +69,7 @@ def _plain_tar(path: Path) -> Files:
 
 def _packed_tar(path: Path) -> Files:
     contents: dict[str, bytes] = {}
+    foreign: dict[str, int] = {}
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             name = _clean(member.name)
@@ -74,7 +77,10 @@ def _packed_tar(path: Path) -> Files:
             file = archive.extractfile(member) if wanted else None
             if file is not None:
                 contents[name] = file.read()
-    return Files(sizes={name: len(content) for name, content in contents.items()}, read=contents.__getitem__)
+            elif is_foreign(name):
+                foreign[name] = member.size
+    sizes = foreign | {name: len(content) for name, content in contents.items()}
+    return Files(sizes=sizes, read=contents.__getitem__)
 
 
 def _clean(name: str) -> str:

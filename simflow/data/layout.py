@@ -13,6 +13,8 @@ beside the images (:mod:`simflow.data.manifest`) says the classes outright and r
 ``labels.csv`` of ``simflow sample``, which moreover says which images are meant.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +22,21 @@ import numpy as np
 from simflow.data import manifest
 from simflow.data.source import Files, Source
 from simflow.data.splits import SPLITS, choose_splits
+from simflow.distributed import is_main
 from simflow.shapes import NULL
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
-"""Files with these endings, in either case, are taken for images; others are ignored."""
+IMAGES = (
+    ".png .apng .jpg .jpeg .jpe .jfif .webp .avif .bmp .dib .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .j2k .j2c .jpc "
+    ".jpf .jpx .tga .ico .icns .pcx .dcx .qoi .dds .psd .sgi .rgb .rgba .ras .xbm .xpm"
+)
+SUFFIXES = tuple(IMAGES.split())
+"""Files with these endings, in either case, are taken for images."""
+
+UNKNOWN = ".heic .heif .hif .jxl .jxr .svg .svgz .eps .pfm .exr .hdr .xcf .raw .dng .cr2 .cr3 .nef .arw .orf"
+FOREIGN = tuple(UNKNOWN.split())
+"""Files with these endings are images that cannot be read, and are counted; all others are ignored."""
+
+logger = logging.getLogger(__name__)
 
 Folders = tuple[str, ...]
 
@@ -35,8 +48,15 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         ValueError: there is no image or no such split, or only some images have a class.
     """
     names = sorted(name for name in files.sizes if is_image(name))
+    foreign = Counter(_ending(name) for name in files.sizes if is_foreign(name))
+    left_out = f"{foreign.total()} of a format that cannot be read ({', '.join(sorted(foreign))})"
     if not names:
-        raise ValueError(f"there is no image in {where}; the endings looked for are {' '.join(SUFFIXES)}")
+        more = f" but {left_out}" if foreign else ""
+        raise ValueError(
+            f"there is no image in {where}{more}; the endings looked for are {' '.join(SUFFIXES)}"
+        )
+    if foreign and is_main():
+        logger.warning("left out of %s: %s", where, left_out)
     listing = manifest.find(files)
     if listing is not None:
         choose_splits((), split, where=where)
@@ -65,8 +85,25 @@ def is_image(name: str) -> bool:
     >>> is_image("a/b.JPG"), is_image("a/notes.txt"), is_image("a/._b.jpg"), is_image("__MACOSX/b.jpg")
     (True, False, False, False)
     """
-    hidden = name.startswith((".", "__MACOSX/")) or "/." in name
-    return name.lower().endswith(SUFFIXES) and not hidden
+    return _ending(name) in SUFFIXES and not _is_hidden(name)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a name, not hidden, has the ending of an image that cannot be read.
+
+    >>> is_foreign("a/b.HEIC"), is_foreign("a/b.png"), is_foreign("a/notes.txt")
+    (True, False, False)
+    """
+    return _ending(name) in FOREIGN and not _is_hidden(name)
+
+
+def _ending(name: str) -> str:
+    """``.jpg`` of ``a/b.JPG``."""
+    return "." + name.lower().rpartition(".")[2]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX/")) or "/." in name
 
 
 def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:

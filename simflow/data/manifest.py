@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from simflow.data.source import Files, name_classes
+from simflow.data.source import Files, distinct, name_classes
 from simflow.shapes import NULL
 
 FILE = "dataset.json"
@@ -97,7 +97,7 @@ def read_list(
     if NULL in called:
         return names, [NULL] * len(names), ()
     numbers = {label: number for number, label in enumerate(called)}
-    return names, [numbers[rows[name][0]] for name in names], tuple(called.values())
+    return names, [numbers[rows[name][0]] for name in names], distinct(list(called.values()))
 
 
 def _labels(content: bytes, *, where: str) -> dict[str, int] | None:

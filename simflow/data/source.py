@@ -6,6 +6,7 @@ and become a source at once. Nothing here decodes a picture: a source returns fi
 :mod:`simflow.data.decode` makes both into images.
 """
 
+import itertools
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -96,13 +97,31 @@ def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | Non
     ([1, 0], [0, 1])
     >>> places_among(("bag", "coat"), ("bag", "boot"))
     """
-    own, other = tuple(names), tuple(others)
+    own, other = distinct(names), distinct(others)
     if own != other and sorted(own) == sorted(other):
         place = {name: number for number, name in enumerate(other)}
         return [place[name] for name in own]
     numbers = tuple(str(label) for label in range(len(other)))
     unnamed = len(own) == len(other) and numbers in (own, other)
     return list(range(len(own))) if own == other or unnamed else None
+
+
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
+    """Class names in their order, the second of the same name numbered, and so on.
+
+    >>> distinct(("crane", "ant", "crane", "crane"))
+    ('crane', 'ant', 'crane (2)', 'crane (3)')
+    >>> distinct(("crane", "crane", "crane (2)"))
+    ('crane', 'crane (3)', 'crane (2)')
+    """
+    taken, seen, found = set(names), set(), []
+    for name in names:
+        numbered = (f"{name} ({number})" for number in itertools.count(2))
+        free = name if name not in seen else next(other for other in numbered if other not in taken)
+        taken.add(free)
+        seen.add(name)
+        found.append(free)
+    return tuple(found)
 
 
 def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where: tuple[str, str]) -> str:
@@ -128,7 +147,7 @@ MOST_CLASSES = 100_000
 
 
 def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: str) -> tuple[str, ...]:
-    """Names for numbered classes: the lines of a ``classes.txt``, or else "0", "1", ...
+    """Names for numbered classes: the lines of a ``classes.txt``, made :func:`distinct`, or else "0", "1", ...
 
     Raises:
         ValueError: a label is negative, or has no line, or is too large to be the number of a class.
@@ -147,4 +166,4 @@ def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: s
         raise ValueError(
             f"the labels of {where} go up to {count - 1}, but classes.txt has {len(names)} names"
         )
-    return names
+    return distinct(names)

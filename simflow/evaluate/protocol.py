@@ -24,6 +24,7 @@ from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.generation import GenerationConfig, judge, require_enough
 from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
 from simflow.pixels import Bytes
+from simflow.settings import at
 from simflow.shapes import NULL, Labels
 
 
@@ -65,6 +66,10 @@ def generation(
         figures = from_main(partial(judge, identity, seen, reference, config))
         records.append({"extractor": describe(identity), "figures": [figure.to_dict() for figure in figures]})
         extractor.to("cpu")
+    if records and size_of(real) is None:
+        left_out.append(
+            f"a check of sizes: {real.source} does not say of what size the images of its statistics were"
+        )
     return records, left_out
 
 
@@ -85,14 +90,22 @@ def require_same_size(samples: Pictures, real: Real) -> None:
     Raises:
         ValueError: they differ.
     """
-    if real.pictures is None:
-        return
-    own, other = (tuple(images.images([0]).shape[2:]) for images in (samples, real.pictures))
-    if own != other:
+    own, other = tuple(samples.images([0]).shape[2:]), size_of(real)
+    if other is not None and own != other:
         raise ValueError(
             f"the samples are {own[0]} x {own[1]} pixels and the images of {real.source} {other[0]} x {other[1]}: "
             "they are compared at one size only"
         )
+
+
+def size_of(real: Real) -> tuple[int, int] | None:
+    """Height and width of the real images; None if there are only statistics, and they do not say it."""
+    if real.pictures is not None:
+        height, width = real.pictures.images([0]).shape[2:]
+        return height, width
+    meta = {} if real.archive is None else real.archive.meta
+    height, width = at(meta, "images.height"), at(meta, "images.width")
+    return None if height is None or width is None else (height, width)
 
 
 def classes(

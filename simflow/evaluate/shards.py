@@ -125,7 +125,9 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
                 f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
                 for path in differing
             )
-            raise ValueError(f"the samples in {folder} were made otherwise ({said}); give another --out")
+            raise ValueError(
+                f"the samples in {folder} were made otherwise ({said}); give another --name or --out"
+            )
     barrier()
     if is_main() and not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)

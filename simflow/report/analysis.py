@@ -37,6 +37,13 @@ READABLE = (2, FORMAT)
 """Numbers that are read: what is new since then has a default."""
 
 
+NONE_HELD_OUT = (
+    "There are no held-out images: what is said of unseen images is said of those that the sweep's classifier, "
+    "and probably the model, has seen."
+)
+"""Stands among what is left out of an analysis whose unseen images are the training images."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How much is to be done."""
@@ -91,6 +98,11 @@ class Analysis:
     """How samples were drawn, but for what a sweep changes; None in older files."""
     left_out: tuple[str, ...]
     """What is not there and why, a sentence each."""
+
+
+def unseen_in(analysis: Analysis) -> str:
+    """What to call the images that were encoded."""
+    return "training images" if NONE_HELD_OUT in analysis.left_out else "held-out images"
 
 
 def save(folder: Path, analysis: Analysis, pictures: Mapping[str, Picture]) -> None:

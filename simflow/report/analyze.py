@@ -15,7 +15,7 @@ from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
 from simflow.report import samples
-from simflow.report.analysis import Analysis, Plan
+from simflow.report.analysis import NONE_HELD_OUT, Analysis, Plan
 from simflow.report.gaussianity import Gaussianity, gaussianity
 from simflow.report.interpolation import interpolation
 from simflow.report.latent_space import LatentSpace, encoded, latent_space, noise_std
@@ -66,10 +66,7 @@ def analyze(
         left_out.append("The images have other classes than the model: their noise is made without classes.")
 
     if isinstance(train, ImageSet) and train.fingerprint == held_out.fingerprint:
-        left_out.append(
-            "There are no held-out images: what is said of unseen images is said of those that the sweep's classifier, "
-            "and probably the model, has seen."
-        )
+        left_out.append(NONE_HELD_OUT)
     logger.info("latents of %d images", len(originals))
     batch = pipe.config.sample.batch
     means, drawn = encoded(model, originals, seed=plan.seed, batch=batch)

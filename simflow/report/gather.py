@@ -24,6 +24,7 @@ from simflow.objective import Objective, ObjectiveConfig
 from simflow.report import analysis
 from simflow.report.analysis import Analysis
 from simflow.report.picture import Picture
+from simflow.settings import at
 from simflow.train import checkpoint
 
 ANALYSIS, EVALUATION = "analysis", "evaluation"
@@ -49,7 +50,7 @@ class Run:
     figures: dict[str, Any]
     """Of the demo; empty if it is none."""
     evaluations: dict[str, Any] = field(default_factory=dict)
-    """The JSON files of ``evaluation/``, by name."""
+    """The JSON files of ``evaluation/``, by name; those of the newest step first, and of these the newest."""
     curves: dict[str, Curve] = field(default_factory=dict)
     analysis: Analysis | None = None
     pictures: dict[str, Picture] = field(default_factory=dict)
@@ -91,12 +92,16 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     else:
         how = f"{folder.name} --out FOLDER, and say --analysis FOLDER here" if ships else folder
         left_out.append(f"Latents and guidance: make them with simflow analyze {how}.")
-    files = sorted((folder / EVALUATION).glob("*.json"), key=lambda path: (path.stem != "results", path.stem))
-    evaluations = {path.stem: _json(path) for path in files}
+    evaluations = _evaluations(folder / EVALUATION)
     if not evaluations:
         where = "they are in the model's card" if ships else f"make them with simflow evaluate {folder}"
         left_out.append(f"Figures of generation: {where}.")
     for evaluation, tree in evaluations.items():
+        judged, newest = at(tree, "run.step"), state.get("step")
+        if judged is not None and newest is not None and judged != newest:
+            left_out.append(
+                f"Evaluation {evaluation} is of step {judged}, and the newest checkpoint is of step {newest}."
+            )
         sentences = tree.get("left_out")
         if isinstance(sentences, list):
             left_out += [f"Evaluation {evaluation}: {sentence}." for sentence in sentences]
@@ -130,6 +135,18 @@ def _newest(folder: Path, left_out: list[str]) -> tuple[dict[str, Any], dict[str
         left_out.append("Step and versions: there is no checkpoint.")
         return record, {}
     return record, _json(newest / "state.json")
+
+
+def _evaluations(folder: Path) -> dict[str, dict[str, Any]]:
+    """The newest first: by the step that was judged, then by the time."""
+
+    def age(pair: tuple[str, dict[str, Any]]) -> tuple[int, str, bool]:
+        name, tree = pair
+        step = at(tree, "run.step")
+        return step if isinstance(step, int) else -1, str(at(tree, "made_by.date", "")), name == "results"
+
+    trees = {path.stem: _json(path) for path in sorted(folder.glob("*.json"))}
+    return dict(sorted(trees.items(), key=age, reverse=True))
 
 
 def _built(record: dict[str, Any], left_out: list[str]) -> tuple[dict[str, int], float | None]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from simflow.report import charts
+from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, table
@@ -91,6 +92,8 @@ def noise(runs: Sequence[Run]) -> Markup | None:
     for title, field in (("mean", "mean"), ("variance", "variance"), ("excess kurtosis", "excess_kurtosis")):
         cells = ["–" if each is None else f"{vars(each.normality)[field]:.2f}" for each in found]
         rows.append([title, *cells])
+    seen = [unseen_in(run.analysis) for run in runs if run.analysis and run.analysis.noise]
+    unseen = " or ".join(sorted(set(seen)))
     head = ["deviation", *(run_name(run.name, i, len(runs)) or "value" for i, run in enumerate(runs))]
     return section(
         "noise",
@@ -99,7 +102,7 @@ def noise(runs: Sequence[Run]) -> Markup | None:
         drawn(made),
         table(head, rows, title="Root mean square deviation, in standard errors"),
         note(
-            "The flow turns latents of held-out images into noise, which should be standard normal. A deviation near 1 "
+            f"The flow turns latents of {unseen} into noise, which should be standard normal. A deviation near 1 "
             "is what truly normal numbers have. Dependence between numbers is not seen here."
         ),
     )

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from simflow.evaluate.called import unseen_of
 from simflow.report import charts, inline
+from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
-from simflow.report.results import number, rounded
+from simflow.report.results import capital, number, rounded
 from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
 from simflow.report.svg import key_to_dashes
@@ -37,27 +39,38 @@ def held_out(runs: Sequence[Run]) -> list[Markup]:
     for run in runs:
         for tree in run.evaluations.values():
             path = picture_file(run, tree, "real")
-            if path is not None and (content := inline.file(path, "Held-out images, a sheet")) is not None:
-                text = f"Held out from training, evenly spread: {at(tree, 'held_out.source')}."
+            called = capital(unseen_of(tree))
+            if path is not None and (content := inline.file(path, f"{called}, a sheet")) is not None:
+                text = f"{called}, evenly spread: {at(tree, 'held_out.source')}."
                 sheets.setdefault(path.read_bytes(), figure(content, "Real images.", text))
     return list(sheets.values())
 
 
 def reconstructions(runs: Sequence[Run]) -> Markup | None:
-    """Held-out images and what the autoencoder makes of them."""
+    """Held-out images (training images where there are no others) and what the autoencoder makes of them."""
     made = []
     for place, run in enumerate(runs):
         sheet = sheet_of(run, "reconstructions")
         content: Child = None
+        called = capital(reconstructed(run))
         if "reconstructions" in run.pictures:
             content = inline.rows(run.pictures["reconstructions"])
             text = "A draw has the posterior's noise, as in training and as samples have it."
         elif sheet is not None:
             content = inline.file(sheet, f"Originals of {run.name} above their reconstructions")
-            text = "Held-out images, each above its reconstruction."
+            text = f"{called}, each above its reconstruction."
         if content is not None:
-            made.append(figure(content, run_name(run.name, place, len(runs)) or "Held-out images.", text))
+            made.append(figure(content, run_name(run.name, place, len(runs)) or f"{called}.", text))
     return section("reconstructions", "Reconstructions", side_by_side(made)) if made else None
+
+
+def reconstructed(run: Run) -> str:
+    """What to call the images of :func:`reconstructions`, by the analysis or evaluation that has drawn them."""
+    if "reconstructions" in run.pictures and run.analysis is not None:
+        return unseen_in(run.analysis)
+    sheet = sheet_of(run, "reconstructions")
+    trees = [tree for tree in run.evaluations.values() if picture_file(run, tree, "reconstructions") == sheet]
+    return unseen_of(trees[0] if trees else {})
 
 
 def guidance(runs: Sequence[Run]) -> Markup | None:

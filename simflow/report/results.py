@@ -87,7 +87,7 @@ def _listed(source: str, tree: Any) -> Iterator[Result]:
         if {"name", "value", "better"} <= tree.keys():
             yield Result(
                 source=source,
-                name=_capital(str(tree["name"])),
+                name=capital(str(tree["name"])),
                 value=number(tree["value"]),
                 better=tree["better"] if tree["better"] in ("lower", "higher") else None,
                 error=number(tree.get("standard_error")),
@@ -116,7 +116,7 @@ def _at_places(source: str, tree: Mapping[str, Any], places: Sequence[Place]) ->
     ]
 
 
-def _capital(name: str) -> str:
+def capital(name: str) -> str:
     """A name as it may begin a line: words get a capital letter, acronyms have them."""
     return name[:1].upper() + name[1:]
 

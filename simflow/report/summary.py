@@ -44,7 +44,7 @@ def figures(found: Sequence[Run]) -> Markup | None:
     by_key = [{(each.source, each.name): each for each in own} for own in results]
     content: list[Child] = []
     if len(found) == 1:
-        content.append(tiles(results[0]))
+        content += [tiles(results[0]), earlier(found[0], results[0])]
     if len(found) > 1 or len(keys) > TILES:
         content.append(comparison(found, keys, by_key))
     content.append(
@@ -67,17 +67,36 @@ def results_of(run: Run) -> list[Result]:
     return evaluated + of_demo(run.figures)
 
 
-def tiles(results: Sequence[Result]) -> Markup:
-    """The first of them in large type, the first of each name."""
+def large(results: Sequence[Result]) -> list[Result]:
+    """Those that are shown as tiles: the first of each name, so those of the newest evaluation that has them."""
     first: dict[str, Result] = {}
     for each in results:
         first.setdefault(each.name, each)
+    return list(first.values())[:TILES]
+
+
+def earlier(run: Run, results: Sequence[Result]) -> Child:
+    """A sentence for each evaluation of another step than the newest whose figures are shown as tiles."""
+    newest, said = run.state.get("step"), []
+    for source in dict.fromkeys(each.source for each in large(results)):
+        judged = at(run.evaluations.get(source), "run.step")
+        if judged is not None and newest is not None and judged != newest:
+            said.append(
+                f"Figures from {source} are of step {judged}, and the newest checkpoint is of step {newest}."
+            )
+    return note(" ".join(said)) if said else None
+
+
+def tiles(results: Sequence[Result]) -> Markup:
+    """The first of them in large type, the first of each name; with their sources, if there are several."""
+    several = len({each.source for each in results}) > 1
     made = []
-    for each in list(first.values())[:TILES]:
+    for each in large(results):
         value, _, error = rounded(each.value, each.error).partition(" ± ")
         beside = [
             f"± {error}" if error else "",
             f"real {rounded(each.floor)}" if each.floor is not None else "",
+            f"from {each.source}" if several else "",
         ]
         made.append(
             tag(

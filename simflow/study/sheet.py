@@ -1,7 +1,7 @@
 """The contact sheet of a study: a line of images per row, the same seeds and labels for all, in three blocks.
 
 It shows the first seed of each row that has figures: samples guided and not, and reconstructions of the same held-out
-images under their originals.
+images (training images where there are no others) under their originals.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,17 @@ from collections.abc import Mapping
 from PIL import Image, ImageDraw, ImageFont
 
 from simflow.export import PAPER, enlargement, labelled_grid
+from simflow.files import read_json
 from simflow.pixels import Bytes
 from simflow.study.judge import read_pictures
 from simflow.study.layout import StudyFolder
 from simflow.study.study import Study
+from simflow.study.table import unseen_of
 
 BLOCKS = {
     "guided": "samples, guided as the recipe says",
     "unguided": "samples, unguided",
-    "reconstruction": "reconstructions of held-out images",
+    "reconstruction": "reconstructions of {unseen}",
 }
 """Kinds of images and their headings."""
 
@@ -38,7 +40,8 @@ def sheet(study: Study, folder: StudyFolder) -> Image.Image | None:
             found[f"{row.label}, seed {seeds[0]}"] = read_pictures(folder.pictures(row.name, seeds[0]))
     if not found:
         return None
-    return stacked({heading: block(found, kind) for kind, heading in BLOCKS.items()})
+    unseen = unseen_of(read_json(folder.reference) if folder.reference.is_file() else {})
+    return stacked({heading.format(unseen=unseen): block(found, kind) for kind, heading in BLOCKS.items()})
 
 
 def block(found: Mapping[str, Mapping[str, Bytes]], kind: str) -> Image.Image:

@@ -101,10 +101,11 @@ def markdown(study: Study, budget: Budget, records: Records, reference: Mapping[
 def introduction(study: Study, budget: Budget, records: Records, reference: Mapping[str, Any]) -> list[str]:
     """What was done, and what real images score."""
     seeds = sorted({seed for own in records.values() for seed in own})
+    unseen = unseen_of(reference)
     length = "the recipes' own length" if budget.steps is None else f"{budget.steps} steps per run"
     lines = [
         f"Recipes at the {budget.scale} scale, {length}, seeds {', '.join(map(str, seeds)) or 'none yet'}; "
-        f"{budget.num} samples and up to {budget.held_out} held-out images per run. "
+        f"{budget.num} samples and up to {budget.held_out} {unseen} per run. "
         "Mean ± standard deviation over seeds.",
         "",
         f"In *italics* the paper's numbers ({study.source}): other data, another network behind the Fréchet "
@@ -117,13 +118,22 @@ def introduction(study: Study, budget: Budget, records: Records, reference: Mapp
         real = "" if floor is None else f"; real images against real images score {floor:.2f}"
         lines += ["", f"Fréchet distances are {reference['frechet']}{real}."]
     if reference.get("accuracy") is not None:
-        lines.append(f"The classifier is right on {reference['accuracy']:.1%} of held-out real images.")
+        lines.append(f"The classifier is right on {reference['accuracy']:.1%} of {unseen}.")
     if reference.get("perceptual"):
         lines.append(f"The perceptual distance is {reference['perceptual']['name']}.")
     if reference.get("held_out_are_training_images"):
         lines.append("There are no held-out images: reconstructions are those of training images.")
     lines += [f"Left out: {sentence}" for sentence in reference.get("left_out", [])]
     return lines
+
+
+def unseen_of(reference: Mapping[str, Any]) -> str:
+    """What to call the images that are reconstructed and coded.
+
+    >>> unseen_of({}), unseen_of({"held_out_are_training_images": True})
+    ('held-out images', 'training images')
+    """
+    return "training images" if reference.get("held_out_are_training_images") else "held-out images"
 
 
 def grid(

@@ -100,12 +100,39 @@ def test_a_run(tiny_run, tmp_path, toy, capsys):
         assert table["bits"].mean() == pytest.approx(record["likelihood"]["held_out"]["bits_per_dimension"])
 
 
+def test_training_images_are_not_called_held_out(tiny_run, tmp_path, toy, capsys):
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--nearest", "0"]
+    words += ["--num", "6", "--extractor", "none", "--lpips", "none", "--reconstruction", "--likelihood"]
+    assert main([*words, "--held-out", "9"]) == 0
+    said = capsys.readouterr().out
+    assert "reconstruction of 9 held-out images" in said
+    assert "bits per dimension on 9 held-out images" in said
+    assert main([*words, "--held-out", "9", "--data", str(tiny_run.parent / "pictures" / "train")]) == 0
+    said = capsys.readouterr().out
+    assert "reconstruction of 9 training images" in said
+    assert "bits per dimension on 9 training images" in said
+    assert said.count("held-out") == 1  # there are none
+
+
+def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy, monkeypatch, capsys):
+    for module in ("evaluate.unseen", "cli.evaluate_run"):  # first, for this may be what imports them
+        monkeypatch.setattr(f"simflow.{module}.LEAST", 32)
+    monkeypatch.setattr("simflow.evaluate.generation.LEAST", 8)
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--nearest", "0"]
+    assert main([*words, "--num", "40", "--lpips", "none", "--reconstruction", "--bootstrap", "0"]) == 0
+    assert "left out: rFD-Toy: it takes at least 32 images, and there are 12 held-out images" in (
+        capsys.readouterr().out
+    )
+
+
 def test_samples_of_other_settings_are_not_mixed_in(tiny_run, tmp_path, capsys):
     words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
     words += ["--num", "6", "--device", "cpu"]
     assert main(words) == 0
     sentence = complaint(capsys, 2, [*words, "--guidance", "1"])
     assert "were made otherwise (sampling.guidance.weight is 2.0 there and 1.0 here)" in sentence
+    assert "give another --name or --out" in sentence
+    assert main([*words, "--guidance", "1", "--name", "other"]) == 0
 
 
 def test_more_samples_keep_the_whole_pieces(tiny_run, tmp_path, monkeypatch):
@@ -142,6 +169,24 @@ def test_samples_from_files_and_statistics(tmp_path, toy):
             assert figures(again)[name]["floor"] is None
         assert figures(again)[name]["value"] == pytest.approx(figure["value"], rel=1e-6), name
     assert whole["generation"][0]["figures"][0]["standard_error"] is None
+    assert whole["left_out"] == again["left_out"] == []
+
+
+def test_statistics_of_another_size_are_refused(tmp_path, toy, capsys):
+    samples, real = archive(tmp_path / "a.npz", 40), archive(tmp_path / "b.npz", 40, size=8)
+    stats = str(tmp_path / "ref.npz")
+    assert main(["stats", real, "--out", stats, "--device", "cpu"]) == 0
+    words = ["evaluate", "--samples", samples, "--reference", stats, "--out", str(tmp_path)]
+    words += ["--device", "cpu", "--bootstrap", "0"]
+    sentence = f"the samples are 6 x 6 pixels and the images of {stats} 8 x 8"
+    assert sentence in complaint(capsys, 2, words)
+    with np.load(stats) as file:
+        arrays = dict(file)
+    meta = json.loads(str(arrays["meta"]))
+    del meta["images"]
+    np.savez(stats, **arrays | {"meta": json.dumps(meta)})
+    assert main(words) == 0
+    assert f"left out: a check of sizes: {stats} does not say" in capsys.readouterr().out
 
 
 def test_a_folder_of_samples_is_read_as_sampled(tiny_run, tmp_path, toy):
@@ -195,6 +240,19 @@ def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
         (["evaluate", "--samples", "A", "--out", "OUT"], "name them with --reference"),
         (["evaluate", "--samples", "A", "--reference", "A"], "say where to write with --out"),
         (["evaluate", "--samples", "A", "--reference", "A", "--likelihood"], "--likelihood needs a run"),
+        *(
+            (["evaluate", "--samples", "A", "--reference", "A", flag, value], f"{flag} needs a run")
+            for flag, value in {
+                "--num": "30",
+                "--labels": "none",
+                "--data": "x",
+                "--held-out": "9",
+                "--ood": "x",
+                "--nearest": "9",
+                "--which": "model",
+                "--lpips": "none",
+            }.items()
+        ),
         (["evaluate", "x", "--ood", "y", "--out", "OUT"], "ask for them with --likelihood"),
         (["evaluate", "x", "--per-image", "--out", "OUT"], "ask for one of them"),
         (["evaluate", "x", "--num", "0", "--out", "OUT"], "--num must be at least 1"),
@@ -214,6 +272,7 @@ def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
         ),
         (["evaluate", "RUN", "--num", "10", "--out", "OUT"], "of 8 numbers from 10 images says nothing"),
         (["evaluate", "RUN", "--num", "40", "--out", "OUT"], "of 8 numbers from 24 images says nothing"),
+        (["evaluate", "RUN", "--num", "10", "--out", "OUT"], "--extractor none leaves it out"),
         (
             ["evaluate", "RUN", "--num", "40", "--reference", "LARGE", "--out", "OUT"],
             "the samples are 16 x 16 pixels",

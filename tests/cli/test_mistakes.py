@@ -48,7 +48,7 @@ def complaint(capsys, code: int, given: list[str]) -> str:
         (["train", "demo", "--data.image_size", "30", "--out", "OUT"], "not a multiple of 8"),
         (["sample", "OUT", "--out", "OUT"], "there is no run, checkpoint or saved model at"),
         (["sample", "x", "--out", "y", "--train.batch", "3"], "'simflow sample' takes no settings"),
-        (["interpolate", "x", "--out", "y", "--pairs", "1"], "a pair is written as two image numbers"),
+        (["interpolate", "x", "--out", "y.png", "--pairs", "1"], "a pair is written as two image numbers"),
         (["train", "demo", "--train.keep", "0", "--dry-run"], "train.keep must be at least 1, not 0"),
         (["train", "demo", "--model.autoencoder.widths", "[]", "--dry-run"], "widths must be multiples of 8"),
         (["train", "demo", "--model.prior.block.heads", "0", "--dry-run"], "heads must be at least 1, not 0"),
@@ -78,8 +78,8 @@ def complaint(capsys, code: int, given: list[str]) -> str:
         *(
             ([command, "emoji-32", *more], "no images at 'folder': say where they are with --data PATH")
             for command, *more in (
-                ["reconstruct", "--out", "OUT"],
-                ["interpolate", "--out", "OUT"],
+                ["reconstruct", "--out", "OUT.png"],
+                ["interpolate", "--out", "OUT.png"],
                 ["classify"],
                 ["analyze", "--out", "OUT"],
                 ["evaluate", "--out", "OUT"],
@@ -121,20 +121,22 @@ def test_mistakes(tmp_path, capsys, given, sentence):
         (["train", "demo", "--out", "RUN", "--steps", "3"], "is at step 4 already, past the 3 asked for"),
         (["train", "--resume", "RUN", "--steps", "3", "--dry-run"], "is at step 4 already"),
         (["demo", "--out", "RUN", "--steps", "3"], "is at step 4 already"),
-        (["interpolate", "RUN", "--out", "OUT", "--pairs", "0,99"], "there is no image 99: the set has 12"),
-        (["interpolate", "RUN", "--out", "OUT", "--steps", "1"], "--steps must be at least 2"),
-        (["reconstruct", "RUN", "--out", "OUT", "--num", "0"], "--num must be at least 1"),
-        (["reconstruct", "RUN", "--out", "OUT", "--split", "validation"], "no split 'validation'"),
-        (["reconstruct", "RUN", "--out", "OUT", "--data", "nowhere"], "nothing at nowhere"),
+        (["interpolate", "RUN", "--out", "OUT.png", "--pairs", "0,99"], "no image 99: the set has 12"),
+        (["interpolate", "RUN", "--out", "OUT.png", "--steps", "1"], "--steps must be at least 2"),
+        (["interpolate", "RUN", "--out", "OUT"], "its name must end in .png, not be 'out'"),
+        (["reconstruct", "RUN", "--out", "OUT"], "its name must end in .png, not be 'out'"),
+        (["reconstruct", "RUN", "--out", "OUT.png", "--num", "0"], "--num must be at least 1"),
+        (["reconstruct", "RUN", "--out", "OUT.png", "--split", "validation"], "no split 'validation'"),
+        (["reconstruct", "RUN", "--out", "OUT.png", "--data", "nowhere"], "nothing at nowhere"),
     ],
     ids=lambda part: " ".join(part[2:]) if isinstance(part, list) else "",
 )
 def test_mistakes_with_a_run(tmp_path, capsys, tiny_run, given, sentence):
-    replaced = {"OUT": str(tmp_path / "out"), "RUN": str(tiny_run)}
+    replaced = {"OUT": str(tmp_path / "out"), "OUT.png": str(tmp_path / "out.png"), "RUN": str(tiny_run)}
     replaced["RUN/config.json"] = str(tiny_run / "config.json")
     before = (tiny_run / "config.json").read_bytes()
     assert sentence in complaint(capsys, 2, [replaced.get(word, word) for word in given])
-    assert not (tmp_path / "out").exists()
+    assert not list(tmp_path.iterdir())
     assert (tiny_run / "config.json").read_bytes() == before
 
 
@@ -153,6 +155,14 @@ def test_a_folder_without_images(tmp_path, capsys):
     given = ["train", "demo", "--data", str(tmp_path / "empty"), "--out", str(tmp_path / "out")]
     assert "there is no image in" in complaint(capsys, 2, given)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pair_of_one_image(tmp_path, capsys, tiny_run):
+    (tmp_path / "one").mkdir()
+    shutil.copy(tiny_run.parent / "pictures" / "test" / "bag" / "0.png", tmp_path / "one")
+    given = ["interpolate", str(tiny_run), "--data", str(tmp_path / "one"), "--out", str(tmp_path / "a.png")]
+    assert "a pair needs two images, and " in complaint(capsys, 2, [*given, "--num", "2"])
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):

@@ -41,6 +41,8 @@ class Outer:
         ("r --out x --no-dry", "there is no flag --no-dry for 'toy'"),
         ("r --out x --zzzzzz", "there is no flag --zzzzzz for 'toy'; 'toy --help' lists what there is"),
         ("r --out x --num many", "--num must be a whole number, not 'many'"),
+        ("r --out x -n 1e3", "-n must be a whole number, not '1e3'"),
+        ("r --out x -n", "-n needs a value"),
         ("r --out x --num=1.5", "--num must be a whole number, not '1.5'"),
         ("r --out x --how-far wide", "--how-far must be a number, not 'wide'"),
         ("r --out x --levels 0 y", "--levels must be a number, not 'y'"),

@@ -4,11 +4,15 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.cli import main
+from simflow.cli.pictures import sheet
+from simflow.cli.sample import labels_for
 from simflow.cli.sampling import Flags, changed
+from simflow.export import labelled_grid
 from simflow.flow.block import BlockConfig
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
@@ -110,6 +114,32 @@ def test_the_noise_of_a_run_without_a_step_is_its_posterior_s():
 def test_contradictions(flags, sentence):
     with pytest.raises(ValueError, match=sentence):
         with_flags(**flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("naive shoes, old", [1]),
+        ("boot, naive shoes, old,2", [0, 1, 2]),
+        ("cafe\u0301", [2]),
+        ("caf\u00e9,boot", [2, 0]),
+    ],
+)
+def test_names_with_commas_and_in_other_normal_forms(text, labels):
+    for cafe in ("cafe\u0301", "caf\u00e9"):
+        facts = Facts(image_size=2, channels=1, class_names=("boot", "naive shoes, old", cafe))
+        assert labels_for(text, facts, range(len(labels))) == labels
+
+
+def test_a_sheet_has_a_row_for_each_class(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "simflow.cli.pictures.labelled_grid",
+        lambda rows, scale: drawn.extend(rows) or labelled_grid(rows, scale=scale),
+    )
+    facts = Facts(image_size=2, channels=1, class_names=("crane", "\U0010fffe", "crane"))
+    sheet(torch.zeros(3, 1, 2, 2, dtype=torch.uint8), [0, 1, 2], facts)
+    assert drawn == ["crane", "class 1", "crane (2)"]
 
 
 def test_no_score_step_needs_no_classes():

@@ -74,6 +74,26 @@ def test_folders_and_archives_hold_the_same(tmp_path, ending, cache_gib):
     assert images.skipped == ()
 
 
+def test_a_zip_with_backslashes_has_the_same_classes(tmp_path):
+    pixels, labels = write_classes(tmp_path)
+    with zipfile.ZipFile(tmp_path / "windows.zip", "w") as archive:
+        archive.writestr("set\\ant\\", b"")
+        for file in (tmp_path / "set").rglob("*.png"):
+            archive.writestr(str(file.relative_to(tmp_path)).replace("/", "\\"), file.read_bytes())
+    images = loaded(tmp_path / "windows.zip")
+    assert torch.equal(everything(images), pixels)
+    assert torch.equal(images.labels, labels)
+    assert images.class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize("ending", ["/set", ".zip", ".tar", ".tar.gz"])
+def test_images_of_other_formats_are_counted_in_all_containers(tmp_path, ending, caplog):
+    write_classes(tmp_path)
+    (tmp_path / "set" / "ant" / "a.heic").write_bytes(b"x")
+    assert len(loaded(tmp_path / "set" if ending == "/set" else pack(tmp_path, ending))) == 6
+    assert "1 of a format that cannot be read (.heic)" in caplog.text
+
+
 @pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz"])
 def test_a_dataset_json_inside_an_archive(tmp_path, ending):
     pixels, _ = write_classes(tmp_path, per_class=1)

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from PIL import Image
 
-from simflow.data.layout import arrange
-from simflow.data.source import Files
+from simflow.data.layout import FOREIGN, SUFFIXES, arrange
+from simflow.data.source import Files, places_among
 from simflow.shapes import NULL
 
 
@@ -98,6 +99,22 @@ def test_hidden_files_are_ignored():
     ]
 
 
+def test_the_endings_are_those_of_formats_that_pillow_reads():
+    formats = Image.registered_extensions()
+    absent = {"AVIF", "JPEG2000", "WEBP"} - Image.OPEN.keys()  # these need libraries
+    assert {suffix for suffix in SUFFIXES if formats[suffix] not in Image.OPEN} == {
+        suffix for suffix in SUFFIXES if formats[suffix] in absent
+    }
+    assert not set(SUFFIXES) & set(FOREIGN)
+
+
+def test_images_of_other_formats_are_counted(caplog):
+    assert listed("a.png", "b.HEIC", "c.svg", "d.svg", "e.txt", "._f.heic").names == ["a.png"]
+    assert "left out of there: 3 of a format that cannot be read (.heic, .svg)" in caplog.text
+    with pytest.raises(ValueError, match=r"in there but 1 of a format that cannot be read \(.heic\)"):
+        listed("b.heic", "e.txt")
+
+
 def test_nothing_to_see():
     with pytest.raises(ValueError, match="there is no image in there"):
         listed("a/readme.txt")
@@ -142,6 +159,15 @@ def test_dataset_json_without_labels_is_a_set_without_classes():
 def test_a_bad_dataset_json_is_explained(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         listed("1.png", "2.png", dataset_json=text)
+
+
+def test_classes_of_the_same_name_are_numbered():
+    labels = '{"labels": [["1.png", 0], ["2.png", 2]]}'
+    source = listed("1.png", "2.png", dataset_json=labels, classes_txt="crane\nant\ncrane\n")
+    assert source.class_names == ("crane", "ant", "crane (2)")
+    assert places_among(("crane", "ant", "crane"), source.class_names) == [0, 1, 2]
+    source = sampled("1.png,1,0,crane\n2.png,2,2,crane\n", "1.png", "2.png")
+    assert source.class_names == ("crane", "crane (2)")
 
 
 def test_too_few_names_in_classes_txt():

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from simflow import pretrained
+from simflow.evaluate import called as evaluation
+from simflow.report import analysis
 from simflow.report.distances import Distances
 from simflow.report.gather import gather
 from simflow.report.markup import VOID
@@ -272,6 +274,50 @@ def test_an_analysis_of_other_weights_is_remarked(whole_run, tmp_path):
     assert (
         "The analysis is of step 4, and the newest checkpoint is of step 9." in gather(copy, "run").left_out
     )
+
+
+def test_the_newest_evaluation_comes_first_and_an_older_one_is_remarked(whole_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(whole_run, copy)
+    state = next((copy / "checkpoints").iterdir()) / "state.json"
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"step": 9}))
+
+    def evaluated(name: str, step: int, day: int, value: float) -> None:
+        found = {"name": "FD-Test", "value": value, "better": "lower"}
+        record = {
+            "run": {"step": step},
+            "made_by": {"date": f"2026-02-{day:02d}T00:00:00+00:00"},
+            "figures": [found],
+        }
+        (copy / "evaluation" / f"{name}.json").write_text(json.dumps(record))
+
+    evaluated("a-old", 9, 1, 70.5)
+    evaluated("two", 9, 2, 60.5)
+    evaluated("late", 3, 3, 80.5)
+    run = gather(copy, "run")
+    assert list(run.evaluations) == ["two", "a-old", "results", "late"]
+    assert "Evaluation results is of step 4, and the newest checkpoint is of step 9." in run.left_out
+    text, reader = rendered(run)
+    tiles = text[text.index('class="tiles"') :]
+    tile = tiles[tiles.index("FD-Test") : tiles.index("</li>")]
+    assert "60.50" in tile
+    assert "from two" in tile
+    said = " ".join(reader.text)
+    assert "Figures from results are of step 4, and the newest checkpoint is of step 9." in said
+    assert "Figures from late" not in said
+    assert "Figures from" not in " ".join(rendered(gather(whole_run, "tiny"))[1].text)
+
+
+def test_training_images_are_not_called_held_out(run):
+    seen = {name: tree | {"left_out": [evaluation.NONE_HELD_OUT]} for name, tree in run.evaluations.items()}
+    analysed = dataclasses.replace(run.analysis, left_out=(analysis.NONE_HELD_OUT,))
+    text, reader = rendered(dataclasses.replace(run, evaluations=seen, analysis=analysed, left_out=()))
+    said = " ".join(reader.text).split("All settings")[0]
+    assert "Training images, evenly spread: " in said
+    assert "latents of training images into noise" in said
+    assert "held-out images" not in said.lower()
+    assert "Training images, a sheet" in text
+    assert "Held-out images, evenly spread: " in " ".join(rendered(run)[1].text)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from simflow.files import read_json
 from simflow.pipeline import Pipeline
-from simflow.study import judge
+from simflow.study import judge, sheet
 from simflow.study import worker as module
 from simflow.study.layout import StudyFolder
+from simflow.study.table import introduction
 from tests.study.tiny import ALIGNED, FROZEN, JOINT, budget, run, study
 from tests.whole.tiny import pictures
 
@@ -236,7 +237,9 @@ def test_a_diverged_training_has_no_figures_but_its_own(done, tmp_path):
     assert "psnr" not in record["figures"]
 
 
-def test_images_without_classes(tmp_path):
+def test_images_without_classes(tmp_path, monkeypatch):
+    headings, stacked = [], sheet.stacked
+    monkeypatch.setattr(sheet, "stacked", lambda blocks: headings.extend(blocks) or stacked(blocks))
     flat = tmp_path / "flat"
     flat.mkdir()
     for file in pictures(tmp_path / "sorted").rglob("*.png"):
@@ -247,4 +250,10 @@ def test_images_without_classes(tmp_path):
     own = figures(out, "joint")
     assert own["accuracy"] is own["accuracy_guided"] is None
     assert own["diversity"] > 0
-    assert "There are no held-out images" in (out / "table.md").read_text()
+    text = (out / "table.md").read_text()
+    assert "There are no held-out images" in text
+    assert "up to 8 training images per run" in text
+    assert text.count("held-out") == 1
+    assert headings[-1] == "reconstructions of training images"
+    lines = introduction(STUDY, base, {}, {"accuracy": 1.0, "held_out_are_training_images": True})
+    assert "The classifier is right on 100.0% of training images." in lines

@@ -68,6 +68,13 @@ def test_two_processes_train_and_sample_as_one(tmp_path):
     assert np.load(archive)["arr_0"].shape[0] == 9
     assert (tmp_path / "s1" / "labels.csv").read_text() == (tmp_path / "s2" / "labels.csv").read_text()
 
+    for command in ("reconstruct", "interpolate"):
+        picture = tmp_path / f"{command}.png"
+        done = two_processes([command, str(tmp_path / "one"), "--device", "cpu", "--out", str(picture)])
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(f"in {picture}") == 1
+        assert picture.is_file()
+
 
 def test_a_batch_that_two_cannot_share_is_one_sentence(tmp_path):
     done = two_processes([*words(tmp_path), "--out", str(tmp_path / "run"), "--train.batch", "5"])
