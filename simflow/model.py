@@ -19,6 +19,7 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, get_args
+from unicodedata import normalize
 
 import torch
 from torch import Generator, Tensor, nn
@@ -55,16 +56,18 @@ class Facts:
     def labels_of(self, names: list[str]) -> list[int]:
         """Labels of class names or numbers; where a class is named by a number, the name counts.
 
+        How Unicode composes the letters of a name makes no difference.
+
         Raises:
             ValueError: there is no such class.
         """
         by_name = {str(label): label for label in range(len(self.class_names))}
-        by_name |= {name: label for label, name in enumerate(self.class_names)}
-        for name in names:
-            if name not in by_name:
-                known = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
-                raise ValueError(f"there is no class {name!r}; the classes are {known}")
-        return [by_name[name] for name in names]
+        by_name |= {normalize("NFC", name): label for label, name in enumerate(self.class_names)}
+        found = [by_name.get(normalize("NFC", name)) for name in names]
+        if None in found:
+            known = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
+            raise ValueError(f"there is no class {names[found.index(None)]!r}; the classes are {known}")
+        return [label for label in found if label is not None]
 
 
 @dataclass(frozen=True, kw_only=True)

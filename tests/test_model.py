@@ -37,6 +37,9 @@ LABELS = torch.tensor([0, -1, 2, 1])
 def test_labels_of_names_and_numbers():
     assert FACTS.labels_of(["bird", "0", "cat", "2"]) == [2, 0, 0, 2]
     assert FACTS.labels_of([]) == []
+    composed, parts = "caf\u00e9", "cafe\u0301"
+    for written, asked in ((composed, parts), (parts, composed)):
+        assert Facts(image_size=8, channels=1, class_names=("bar", written)).labels_of([asked]) == [1]
 
 
 def test_a_name_that_is_a_number_is_a_name():
