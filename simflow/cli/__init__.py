@@ -11,6 +11,7 @@ checkpoint, a full disk) is one sentence and 1; a run that was stopped by a sign
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
@@ -40,6 +41,9 @@ COMMANDS = {
 }
 """Each command is a module of this package (:func:`module_of`); the text is its line in the help."""
 
+ALONE = 10.0
+"""Seconds after which a process that torchrun has not ended is the only one with an error."""
+
 STOPPED = 130
 """Exit code of a run that was stopped before its end."""
 
@@ -67,7 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return dispatch(given)
     except KeyboardInterrupt:
-        return complain("stopped", STOPPED)
+        return complain("stopped", STOPPED) if is_first() else STOPPED
     except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -134,8 +138,18 @@ def overview() -> str:
     return "\n".join([head, *lines, "\nsimflow COMMAND --help says more."])
 
 
+def is_first() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def complain(sentence: str, code: int) -> int:
-    """Says a sentence on standard error, once for all processes that torchrun started; gives the code back."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"simflow: {sentence}", file=sys.stderr)
+    """Says a sentence on standard error, once for all processes that torchrun started; gives the code back.
+
+    A mistake is one of all processes, mostly: the first says it and ends, and torchrun ends the others meanwhile. A
+    process that is left alone with its error says it itself.
+    """
+    if not is_first():
+        time.sleep(ALONE)
+    print(f"simflow: {sentence}", file=sys.stderr)
     return code

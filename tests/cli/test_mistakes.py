@@ -247,6 +247,14 @@ def test_a_slip_of_ours_is_said_without_a_traceback(capsys, monkeypatch, error):
     assert "--debug" in sentence
 
 
+def test_another_process_than_the_first_speaks_where_it_is_left_alone(capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    assert complaint(capsys, 2, ["trian"]).startswith("simflow: there is no command 'trian'")
+    assert waited == [10.0]
+
+
 def test_the_parser_complains_by_itself(capsys):
     assert main(["reconstruct", "x"]) == 2
     assert "--out" in capsys.readouterr().err
