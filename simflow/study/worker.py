@@ -21,7 +21,7 @@ import torch
 from simflow.config import RunConfig
 from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
-from simflow.distributed import barrier, is_main
+from simflow.distributed import barrier, is_main, world
 from simflow.evaluate.collect import from_main
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.generation import LEAST
@@ -107,6 +107,8 @@ class Worker:
             if isinstance(job.run, Row):
                 self.judge(job, job.run, place)
         except (ValueError, RuntimeError) as error:  # one row's trouble is not the others'
+            if isinstance(error, RuntimeError) and world() > 1:
+                raise  # it may be of this process alone, and the others would wait for it
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             logger.warning("%s failed: %s", job.name, said)
             self.keep(job, {"failed": said})

@@ -211,6 +211,16 @@ def test_a_row_that_fails_is_recorded_and_tried_again(done, tmp_path, fits):
     assert fits == ["aligned/seed-0", "joint/seed-0", "aligned/seed-0"]
 
 
+def test_an_error_that_may_be_of_one_process_alone_ends_them_all(done, tmp_path, monkeypatch):
+    def broken(config, folder, **options):
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(module, "fit", broken)
+    monkeypatch.setattr(module, "world", lambda: 2)
+    with pytest.raises(RuntimeError, match="no memory left"):
+        run(STUDY, budget(done), tmp_path / "out", rows=("joint",))
+
+
 def test_a_row_whose_autoencoder_fails(done, tmp_path, monkeypatch):
     def broken(config, folder, **options):
         raise RuntimeError("out of memory\nand a long story")
