@@ -3,7 +3,8 @@
 A name such as ``set/train/dog/rex/01.png`` is read from the left:
 
 1. folders that *all* images share are no information and are dropped (``set``), unless they name a split;
-2. if all images then lie in folders named train, validation or test, that level is the split (``train``);
+2. if all images then lie in folders named train, validation or test, that level is the split (``train``); if such
+   folders lie in each of the folders there instead (``dog/train``), they are the split;
 3. shared folders below it are dropped as well;
 4. the next folder is the class (``dog``); what lies deeper only organises.
 
@@ -68,6 +69,8 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         return _source(files, *manifest.read_list(files, listing, where=where))
 
     folders = _drop_shared([tuple(name.split("/")[:-1]) for name in names])
+    if folders and all(_names_split(path[1:]) and not _names_split(path) for path in folders):
+        folders = [(path[1], path[0], *path[2:]) for path in folders]
     parts = [SPLITS.get(path[0].lower()) if path else None for path in folders]
     divisions = {part for part in parts if part is not None}
     divided = None not in parts
@@ -104,6 +107,10 @@ def _ending(name: str) -> str:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith((".", "__MACOSX/")) or "/." in name
+
+
+def _names_split(path: Folders) -> bool:
+    return bool(path) and path[0].lower() in SPLITS
 
 
 def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:

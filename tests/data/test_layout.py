@@ -49,6 +49,19 @@ def test_numbered_classes_are_in_numerical_order():
 DIVIDED = ("set/train/cat/1.png", "set/train/dog/1.png", "set/val/dog/2.png", "set/test/cat/3.png")
 
 
+def test_splits_may_lie_in_the_folders_of_the_classes():
+    names = ("set/cat/train/1.png", "set/dog/train/1.png", "set/dog/test/2.png", "set/cat/test/a/3.png")
+    train, test = (listed(*names, split=split) for split in ("train", "test"))
+    assert by_name(train) == {"set/cat/train/1.png": 0, "set/dog/train/1.png": 1}
+    assert by_name(test) == {"set/cat/test/a/3.png": 0, "set/dog/test/2.png": 1}
+    assert train.class_names == test.class_names == ("cat", "dog")
+    assert listed("cat/train/1.png", "dog/2.png").class_names == (
+        "cat",
+        "dog",
+    )  # one of them only: it organises
+    assert listed("cat/train/1.png", "cat/test/2.png", split="test").names == ["cat/test/2.png"]
+
+
 @pytest.mark.parametrize(
     ("split", "names"),
     [
