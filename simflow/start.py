@@ -151,10 +151,16 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
             given = means_only(model, given)
         if grows:
             given = grown(module, given, **own)
+        tables = class_tables(module)
+        if tables:
+            require_same_classes(folder, names, model.facts.class_names)
         wrong = misfit(given, module.state_dict())
         if wrong is not None:
             raise ValueError(f"the {part} in '{folder}' does not fit this model: {wrong}")
-        chosen[part] = given | tables_by_name(module, folder, given, names, model.facts.class_names)
+        rows = places_among(model.facts.class_names, names) or []
+        for name in tables:  # their rows in the order of the classes of this model
+            given[name] = given[name][[*rows, *range(len(rows), len(given[name]))]]
+        chosen[part] = given
     for part, given in chosen.items():
         wanted[part].load_state_dict(given)
 
@@ -188,22 +194,23 @@ def means_only(model: Model, given: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def tables_by_name(
-    module: nn.Module, folder: Path, given: Mapping[str, Tensor], there: Sequence[str], here: Sequence[str]
-) -> dict[str, Tensor]:
-    """The tables of class vectors among the tensors given, their rows in the order of the classes of this model.
+def class_tables(module: nn.Module) -> list[str]:
+    """The names of the tables of class vectors in a module that knows classes."""
+    embeddings = {n: part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
+    return [f"{name}.table" for name, part in embeddings.items() if part.classes]
+
+
+def require_same_classes(folder: Path, there: Sequence[str], here: Sequence[str]) -> None:
+    """Refuses a prior that was trained on classes of other names.
 
     Raises:
-        ValueError: the classes have other names.
+        ValueError: the names are not the same, in any order.
     """
-    embeddings = {n: part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
-    tables = [f"{name}.table" for name, part in embeddings.items() if part.classes]
-    places = places_among(here, there)
-    if tables and places is None:
+    if places_among(here, there) is None:
         told = differences_of_classes(there, here, where=("there", "here"))
-        raise ValueError(f"the prior in '{folder}' was trained on other classes: {told}")
-    rows = [] if places is None else places
-    return {name: given[name][[*rows, *range(len(rows), len(given[name]))]] for name in tables}
+        raise ValueError(
+            f"the prior in '{folder}' was trained on other classes: {told}; start_from.parts autoencoder leaves it out"
+        )
 
 
 @torch.no_grad()
