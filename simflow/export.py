@@ -156,6 +156,7 @@ def _has(font: Font, text: str) -> bool:
     return all(character.isspace() or _drawn(font, character) != box for character in set(text))
 
 
+@cache
 def _drawn(font: Font, character: str) -> bytes:
     canvas = Image.new("L", (64, 64))
     ImageDraw.Draw(canvas).text((8, 8), character, fill=255, font=font)

@@ -78,8 +78,8 @@ def fit(
 
     Raises:
         ValueError: no images, settings that cannot be read back (a type that its slot does not name), a batch that the
-            processes cannot share, weights to start from that are not there
-            or do not fit, or a folder that holds something else or in which another process is training.
+            processes cannot share, weights to start from that are not there or do not fit, or a folder that holds
+            something else or in which another process is training.
     """
     folder = Path(folder)
     check_share(config.train.batch)
@@ -89,7 +89,7 @@ def fit(
     from_record(record)  # what cannot be read back is refused before it is trained
     refuse_changes(folder, record)
     objective = initial(config, facts, torch.device(device or "cpu"))
-    if config.start_from is not None and checkpoint.latest(RunFolder(folder).checkpoints) is None:
+    if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
     with ExitStack() as inside:
@@ -185,7 +185,7 @@ def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
         ValueError: they differ in what matters; each is named with both values.
     """
     run = RunFolder(folder)
-    if checkpoint.latest(run.checkpoints) is None or not run.config.is_file():
+    if run.newest is None or not run.config.is_file():
         return
     there = completed(checkpoint.load_config(folder))
     changed = [

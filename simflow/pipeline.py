@@ -263,7 +263,7 @@ class Pipeline:
                 files with an index (:mod:`simflow.weights`).
         """
         folder = Path(folder)
-        if checkpoint.latest(RunFolder(folder).checkpoints) is not None:
+        if RunFolder(folder).newest is not None:
             raise ValueError(f"'{folder}' is a run: save the model into a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         stored = {name: _stored(tensor, dtype) for name, tensor in self.model.state_dict().items()}

@@ -34,8 +34,7 @@ def weights_in(folder: Path) -> Path:
     Raises:
         ValueError: there are none.
     """
-    is_run = checkpoint.latest(RunFolder(folder).checkpoints) is not None
-    saved = not is_run and (folder / "config.json").is_file() and present(folder)
+    saved = RunFolder(folder).newest is None and (folder / "config.json").is_file() and present(folder)
     return folder if saved else checkpoint.find(folder)
 
 

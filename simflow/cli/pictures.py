@@ -48,17 +48,15 @@ def chosen(labels: Sequence[int]) -> list[int]:
 
 
 def sheet(images: Bytes, labels: Sequence[int], facts: Facts) -> Image.Image:
-    """Images in rows by class, the names at the left, or the numbers of classes whose names
-    no font can draw; a plain grid if none has a class."""
+    """Images in rows by class, the names at the left, or the numbers of classes whose names no font can draw; a plain
+    grid if none has a class."""
     scale = enlargement(facts.image_size)
     if set(labels) == {NULL}:
         return grid(images, COLUMNS, scale=scale)
-    names = [
-        name if can_draw(name) else f"class {label}" for label, name in enumerate(distinct(facts.class_names))
-    ]
-    rows = {}
+    names, rows = distinct(facts.class_names), {}
     for label in sorted(set(labels)):
         name = "no class" if label == NULL else names[label]
+        name = name if can_draw(name) else f"class {label}"
         rows[name] = images[torch.tensor([other == label for other in labels])][:COLUMNS]
     return labelled_grid(rows, scale=scale)
 

@@ -75,7 +75,8 @@ class Arguments:
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     """Samples and writes."""
     refuse_settings(settings, "sample")
-    seeds, weights = seeds_of(arguments), parse_numbers(arguments.sweep or "0")
+    seeds = seeds_of(arguments)
+    weights = [] if arguments.sweep is None else parse_numbers(arguments.sweep or "0")
     out = place(arguments.run) if arguments.out is None else arguments.out
     if arguments.npz is not None and arguments.npz.suffix != ".npz":
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
@@ -84,11 +85,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         facts = replace(pipe.model.facts, class_names=distinct(pipe.model.facts.class_names))
         classes, flow = len(facts.class_names), isinstance(pipe.model.prior, Flow)
         config = changed(pipe.config.sample, arguments.how, pipe.model)
-        rules = [
-            guided(config.guidance, flow=flow, classes=classes, weight=weight)
-            for weight in weights
-            if arguments.sweep is not None
-        ]
+        rules = [guided(config.guidance, flow=flow, classes=classes, weight=weight) for weight in weights]
         if not flow and (arguments.trajectory or config.refinement is not None):
             raise ValueError(
                 "--trajectory, --denoise and --gamma are for the blocks and the densities of flows, and this model is "
@@ -197,18 +194,16 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
 def names_in(text: str, known: Sequence[str]) -> list[str]:
     """The names that stand in a text with commas, where a known name may have commas itself: the longest counts.
 
-    Names that differ from a known one only in how Unicode composes their letters are spelled as it is.
-
     >>> names_in("shoes, old, 3,boot", ["boot", "shoes", "shoes, old"])
     ['shoes, old', '3', 'boot']
     """
-    spelled = {normalize("NFC", name): name for name in reversed(known)}
-    longest = 1 + max((name.count(",") for name in known), default=0)
+    composed = {normalize("NFC", name) for name in known}
+    longest = 1 + max((name.count(",") for name in composed), default=0)
     parts, names = normalize("NFC", text).split(","), []
     while parts:
         tried = ((size, ",".join(parts[:size]).strip()) for size in range(longest, 1, -1))
-        size, name = next((pair for pair in tried if pair[1] in spelled), (1, parts[0].strip()))
-        names.append(spelled.get(name, name))
+        size, name = next((pair for pair in tried if pair[1] in composed), (1, parts[0].strip()))
+        names.append(name)
         parts = parts[size:]
     return names
 

@@ -73,7 +73,7 @@ class Arguments:
     """auto, cpu, cuda or mps."""
     log: Annotated[str, arg(aliases=["--trackers"])] = ""
     """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma. Under torchrun write
-    --trackers, for it takes --log for its own."""
+    --trackers, because torchrun reads --log as one of its own options."""
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simflow import settings
+from simflow.evaluate.called import name_of_unseen
 from simflow.files import replacing, write_json
 from simflow.report.gaussianity import Gaussianity
 from simflow.report.latent_space import LatentSpace
@@ -102,7 +103,7 @@ class Analysis:
 
 def unseen_in(analysis: Analysis) -> str:
     """What to call the images that were encoded."""
-    return "training images" if NONE_HELD_OUT in analysis.left_out else "held-out images"
+    return name_of_unseen(held_out=NONE_HELD_OUT not in analysis.left_out)
 
 
 def save(folder: Path, analysis: Analysis, pictures: Mapping[str, Picture]) -> None:

@@ -24,6 +24,7 @@ from simflow.objective import Objective, ObjectiveConfig
 from simflow.report import analysis
 from simflow.report.analysis import Analysis
 from simflow.report.picture import Picture
+from simflow.report.results import of_another_step
 from simflow.settings import at
 from simflow.train import checkpoint
 
@@ -86,9 +87,7 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     if analysed is not None or (place / analysis.FILE).is_file():
         found = analysis.load(place)
         left_out += found[0].left_out
-        made, newest = found[0].origin.step, state.get("step")
-        if made is not None and newest is not None and made != newest:
-            left_out.append(f"The analysis is of step {made}, and the newest checkpoint is of step {newest}.")
+        left_out += of_another_step("The analysis is", found[0].origin.step, state)
     else:
         how = f"{folder.name} --out FOLDER, and say --analysis FOLDER here" if ships else folder
         left_out.append(f"Latents and guidance: make them with simflow analyze {how}.")
@@ -97,11 +96,7 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         where = "they are in the model's card" if ships else f"make them with simflow evaluate {folder}"
         left_out.append(f"Figures of generation: {where}.")
     for evaluation, tree in evaluations.items():
-        judged, newest = at(tree, "run.step"), state.get("step")
-        if judged is not None and newest is not None and judged != newest:
-            left_out.append(
-                f"Evaluation {evaluation} is of step {judged}, and the newest checkpoint is of step {newest}."
-            )
+        left_out += of_another_step(f"Evaluation {evaluation} is", at(tree, "run.step"), state)
         sentences = tree.get("left_out")
         if isinstance(sentences, list):
             left_out += [f"Evaluation {evaluation}: {sentence}." for sentence in sentences]

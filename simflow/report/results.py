@@ -116,6 +116,18 @@ def _at_places(source: str, tree: Mapping[str, Any], places: Sequence[Place]) ->
     ]
 
 
+def of_another_step(subject: str, step: int | None, state: Mapping[str, Any]) -> list[str]:
+    """A sentence if something is of another step than the newest checkpoint, whose record is ``state``.
+
+    >>> of_another_step("It is", 10, {"step": 14}), of_another_step("It is", 14, {"step": 14})
+    (['It is of step 10, and the newest checkpoint is of step 14.'], [])
+    """
+    newest = state.get("step")
+    if None in (step, newest) or step == newest:
+        return []
+    return [f"{subject} of step {step}, and the newest checkpoint is of step {newest}."]
+
+
 def capital(name: str) -> str:
     """A name as it may begin a line: words get a capital letter, acronyms have them."""
     return name[:1].upper() + name[1:]

@@ -7,7 +7,7 @@ from simflow.report.chart import Bar, Bars
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
-from simflow.report.results import Result, best, number, of_demo, of_evaluation, rounded
+from simflow.report.results import Result, best, number, of_another_step, of_demo, of_evaluation, rounded
 from simflow.report.svg import bars
 from simflow.settings import at
 
@@ -77,13 +77,10 @@ def large(results: Sequence[Result]) -> list[Result]:
 
 def earlier(run: Run, results: Sequence[Result]) -> Child:
     """A sentence for each evaluation of another step than the newest whose figures are shown as tiles."""
-    newest, said = run.state.get("step"), []
+    said = []
     for source in dict.fromkeys(each.source for each in large(results)):
-        judged = at(run.evaluations.get(source), "run.step")
-        if judged is not None and newest is not None and judged != newest:
-            said.append(
-                f"Figures from {source} are of step {judged}, and the newest checkpoint is of step {newest}."
-            )
+        step = at(run.evaluations.get(source), "run.step")
+        said += of_another_step(f"Figures from {source} are", step, run.state)
     return note(" ".join(said)) if said else None
 
 

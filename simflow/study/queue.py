@@ -22,7 +22,6 @@ from simflow.study.budget import Budget
 from simflow.study.layout import StudyFolder
 from simflow.study.study import Before, Row
 from simflow.study.training import is_trained
-from simflow.train import checkpoint
 from simflow.train.runs import RunFolder
 
 
@@ -107,7 +106,7 @@ class Queue:
 
     def weights(self, job: Job, default: str) -> str:
         """The SHA-256 of the run's newest averaged weights; ``default`` where the run is no longer there."""
-        newest = checkpoint.latest(RunFolder(self.folder.run(job.run.name, job.seed)).checkpoints)
+        newest = RunFolder(self.folder.run(job.run.name, job.seed)).newest
         if newest is None:
             return default
         file = newest / "ema.safetensors"

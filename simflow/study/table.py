@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from simflow.evaluate.called import name_of_unseen
 from simflow.study.budget import Budget, plain
 from simflow.study.claim import Verdict, tally, verdicts
 from simflow.study.columns import FIGURES, TRAINING, Column, column
@@ -133,7 +134,7 @@ def unseen_of(reference: Mapping[str, Any]) -> str:
     >>> unseen_of({}), unseen_of({"held_out_are_training_images": True})
     ('held-out images', 'training images')
     """
-    return "training images" if reference.get("held_out_are_training_images") else "held-out images"
+    return name_of_unseen(held_out=not reference.get("held_out_are_training_images"))
 
 
 def grid(

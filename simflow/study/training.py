@@ -21,7 +21,7 @@ SHARE = 20
 
 def is_trained(folder: Path, config: RunConfig) -> bool:
     """Whether the run's newest checkpoint is that of its last step."""
-    newest = checkpoint.latest(RunFolder(folder).checkpoints)
+    newest = RunFolder(folder).newest
     return newest is not None and checkpoint.step_of(newest) >= total_steps(config.train.stages)
 
 

@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -229,11 +230,16 @@ def _write(folder: Path, state: TrainState, config: dict[str, Any]) -> None:
     }
     _write_tensors(folder / "optimizer.safetensors", entries)
     record = {"format": FORMAT, "step": state.step, "images_seen": state.images_seen}
-    record |= {"ema_steps": state.ema.steps, "extra": state.extra, "torch": torch.__version__}
-    record |= {"simflow": origin.version(), "git": origin.git_revision()}
+    record |= {"ema_steps": state.ema.steps, "extra": state.extra} | _software()
     _write_json(folder / "config.json", config)
     _write_json(folder / "state.json", record)
     _flush(folder)
+
+
+@cache
+def _software() -> dict[str, str | None]:
+    """What the process runs, which does not change while it does; git need be asked only once."""
+    return {"torch": torch.__version__, "simflow": origin.version(), "git": origin.git_revision()}
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def newest(self) -> Path | None:
+        """The newest whole checkpoint; None if there is none."""
+        return checkpoint.latest(self.checkpoints)
+
+    @property
     def lock(self) -> Path:
         """Held while a process trains here."""
         return self.path / ".lock"
@@ -122,7 +127,7 @@ def open_or_resume(
     problem = gather_objects(_problem(run, config, may_differ, read) if is_main() else None)[0]
     if problem is not None:
         raise ValueError(problem)
-    resumed = checkpoint.latest(run.checkpoints)
+    resumed = run.newest
     if is_main():
         step = 0 if resumed is None else checkpoint.step_of(resumed)
         kept = _lines_until(run.metrics, step) if run.metrics.exists() else None
@@ -202,7 +207,7 @@ def _problem(
         return f"'{run.path}' is a file, not a run folder"
     if run.belongs_to_something_else():
         return f"'{run.path}' is not empty and not a run folder"
-    if not run.config.is_file() or checkpoint.latest(run.checkpoints) is None:
+    if not run.config.is_file() or run.newest is None:
         return None
     changed = changed_settings(read(checkpoint.load_config(run.path)), config, may_differ=may_differ)
     return (
