@@ -56,7 +56,7 @@ from simflow import distributed, recipes, weights
 from simflow.allocator import keep_freed_memory
 from simflow.autoencoder.kl import KLConfig
 from simflow.config import RunConfig
-from simflow.data.held_out import has_split
+from simflow.data.find import find
 from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Held
@@ -251,7 +251,7 @@ def run(job: Job) -> None:
 
 def divided(model: str, data: str, work: Path) -> str:
     """The images; those of emoji in training, validation and test parts."""
-    if recipes.get(model).data.alike is None or has_split(data, "test"):
+    if recipes.get(model).data.alike is None or "test" in find(data, split=None).splits:
         return data
     made = work / "images.zip"
     if not made.is_file():

@@ -13,7 +13,8 @@ from PIL import Image
 
 from simflow import weights
 from simflow.autoencoder.pixels import PixelsConfig
-from simflow.data.held_out import has_split, held_out
+from simflow.data.find import find
+from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
 from simflow.data.order import spread
 from simflow.evaluate.choose import choose
@@ -108,7 +109,7 @@ def chosen_sampling(court: Court) -> dict[str, Any]:
         return record | {"weight": weight, "temperature": own.temperature, "left_out": networks.left_out}
     (extractor,), split = networks.extractors, "train"
     images = court.train
-    if has_split(court.data, "validation"):
+    if "validation" in find(court.data, split=None).splits:
         split = "validation"
         images = load(replace(pipe.config.data, path=court.data, split=split))
     real = some(images, int(CHOICE * court.reference))

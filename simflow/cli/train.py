@@ -18,7 +18,7 @@ from simflow.cli.pictures import sampled_sheet
 from simflow.cli.resolve import resolve, start_of
 from simflow.cli.talk import load_showing, talking
 from simflow.config import RunConfig
-from simflow.data.find import find
+from simflow.data.part import find_part
 from simflow.export import save_picture
 from simflow.fitting import facts_of, fit
 from simflow.model import Facts, Model
@@ -51,7 +51,8 @@ class Arguments:
     """
 
     recipe: Positional[str | None] = None
-    """Name of a recipe; see: simflow recipes."""
+    """Name of a recipe (see: simflow recipes), or a function of your own that gives one, such as mine.py:laplace or
+    package.module:laplace."""
     data: str | None = None
     """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
     start_from: str | None = None
@@ -190,7 +191,7 @@ def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
     facts, found = config.expected_facts(), "not looked for: say where they are with --data PATH"
     known = is_there(config.data.path)
     if known:
-        source = find(config.data.path, split=config.data.split)
+        source = find_part(config.data)
         facts = replace(facts, class_names=config.classes_of(source.class_names))
         found = f"{len(source.names)} in {config.data.path}"
     if known and origin is not None and origin.path is not None:

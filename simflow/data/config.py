@@ -19,8 +19,13 @@ class DataConfig:
     ``embedded:fashion-mnist-heldout`` (1 000 images never to be trained on)."""
 
     split: str | None = "train"
-    """Which of train, validation or test. A set that is not divided has only ``train``, which is all of it.
+    """Which of train, validation or test. A set that is not divided has only ``train``, which is all of it (unless
+    ``hold_out`` divides it).
     None takes all splits together."""
+
+    hold_out: float = 0.0
+    """The share of a set that is not divided which is never trained on and becomes its split ``test``, from 0 to below
+    1. An image's name decides, so images that are added later move none from one side to the other."""
 
     image_size: int
     """Height and width in pixels of the images handed out."""
@@ -54,6 +59,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.image_size < 1:
             raise ValueError(f"data.image_size must be at least 1 pixel, not {self.image_size}")
+        if not 0 <= self.hold_out < 1:
+            raise ValueError(f"data.hold_out is a share from 0 to below 1, not {self.hold_out}")
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 (gray) or 3 (RGB), not {self.channels}")
         if self.fit not in ("crop", "pad"):

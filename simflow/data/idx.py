@@ -13,6 +13,7 @@ import lzma
 import math
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +56,13 @@ def read_folder(folder: Path, *, split: str | None) -> Source:
     if len({images.shape[1:] for images, _ in parts}) > 1:
         raise ValueError(f"the splits of {folder} have images of different sizes; choose one split")
     labels = [labels for _, labels in parts if labels is not None]
-    return from_arrays(
+    source = from_arrays(
         np.concatenate([images for images, _ in parts]),
         np.concatenate(labels) if len(labels) == len(parts) else None,
         path=by_split[chosen[0]] if len(chosen) == 1 else folder,
         classes_beside=folder,
     )
+    return replace(source, splits=frozenset(by_split))
 
 
 def read_file(path: Path, *, split: str | None) -> Source:

@@ -6,7 +6,6 @@ images.labels[[0, 1]]  ->  int64 (2,)
 """
 
 import hashlib
-import re
 from collections.abc import Sequence
 
 import torch
@@ -14,8 +13,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from simflow.data.config import DataConfig
-from simflow.data.find import find
 from simflow.data.order import spread
+from simflow.data.part import find_part, kin
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
 from simflow.pixels import Bytes
@@ -72,7 +71,7 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
         ValueError: there is no such set, split or readable image, an image is unreadable and
             ``config.corrupt`` is ``stop``, or one is larger than the canvas of ``pad``.
     """
-    source = find(config.path, split=config.split)
+    source = find_part(config)
     needed = len(source.names) * config.channels * config.image_size**2
     if needed <= config.cache_gib * GIB:
         images = ImageSet(source, Packed(source, config, on_progress=on_progress), config)
@@ -92,11 +91,9 @@ def _groups(names: Sequence[str], pattern: str) -> Int[Tensor, " n"]:
     tensor([0, 1, 0, 2])
     """
     numbers: dict[object, int] = {}
-    keys = (
-        (found.groups() or found[0]) if (found := re.search(pattern, name)) else (None, name)
-        for name in names
+    return torch.tensor(
+        [numbers.setdefault(kin(name, pattern), len(numbers)) for name in names], dtype=torch.int64
     )
-    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.int64)
 
 
 def _fingerprint(source: Source, config: DataConfig) -> str:

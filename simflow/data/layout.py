@@ -17,6 +17,7 @@ beside the images (:mod:`simflow.data.manifest`) says the classes outright and r
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -79,7 +80,8 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         folders = _drop_shared([path[1:] for path in folders])
     classes, class_names = _classes(names, folders, where=where)
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
-    return _source(files, [names[index] for index in kept], [classes[index] for index in kept], class_names)
+    source = _source(files, [names[index] for index in kept], [classes[index] for index in kept], class_names)
+    return replace(source, splits=frozenset(divisions if divided else ()))
 
 
 def is_image(name: str) -> bool:

@@ -51,6 +51,9 @@ class Source:
     read: Callable[[int], Raw]
     """The raw content of image ``i``; safe to call from several threads."""
 
+    splits: frozenset[str] = frozenset()
+    """The splits of the whole set, whichever of them are listed; empty if it is not divided."""
+
 
 def from_arrays(
     images: NDArray[np.uint8], labels: NDArray[np.integer] | None, *, path: Path, classes_beside: Path

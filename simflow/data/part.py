@@ -1,0 +1,77 @@
+"""Which images of a set are meant: one of its splits; or of a set that is not divided, what is trained on or held out.
+
+The share ``data.hold_out`` of an undivided set is kept from training and is its test split from then on. Whether an
+image belongs to it follows from its name alone (that of its file, or the number in an archive of pixels), so the
+division is the same in every command and on every machine, and images that are added move none from one side to the
+other. Near-duplicates (``data.alike``) stay together.
+"""
+
+import re
+from collections.abc import Hashable
+from dataclasses import replace
+from hashlib import blake2b
+
+import numpy as np
+
+from simflow.data.config import DataConfig
+from simflow.data.find import find
+from simflow.data.source import Source
+from simflow.data.splits import SPLITS
+
+
+def find_part(config: DataConfig) -> Source:
+    """Lists the images that a configuration means.
+
+    Raises:
+        ValueError: as :func:`simflow.data.find.find`; or a set that is divided already is to be divided, or one side of
+            the division has no image.
+    """
+    if not config.hold_out:
+        return find(config.path, split=config.split)
+    everything = find(config.path, split=None)
+    if everything.splits - {"train"}:
+        raise ValueError(
+            f"{config.path} is divided already ({', '.join(sorted(everything.splits))}): "
+            "data.hold_out is for sets that are not, leave it at 0"
+        )
+    if config.split is None:
+        return everything
+    wanted = SPLITS.get(config.split.lower(), config.split)
+    if wanted not in ("train", "test"):
+        raise ValueError(
+            f"there is no split {config.split!r} in {config.path}: data.hold_out divides it into train and test"
+        )
+    kept = np.array([is_held_out(name, config) for name in everything.names]) == (wanted == "test")
+    if kept.all() or not kept.any():
+        count, side = len(kept), "held out" if kept.any() == (wanted == "test") else "trained on"
+        raise ValueError(
+            f"with data.hold_out at {config.hold_out:g}, all {count} images of {config.path} would be {side}"
+        )
+    return chosen(everything, np.flatnonzero(kept))
+
+
+def chosen(source: Source, rows: np.ndarray) -> Source:
+    """Some images of a set, with all its classes."""
+    return replace(
+        source,
+        names=[source.names[row] for row in rows],
+        labels=source.labels[rows],
+        marks=[source.marks[row] for row in rows],
+        read=lambda index: source.read(int(rows[index])),
+    )
+
+
+def is_held_out(name: str, config: DataConfig) -> bool:
+    """Whether an image of an undivided set is kept from training."""
+    digest = blake2b(repr(kin(name, config.alike)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < config.hold_out * 2**64
+
+
+def kin(name: str, pattern: str | None) -> Hashable:
+    """What the names of near-duplicates have in common; of a name without any, what no other has.
+
+    >>> kin("a_v1", "(.*)_v") == kin("a_v2", "(.*)_v"), kin("other", "(.*)_v")
+    (True, (None, 'other'))
+    """
+    found = None if pattern is None else re.search(pattern, name)
+    return (None, name) if found is None else (found.groups() or found[0])

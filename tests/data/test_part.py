@@ -1,0 +1,133 @@
+"""A held-out share of sets that are not divided."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from simflow.data import DataConfig, load
+from simflow.data.find import FASHION
+from simflow.data.held_out import held_out
+from simflow.data.part import find_part
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Sixty images in two classes, each with a near-duplicate."""
+    for number in range(60):
+        path = tmp_path / "set" / "ab"[number % 2] / f"{number // 2 // 2}_v{number // 2 % 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, dtype=np.uint8)).save(path)
+    return tmp_path / "set"
+
+
+def config(path, **choices):
+    return DataConfig(**{"path": str(path), "image_size": 4, "channels": 1, "hold_out": 0.3} | choices)
+
+
+def names(path, **choices):
+    return set(find_part(config(path, **choices)).names)
+
+
+def test_both_sides_are_the_whole_and_share_nothing(folder):
+    train, test, whole = (names(folder, split=split) for split in ("train", "test", None))
+    assert train | test == whole
+    assert not train & test
+    assert len(whole) == 60
+    assert 8 <= len(test) <= 28
+    assert train == names(folder, split="training")
+
+
+def test_pixels_and_labels_go_with_their_names(folder):
+    by_name = dict(zip(names_of(None, folder), levels(None, folder), strict=True))
+    for split in ("train", "test"):
+        part = load(config(folder, split=split))
+        assert levels(split, folder) == [by_name[name] for name in names_of(split, folder)]
+        assert part.class_names == ("a", "b")
+        assert part.labels.tolist() == ["ab".index(name[0]) for name in names_of(split, folder)]
+
+
+def names_of(split, folder):
+    return list(find_part(config(folder, split=split)).names)
+
+
+def levels(split, folder):
+    images = load(config(folder, split=split))
+    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
+
+
+def test_images_that_are_added_move_none(folder):
+    before = names(folder, split="test")
+    for number in range(40):
+        Image.new("L", (4, 4)).save(folder / "a" / f"new{number}.png")
+    after = names(folder, split="test")
+    assert before == {name for name in after if "new" not in name}
+    assert before < after
+
+
+def test_a_larger_share_keeps_what_was_held_out(folder):
+    assert names(folder, split="test", hold_out=0.1) < names(folder, split="test", hold_out=0.5)
+
+
+def test_near_duplicates_stay_together(folder):
+    alike = r"(\w/\d+)_v"
+    train, test = (names(folder, split=split, alike=alike) for split in ("train", "test"))
+    kin = [{re.search(alike, name)[1] for name in side} for side in (train, test)]
+    assert not kin[0] & kin[1]
+    split_up = [
+        {re.search(alike, name)[1] for name in names(folder, split=side)} for side in ("train", "test")
+    ]
+    assert split_up[0] & split_up[1]
+
+
+def test_the_share_is_held_out(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((4000, 2, 2), dtype=np.uint8))
+    held = len(names(tmp_path / "x.npz", split="test", hold_out=0.1, image_size=2))
+    assert held == pytest.approx(400, abs=4 * (4000 * 0.1 * 0.9) ** 0.5)
+
+
+def test_a_set_of_one_split_counts_as_undivided(folder):
+    (folder.parent / "whole").mkdir()
+    moved = folder.rename(folder.parent / "whole" / "train")
+    assert len(names(moved.parent, split="train")) < 60
+    assert held_out(config(moved.parent))[1] == f"{moved.parent} (test)"
+
+
+def test_what_is_held_out_is_unseen(folder):
+    images, called = held_out(config(folder))
+    assert called == f"{folder} (test)"
+    assert len(images) == len(names(folder, split="test"))
+    assert held_out(config(folder, hold_out=0.0))[1] == f"{folder} (all images)"
+    assert len(held_out(config(folder), split="train")[0]) == len(names(folder, split="train"))
+
+
+def test_another_set_that_is_divided_has_its_own_parts(folder):
+    images, called = held_out(config(folder), path=FASHION)
+    assert (len(images), called) == (1000, f"{FASHION} (test)")
+    assert len(held_out(config(folder), path=FASHION, split="train")[0]) == 6000
+
+
+@pytest.mark.parametrize(
+    ("choices", "sentence"),
+    [
+        ({"path": FASHION}, r"is divided already \(test, train\): data.hold_out is for sets that are not"),
+        ({"hold_out": 1e-9}, r"with data.hold_out at 1e-09, all 60 images of .* would be trained on"),
+        ({"hold_out": 1e-9, "split": "test"}, "all 60 images of .* would be trained on"),
+        ({"hold_out": 1 - 1e-9}, "all 60 images of .* would be held out"),
+        (
+            {"split": "validation"},
+            "there is no split 'validation' in .*: data.hold_out divides it into train and test",
+        ),
+    ],
+)
+def test_what_cannot_be_divided(folder, choices, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        find_part(config(**{"path": folder} | choices))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
+def test_a_share_is_below_one(share):
+    with pytest.raises(ValueError, match=f"data.hold_out is a share from 0 to below 1, not {share}"):
+        config(Path(), hold_out=share)
