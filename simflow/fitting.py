@@ -20,6 +20,7 @@ import torch
 
 from simflow import distributed
 from simflow.config import RunConfig, completed, from_record, to_record
+from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
@@ -32,6 +33,7 @@ from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
 from simflow.train.state import TrainState
+from simflow.train.validation import validator
 
 logger = logging.getLogger("simflow")
 
@@ -59,6 +61,7 @@ def fit(
     folder: str | Path,
     *,
     images: ImageSet | None = None,
+    unseen: ImageSet | None = None,
     device: torch.device | str | None = None,
     listeners: Listeners = lambda run, objective: (),
     on_sample: Callable[[Model, int], None] | None = None,
@@ -70,6 +73,7 @@ def fit(
         config: a recipe's configuration, possibly changed.
         folder: the run folder; made if need be, resumed if it holds a checkpoint.
         images: the training set; that of ``config.data`` if None.
+        unseen: held-out images for ``train.validation``; those of ``config.data`` if None.
         device: where to train; the CPU if None.
         listeners: makes further callbacks once folder and objective stand.
         on_sample: called with the model, its average in it, and the step, every ``train.sample_every`` steps.
@@ -77,13 +81,14 @@ def fit(
             True, the run is saved and stopped as by Ctrl-C.
 
     Raises:
-        ValueError: no images, settings that cannot be read back (a type that its slot does not name), a batch that the
-            processes cannot share, weights to start from that are not there or do not fit, or a folder that holds
-            something else or in which another process is training.
+        ValueError: no images, none that are held out where they are asked for, settings that cannot be read back (a
+            type that its slot does not name), a batch that the processes cannot share, weights to start from that are
+            not there or do not fit, or a folder that holds something else or in which another process is training.
     """
     folder = Path(folder)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
+    unseen = unseen_of(config, images) if unseen is None else unseen
     facts = facts_of(config, images)
     record = to_record(config, facts)
     from_record(record)  # what cannot be read back is refused before it is trained
@@ -92,6 +97,9 @@ def fit(
     if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
+    validate, looks = None, config.train.validation
+    if looks is not None and unseen is not None:
+        validate = validator(objective, unseen, looks, seed=config.train.seed, dtype=config.train.dtype)
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
         run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
@@ -122,6 +130,7 @@ def fit(
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
+            validate=validate,
             until=until,
         )
         tell_skipped(images, told)
@@ -134,6 +143,23 @@ def watch(objective: Objective) -> list[Callback]:
     if not weight:
         return []
     return [CollapseMonitor(objective.floor, margin=0.05 * weight, bottom=objective.bottom)]
+
+
+def unseen_of(config: RunConfig, images: ImageSet) -> ImageSet | None:
+    """The held-out images of the run's data, if it is to look at any.
+
+    Raises:
+        ValueError: it is, and there are none.
+    """
+    if config.train.validation is None:
+        return None
+    unseen, _ = held_out(config.data, likely=("validation", "test"))
+    if unseen.fingerprint == images.fingerprint:
+        raise ValueError(
+            f"train.validation needs images that are not trained on, and all of {config.data.path} are: "
+            "--data.hold_out 0.1 keeps some of them apart"
+        )
+    return unseen
 
 
 def facts_of(config: RunConfig, images: ImageSet) -> Facts:
@@ -171,7 +197,8 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     images lie and how they are read (their classes, number of channels and size must stay).
     """
     free = ["name", "classes", "sample", "train.compile", "train.log_every", "train.sample_every"]
-    free += ["train.save_every", "train.keep", "data.path", "data.cache_gib", "data.workers", "data.corrupt"]
+    free += ["train.save_every", "train.keep", "train.validation"]
+    free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
     free += ["model.prior.solver"]
     for number in range(len(record["config"]["train"]["stages"])):
         free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]

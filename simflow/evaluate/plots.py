@@ -1,14 +1,17 @@
 """The loss curves of a run as one picture: a panel for each term of the objective.
 
 They are read from ``metrics.jsonl``, one JSON object per line with ``step`` and the losses as ``loss/<name>``
-(null where a loss was no number). Faint lines are the values as logged, strong ones their running mean over a
-fortieth of the run. The first twentieth of a long run may be cut off above, where losses fall steeply, so
-that what follows can be read. The flow's panel shows the floor of its loss as a dashed line: a curve that
-comes to rest on it belongs to latents that say nothing of their images.
+(null where a loss was no number), on held-out images as ``held_out/<name>``. Faint lines are the values as logged,
+strong ones their running mean over a fortieth of the run, dark ones with points the losses on held-out images. The
+first twentieth of a long run may be cut off above, where losses fall steeply, so that what follows can be read. The
+flow's panel shows the floor of its loss as a dashed line: a curve that comes to rest on it belongs to latents that say
+nothing of their images.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 
 PREFIX = "loss/"
 """What the names of losses begin with in the file."""
+
+HELD_OUT = "held_out/"
+"""And those of losses on held-out images."""
 
 HEADINGS = {
     "total": ("Total", "sum of the terms"),
@@ -47,6 +53,22 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     Raises:
         ValueError: there is no such file, a line is damaged, or there is no loss in it.
     """
+    curves = _read(metrics, PREFIX)
+    if not curves:
+        raise ValueError(f"there is no loss in {metrics}")
+    return curves
+
+
+def read_held_out(metrics: Path) -> dict[str, Curve]:
+    """The losses on held-out images likewise; nothing where a run did not look at any.
+
+    Raises:
+        ValueError: there is no such file, or a line is damaged.
+    """
+    return _read(metrics, HELD_OUT)
+
+
+def _read(metrics: Path, prefix: str) -> dict[str, Curve]:
     if not metrics.is_file():
         raise ValueError(f"there is no file {metrics}")
     points: dict[str, dict[int, float]] = {}
@@ -57,10 +79,8 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"line {number} of {metrics} is not a line of metrics") from error
         for key, value in record.items():
-            if key.startswith(PREFIX) and value is not None:
-                points.setdefault(key.removeprefix(PREFIX), {})[step] = float(value)
-    if not points:
-        raise ValueError(f"there is no loss in {metrics}")
+            if key.startswith(prefix) and value is not None:
+                points.setdefault(key.removeprefix(prefix), {})[step] = float(value)
     return {name: _curve(values) for name, values in points.items()}
 
 
@@ -76,12 +96,18 @@ def plot_losses(metrics: Path, target: Path, *, title: str, floor: float | None 
     Raises:
         ValueError: matplotlib is not installed, or as :func:`read_curves`.
     """
-    figure = draw_losses(read_curves(metrics), title=title, floor=floor)
+    figure = draw_losses(read_curves(metrics), read_held_out(metrics), title=title, floor=floor)
     with replacing(target) as part:
         figure.savefig(part, format=target.suffix.removeprefix("."))
 
 
-def draw_losses(curves: dict[str, Curve], *, title: str, floor: float | None = None) -> "Figure":
+def draw_losses(
+    curves: dict[str, Curve],
+    held_out: Mapping[str, Curve] = MappingProxyType({}),
+    *,
+    title: str,
+    floor: float | None = None,
+) -> "Figure":
     """A figure with one panel a curve, at most three in a row.
 
     Raises:
@@ -91,11 +117,14 @@ def draw_losses(curves: dict[str, Curve], *, title: str, floor: float | None = N
     figure = canvas(title, inches=(4.6 * columns, 3.1 * rows + 0.4))
     for index, (name, curve) in enumerate(curves.items()):
         panel = figure.add_subplot(rows, columns, index + 1)
-        _draw(panel, name, curve, COLOURS[index % len(COLOURS)], floor if name == "prior" else None)
+        own_floor = floor if name == "prior" else None
+        _draw(panel, name, curve, held_out.get(name), COLOURS[index % len(COLOURS)], own_floor)
     return figure
 
 
-def _draw(panel: "Axes", name: str, curve: Curve, colour: str, floor: float | None) -> None:
+def _draw(
+    panel: "Axes", name: str, curve: Curve, held_out: Curve | None, colour: str, floor: float | None
+) -> None:
     heading, unit = HEADINGS.get(name, (name.replace("_", " ").capitalize(), "loss"))
     steps, values = curve
     window = max(1, len(values) // 40)
@@ -115,6 +144,18 @@ def _draw(panel: "Axes", name: str, curve: Curve, colour: str, floor: float | No
             fontsize=8,
         )
     shown = values[len(values) // 20 :]
+    if held_out is not None:
+        panel.plot(*held_out, color="#222222", linewidth=1, marker="o", markersize=3)
+        panel.annotate(
+            "held out",
+            (held_out.steps[-1], held_out.values[-1]),
+            xytext=(-2, 5),
+            textcoords="offset points",
+            ha="right",
+            color="#222222",
+            fontsize=8,
+        )
+        shown = np.concatenate([shown, held_out.values[len(held_out.values) // 20 :]])
     low, high = min(shown.min(), shown.min() if floor is None else floor), shown.max()
     margin = 0.06 * (high - low) + 1e-9
     panel.set_ylim(low - margin, high + margin)

@@ -224,14 +224,18 @@ def lines(names: Sequence[str], found: Sequence[Sequence[Sweep]]) -> list[SweepL
 
 
 def losses(
-    names: Sequence[str], runs: Sequence[dict[str, Curve]], floors: Sequence[float | None]
+    names: Sequence[str],
+    runs: Sequence[dict[str, Curve]],
+    unseen: Sequence[dict[str, Curve]],
+    floors: Sequence[float | None],
 ) -> list[Chart]:
-    """A chart a term of the loss, faint as logged (one run only) and strong as a running mean."""
+    """A chart a term of the loss, faint as logged (one run only) and strong as a running mean; dashed on held-out
+    images."""
     charts = []
     for term in dict.fromkeys(term for curves in runs for term in curves):
         title, unit = HEADINGS.get(term, (term.replace("_", " ").capitalize(), "loss"))
         series, shown = [], []
-        for colour, (name, curves) in enumerate(zip(names, runs, strict=True)):
+        for colour, (name, curves, held_out) in enumerate(zip(names, runs, unseen, strict=True)):
             if term not in curves:
                 continue
             steps, values = curves[term]
@@ -242,6 +246,12 @@ def losses(
             xs, ys = thinned(steps, smooth)
             series.append(Series(label=name, xs=xs, ys=ys, colour=colour))
             shown += [*values[len(values) // 20 :].tolist()]
+            if term in held_out:
+                steps, values = held_out[term]
+                xs, ys = thinned(steps, values)
+                label = "held out" if len(names) == 1 else f"{name}, held out"
+                series.append(Series(label=label, xs=xs, ys=ys, colour=colour, dashes=1))
+                shown += [*values[len(values) // 20 :].tolist()]
         found = {floor for floor in floors if floor is not None} if term == "prior" else set()
         lines = tuple(Line(label=f"floor {floor:.3f}", at=floor) for floor in sorted(found))
         y_range = limits([*np.quantile(shown, (0.0, 0.999)).tolist(), *found])

@@ -17,7 +17,7 @@ import torch
 
 from simflow import pretrained
 from simflow.config import RunConfig, from_record
-from simflow.evaluate.plots import Curve, read_curves
+from simflow.evaluate.plots import Curve, read_curves, read_held_out
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
@@ -53,6 +53,8 @@ class Run:
     evaluations: dict[str, Any] = field(default_factory=dict)
     """The JSON files of ``evaluation/``, by name; those of the newest step first, and of these the newest."""
     curves: dict[str, Curve] = field(default_factory=dict)
+    unseen: dict[str, Curve] = field(default_factory=dict)
+    """On held-out images."""
     analysis: Analysis | None = None
     pictures: dict[str, Picture] = field(default_factory=dict)
     """Of the analysis."""
@@ -76,9 +78,10 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     left_out: list[str] = []
     record, state = _newest(folder, left_out)
     sizes, floor = _built(record, left_out)
-    curves: dict[str, Curve] = {}
+    curves, unseen = dict[str, Curve](), dict[str, Curve]()
     if (folder / "metrics.jsonl").is_file():
         curves = read_curves(folder / "metrics.jsonl")
+        unseen = read_held_out(folder / "metrics.jsonl")
     else:
         left_out.append("Loss curves: there is no metrics.jsonl.")
     ships = folder.parent == pretrained.root()
@@ -112,6 +115,7 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         figures=figures,
         evaluations=evaluations,
         curves=curves,
+        unseen=unseen,
         analysis=found[0],
         pictures=found[1],
         left_out=tuple(left_out),

@@ -14,10 +14,12 @@ from simflow.settings import at
 
 def losses(runs: Sequence[Run]) -> Markup | None:
     """A chart a term."""
-    made = charts.losses(names_in(runs), [run.curves for run in runs], [run.floor for run in runs])
+    curves, unseen, floors = zip(*((run.curves, run.unseen, run.floor) for run in runs), strict=True)
+    made = charts.losses(names_in(runs), curves, unseen, floors)
     if not made:
         return None
-    text = "Faint: as logged; strong: running mean over a fortieth of the run." if len(runs) == 1 else None
+    text = "Faint: as logged; strong: running mean over a fortieth of the run." if len(runs) == 1 else ""
+    text += " Dashed: on held-out images, by the averaged weights." if any(unseen) else ""
     return section(
         "losses",
         "Loss curves",

@@ -45,8 +45,8 @@ class Callback(Protocol):
 class MetricsFile(Callback):
     """Appends one JSON object per line; a line is on its way to the disk before the next step.
 
-    Keys: the fields of :class:`~simflow.train.metrics.StepMetrics`, and each loss as ``loss/<name>``. Numbers
-    that JSON lacks (infinite, not a number) are written as null.
+    Keys: the fields of :class:`~simflow.train.metrics.StepMetrics`, and each loss as ``loss/<name>``, on held-out
+    images as ``held_out/<name>``. Numbers that JSON lacks (infinite, not a number) are written as null.
     """
 
     def __init__(self, path: Path) -> None:
@@ -163,7 +163,8 @@ class Stopper:
 
 
 def flat(metrics: StepMetrics) -> dict[str, int | float]:
-    """The metrics as one level of names and numbers, each loss as ``loss/<name>``."""
+    """The metrics as one level of names and numbers, each loss as ``loss/<name>`` or ``held_out/<name>``."""
     numbers = dict(vars(metrics))
-    losses = numbers.pop("losses")
-    return numbers | {f"loss/{name}": value for name, value in losses.items()}
+    losses, held_out = numbers.pop("losses"), numbers.pop("held_out")
+    numbers |= {f"loss/{name}": value for name, value in losses.items()}
+    return numbers | {f"held_out/{name}": value for name, value in held_out.items()}

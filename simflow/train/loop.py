@@ -6,7 +6,8 @@ are: metrics go to callbacks, pictures are made by one, evaluation is one. Every
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ from simflow.pixels import to_float
 from simflow.seeding import fold, generator
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, Stopper
-from simflow.train.ema import EmaConfig
+from simflow.train.ema import Ema, EmaConfig
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set_learning_rate, total_steps
 from simflow.train.state import TrainState
 from simflow.train.step import Adversary, Stepped, train_step
+from simflow.train.validation import ValidationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class TrainConfig:
     """Steps between lines of metrics.jsonl."""
     sample_every: int | None = None
     """Steps between sample grids during training; None for none."""
+    validation: ValidationConfig | None = None
+    """Losses on held-out images while it trains, of the averaged weights; None for none."""
     save_every: int | None = 1000
     """Steps between checkpoints; the last step is always saved. None: only the last."""
     keep: int | None = 2
@@ -108,6 +112,7 @@ def train(
     saved_config: dict[str, Any],
     callbacks: Sequence[Callback] = (),
     on_sample: Callable[[int], None] | None = None,
+    validate: Callable[[], dict[str, float]] | None = None,
     until: Callable[[], bool] = never,
 ) -> bool:
     """Trains from ``state.step`` to the end of the stages, or until told to stop; saves either way.
@@ -122,6 +127,7 @@ def train(
         saved_config: what to write beside the weights, JSON-able.
         callbacks: receive metrics every ``log_every`` steps.
         on_sample: called with the step every ``sample_every`` steps, the averaged weights in the model.
+        validate: gives the losses on held-out images every ``validation.every`` steps, likewise.
         until: asked after every step, of several processes whenever losses are read; True stops the run.
 
     Returns:
@@ -132,6 +138,7 @@ def train(
     wrapped = wrap(objective, config, world)
     adversary = adversary_of(objective, state, world)
     autocast = computing_in(config.dtype, device)
+    validation = config.validation or ValidationConfig()
     clock = Clock(state)
     stream = batches(
         images,
@@ -167,15 +174,17 @@ def train(
                 )
                 state.images_seen += config.batch
                 skipped += stepped.skipped
-                if due(state.step, config.log_every, steps):
+                look = validate if due(state.step, validation.every, steps) else None
+                if look is not None or due(state.step, config.log_every, steps):
                     metrics = clock.read(stepped, rate, skipped)
+                    if look is not None:
+                        with at_rest(objective, state.ema):
+                            metrics = replace(metrics, held_out=look())
                     for callback in callbacks:
                         callback.on_step(metrics)
                 if on_sample is not None and due(state.step, config.sample_every, None):
-                    with state.ema.applied(objective.model):
-                        objective.eval()
+                    with at_rest(objective, state.ema):
                         on_sample(state.step)
-                    objective.train()
                 # Ranks must stop at the same step, and asking costs a message: only where losses are read.
                 if world == 1 or due(state.step, config.log_every, steps):
                     stop = stopper.agreed(wanted=until())
@@ -190,6 +199,15 @@ def train(
         for callback in callbacks:
             callback.on_end()
     return state.step >= steps
+
+
+@contextmanager
+def at_rest(objective: Objective, ema: Ema) -> Iterator[None]:
+    """The averaged weights in the model, and nothing that behaves otherwise in training, for the block."""
+    with ema.applied(objective.model):
+        objective.eval()
+        yield
+    objective.train()
 
 
 def wrap(objective: Objective, config: TrainConfig, world: int) -> Any:

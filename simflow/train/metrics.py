@@ -1,6 +1,6 @@
 """What a run says of itself every few steps: plain numbers, already read back from the device."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +23,5 @@ class StepMetrics:
     """Norm of the whole gradient before clipping."""
     skipped: int = 0
     """Steps not taken so far because their gradient was not finite."""
+    held_out: dict[str, float] = field(default_factory=dict)
+    """Every term of the loss on held-out images by name; empty unless it was asked for at this step."""

@@ -30,7 +30,8 @@ class Progress(Callback):
         floor: the least possible value of the prior's loss, or None.
         term: the name of the prior's loss.
         console: where the bar is drawn; standard error unless told otherwise.
-        every: seconds of training between plain lines; the first and the last step always give one.
+        every: seconds of training between plain lines; the first and the last step always give one, and so does one
+            with losses on held-out images.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Progress(Callback):
             self.bar.update(self.task, description=place, completed=metrics.step, text=numbers)
             return
         last = metrics.step >= total_steps(self.stages)
-        if is_main() and (last or self.spoke_at is None or metrics.seconds - self.spoke_at >= self.every):
+        late = self.spoke_at is None or metrics.seconds - self.spoke_at >= self.every
+        if is_main() and (last or late or metrics.held_out):
             self.spoke_at = metrics.seconds
             logger.info("%s, step %d/%d: %s", place, metrics.step, total_steps(self.stages), numbers)
 
@@ -81,7 +83,8 @@ def summary(metrics: StepMetrics, stages: Sequence[StageConfig], floor: float | 
     parts = []
     for name, value in metrics.losses.items():
         above = f" ({value - floor:.3f} above its floor)" if floor is not None and name == term else ""
-        parts.append(f"{name} {value:.4f}{above}")
+        beside = f" (held out {metrics.held_out[name]:.4f})" if name in metrics.held_out else ""
+        parts.append(f"{name} {value:.4f}{beside}{above}")
     images_left = (total_steps(stages) - metrics.step) * metrics.images / metrics.step
     left = timedelta(seconds=round(images_left / metrics.images_per_second))
     parts += [f"lr {metrics.lr:.2g}", f"gradient {metrics.grad_norm:.3g}"]

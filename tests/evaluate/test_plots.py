@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from simflow.evaluate.plots import draw_losses, plot_losses, read_curves, running_mean
+from simflow.evaluate.plots import draw_losses, plot_losses, read_curves, read_held_out, running_mean
 
 
 @pytest.fixture
@@ -59,6 +59,22 @@ def test_the_floor_is_a_dashed_line_in_the_panel_of_the_flow_alone_and_in_sight(
     low, high = panels[1].get_ylim()
     assert low < -0.193 < high
     assert high < 0.2, "the steep beginning hides the rest"
+
+
+def test_losses_on_held_out_images_stand_in_the_panels_of_their_terms(tmp_path):
+    file = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "loss/total": 2.0, "loss/prior": 1.0} for step in range(1, 9)]
+    for line in lines[3::4]:
+        line["held_out/prior"] = 1 + line["step"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    unseen = read_held_out(file)
+    assert list(unseen) == ["prior"]
+    assert (unseen["prior"].steps.tolist(), unseen["prior"].values.tolist()) == ([4, 8], [5.0, 9.0])
+    total, prior = draw_losses(read_curves(file), unseen, title="a run").axes
+    assert len(total.lines) == 1
+    np.testing.assert_array_equal(prior.lines[-1].get_xydata(), [[4, 5], [8, 9]])
+    assert [text.get_text() for text in prior.texts] == ["held out"]
+    assert prior.get_ylim()[1] > 9
 
 
 def test_a_run_of_one_line_can_be_drawn(tmp_path):

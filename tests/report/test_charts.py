@@ -140,7 +140,7 @@ def test_a_wide_spread_is_drawn_logarithmically():
 
 def test_losses_are_shown_from_where_they_can_be_read_with_the_floor():
     steep = np.concatenate([np.full(20, 1000.0), np.linspace(2, 1, 980)])
-    prior, mse = charts.losses(["a"], [{"prior": curve(steep), "mse": curve(steep)}], [0.5])
+    prior, mse = charts.losses(["a"], [{"prior": curve(steep), "mse": curve(steep)}], [{}], [0.5])
     assert prior.y_range[1] < 3
     assert prior.y_range[0] < 0.5
     assert [line.at for line in prior.lines] == [0.5]
@@ -151,9 +151,22 @@ def test_losses_are_shown_from_where_they_can_be_read_with_the_floor():
 
 def test_losses_of_several_runs_share_their_axes():
     one, two = {"total": curve(np.ones(5))}, {"total": curve(np.zeros(9)), "mse": curve(np.ones(9))}
-    total, mse = charts.losses(["one", "two"], [one, two], [None, None])
+    total, mse = charts.losses(["one", "two"], [one, two], [{}, {}], [None, None])
     assert [(series.label, len(series.xs)) for series in total.series] == [("one", 5), ("two", 9)]
     assert [series.colour for series in mse.series] == [1]
+
+
+def test_losses_on_held_out_images_are_dashed_in_the_colour_of_their_run_and_in_sight():
+    one, two = {"total": curve(np.ones(5))}, {"total": curve(np.zeros(9))}
+    unseen = [{}, {"total": curve(np.array([3.0, 2.0]))}]
+    (total,) = charts.losses(["one", "two"], [one, two], unseen, [None, None])
+    assert [(series.label, series.colour, series.dashes) for series in total.series] == [
+        ("one", 0, 0),
+        ("two", 1, 0),
+        ("two, held out", 1, 1),
+    ]
+    assert total.series[2].ys == (3.0, 2.0)
+    assert total.y_range[1] > 3
 
 
 def test_histograms_are_shares_of_each_set():
