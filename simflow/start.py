@@ -5,7 +5,7 @@ Two kinds of place are understood:
 - a run folder, a checkpoint, a saved model of SimFlow or the name of one that comes with the package
   (:mod:`simflow.pretrained`): its autoencoder, its prior, or both. Settings that change what the weights mean (a
   normalisation, an order of blocks) must be the same there and here, save that a flow may grow. A prior that knows
-  classes by their names must find the same ones here, in any order;
+  classes by their names must find the same ones here, in any order, unless it may learn new ones (fine-tuning);
 - weights of a convolutional autoencoder as LDM, MAR, VA-VAE and diffusers publish them
   (:mod:`simflow.autoencoder.pretrained`): the autoencoder alone.
 
@@ -30,7 +30,7 @@ from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import DIFFUSERS_WEIGHTS, load_weights
 from simflow.bounds import positive
-from simflow.data.source import differences_of_classes, places_among
+from simflow.data.source import differences_of_classes, distinct, places_among
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
@@ -59,6 +59,9 @@ class StartFrom:
     grow: bool = False
     """Let the flow have more layers in its blocks, and more blocks on the data's side, here than there; these begin as
     the identity (:mod:`simflow.flow.growth`)."""
+    new_classes: bool = False
+    """Let the classes here be others than there: those of a name that the prior knows keep their vectors, new ones
+    begin as "no class"."""
 
     def __post_init__(self) -> None:
         positive(self, "start_from", "scale")
@@ -68,6 +71,8 @@ class StartFrom:
             )
         if self.grow and self.parts == "autoencoder":
             raise ValueError("start_from.grow is for a flow, and start_from.parts leaves the flow out")
+        if self.new_classes and self.parts == "autoencoder":
+            raise ValueError("start_from.new_classes is for a prior, and start_from.parts leaves it out")
 
 
 def place(config: StartFrom) -> Path:
@@ -151,15 +156,19 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
             given = means_only(model, given)
         if grows:
             given = grown(module, given, **own)
-        tables = class_tables(module)
-        if tables:
+        embeddings = class_embeddings(module)
+        if any(embedding.classes for embedding in embeddings.values()) and not config.new_classes:
             require_same_classes(folder, names, model.facts.class_names)
+        for name, embedding in embeddings.items():
+            if len(given.get(name, ())) in (
+                len(names),
+                len(names) + 1,
+            ):  # a block that has grown has a new one
+                null = len(embedding.table) > embedding.classes
+                given[name] = vectors_for(model.facts.class_names, names, given[name], null=null)
         wrong = misfit(given, module.state_dict())
         if wrong is not None:
             raise ValueError(f"the {part} in '{folder}' does not fit this model: {wrong}")
-        rows = places_among(model.facts.class_names, names) or []
-        for name in tables:  # their rows in the order of the classes of this model
-            given[name] = given[name][[*rows, *range(len(rows), len(given[name]))]]
         chosen[part] = given
     for part, given in chosen.items():
         wanted[part].load_state_dict(given)
@@ -194,10 +203,23 @@ def means_only(model: Model, given: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def class_tables(module: nn.Module) -> list[str]:
-    """The names of the tables of class vectors in a module that knows classes."""
-    embeddings = {n: part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
-    return [f"{name}.table" for name, part in embeddings.items() if part.classes]
+def class_embeddings(module: nn.Module) -> dict[str, ClassEmbedding]:
+    """The embeddings of classes in a module by the names of their tables."""
+    return {f"{n}.table": part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
+
+
+def vectors_for(here: Sequence[str], there: Sequence[str], table: Tensor, *, null: bool) -> Tensor:
+    """The vectors of the classes ``here`` from a table of those ``there``, and that of "no class" if ``null``.
+
+    A class that is not there has the vector of "no class": the row after those of the classes, or else their mean.
+    """
+    known, absent = table[: len(there)], len(there)
+    vectors = torch.cat([known, table[absent:] if len(table) > absent else known.mean(dim=0, keepdim=True)])
+    places = places_among(here, there)
+    if places is None:
+        place = {name: number for number, name in enumerate(distinct(there))}
+        places = [place.get(name, absent) for name in distinct(here)]
+    return vectors[[*places, absent] if null else places]
 
 
 def require_same_classes(folder: Path, there: Sequence[str], here: Sequence[str]) -> None:
@@ -209,7 +231,8 @@ def require_same_classes(folder: Path, there: Sequence[str], here: Sequence[str]
     if places_among(here, there) is None:
         told = differences_of_classes(there, here, where=("there", "here"))
         raise ValueError(
-            f"the prior in '{folder}' was trained on other classes: {told}; start_from.parts autoencoder leaves it out"
+            f"the prior in '{folder}' was trained on other classes: {told}; start_from.parts autoencoder leaves it "
+            "out, start_from.new_classes true lets it learn these"
         )
 
 

@@ -191,7 +191,8 @@ def test_other_shapes_are_refused_and_nothing_is_changed(tmp_path):
     facts = replace(FACTS, class_names=("a", "b", "c"))
     target, before = build(seed=2, facts=facts), build(seed=2, facts=facts)
     sentence = (
-        "other classes: bag, boot only there; a, b, c only here; start_from.parts autoencoder leaves it out"
+        "other classes: bag, boot only there; a, b, c only here; start_from.parts autoencoder leaves it out, "
+        "start_from.new_classes true lets it learn these"
     )
     with pytest.raises(ValueError, match=sentence):
         start(target, StartFrom(path=path))
@@ -301,6 +302,61 @@ def test_as_many_other_classes_are_refused_but_for_the_autoencoder(tmp_path):
     assert equal(target.autoencoder, build(seed=1).autoencoder)
 
 
+@pytest.mark.parametrize("grow", [False, True])
+@pytest.mark.parametrize("kind", PRIORS)
+def test_new_classes_begin_as_no_class_and_known_ones_keep_their_vectors(tmp_path, kind, grow):
+    prior = replace(SMALL.prior, block=PRIORS[kind])
+    source = build(other(prior=prior), seed=1, facts=named("bag", "boot", "coat"))
+    config = other(prior=replace(prior, depths=(1, 1, 1, 2)) if grow else prior)
+    target = build(config, seed=2, facts=named("hat", "coat", "bag", "tie"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True, grow=grow))
+    latents = torch.randn(5, *source.latent_shape)
+    there = source.prior.log_prob(latents, torch.tensor([-1, 2, 0, -1, -1]))
+    here = target.prior.log_prob(latents, torch.tensor([0, 1, 2, 3, -1]))
+    rows = slice(None) if kind != "mean" else slice(0, 4)  # the mean of other vectors is another
+    torch.testing.assert_close(here[rows], there[rows])
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_vectors_of_new_classes_alone_leave_no_class_as_it_was(tmp_path, kind):
+    prior = replace(SMALL.prior, block=PRIORS[kind])
+    source = build(other(prior=prior), seed=1)
+    target = build(other(prior=prior), seed=2, facts=named("hat", "tie", "sock"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    latents = torch.randn(2, *source.latent_shape)
+    there = source.prior.log_prob(latents, torch.tensor([-1, -1]))
+    torch.testing.assert_close(target.prior.log_prob(latents, torch.tensor([1, -1])), there)
+
+
+@pytest.mark.parametrize(("names", "label"), [((), -1), (("hat",), 0)])
+def test_classes_may_go_and_come(tmp_path, names, label):
+    """A prior of classes becomes one without any, and one without any learns classes."""
+    labelled, bare = build(seed=1), build(seed=1, facts=named())
+    source = labelled if not names else bare
+    target = build(seed=2, facts=named(*names))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    latents = torch.randn(1, *source.latent_shape)
+    torch.testing.assert_close(
+        target.prior.log_prob(latents, torch.tensor([label])),
+        source.prior.log_prob(latents, torch.tensor([-1])),
+    )
+
+
+def test_new_classes_of_a_velocity_begin_as_no_class(tmp_path):
+    config = other(prior=SiTConfig(width=16, depth=1, heads=2))
+    source = build(config, seed=1)
+    target = build(config, seed=2, facts=named("hat", "boot", "tie"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    z = torch.randn(4, *source.prior.noise_shape)
+    there = source.prior.inverse(z, torch.tensor([-1, 1, -1, -1]))
+    torch.testing.assert_close(target.prior.inverse(z, torch.tensor([0, 1, 2, -1])), there)
+
+
+def test_new_classes_are_for_a_prior():
+    with pytest.raises(ValueError, match=r"new_classes is for a prior, and start_from\.parts leaves it out"):
+        StartFrom(parts="autoencoder", new_classes=True)
+
+
 @pytest.mark.parametrize(("there", "here"), [(("0", "1"), ("boot", "bag")), (("boot", "bag"), ("0", "1"))])
 def test_classes_without_names_are_known_by_their_number(tmp_path, there, here):
     source, target = build(seed=1, facts=named(*there)), build(seed=2, facts=named(*here))
@@ -332,6 +388,7 @@ def test_a_run_begins_there_and_a_resumed_one_does_not_look(tmp_path, capsys):
         "which": "ema",
         "scale": 1.0,
         "grow": False,
+        "new_classes": False,
     }
     first.rename(tmp_path / "moved")
     assert main([*given, "--start_from", str(first), "--steps", "6"]) == 0
