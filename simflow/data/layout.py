@@ -11,7 +11,8 @@ A name such as ``set/train/dog/rex/01.png`` is read from the left:
 So images in one folder, however deep, have no classes, and class numbers are the same in every split.
 Classes are numbered in the order of their names, by value if all of them are numbers. A ``dataset.json``
 beside the images (:mod:`simflow.data.manifest`) says the classes outright and replaces these rules; so does the
-``labels.csv`` of ``simflow sample``, which moreover says which images are meant.
+``labels.csv`` of ``simflow sample``, which moreover says which images are meant. A ``metadata.csv`` or
+``metadata.jsonl`` with labels (:mod:`simflow.data.metadata`) replaces the last of them.
 """
 
 import logging
@@ -21,7 +22,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from simflow.data import manifest
+from simflow.data import manifest, metadata
 from simflow.data.source import Files, Source
 from simflow.data.splits import SPLITS, choose_splits
 from simflow.distributed import is_main
@@ -78,7 +79,8 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
     chosen = choose_splits(divisions if divided else (), split, where=where)
     if divided:
         folders = _drop_shared([path[1:] for path in folders])
-    classes, class_names = _classes(names, folders, where=where)
+    said = metadata.read(files, names, where=where)
+    classes, class_names = _classes(names, folders, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     source = _source(files, [names[index] for index in kept], [classes[index] for index in kept], class_names)
     return replace(source, splits=frozenset(divisions if divided else ()))

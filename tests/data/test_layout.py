@@ -77,6 +77,48 @@ def test_a_split_is_chosen_and_classes_are_shared(split, names):
     assert source.class_names == ("cat", "dog")
 
 
+def rows(*pairs):
+    return "".join(json.dumps({"file_name": name, "label": label}) + "\n" for name, label in pairs)
+
+
+def test_metadata_says_the_classes_by_name():
+    source = listed("1.png", "b/2.png", metadata_jsonl=rows(("1.png", "dog"), ("b\\2.png", "cat")) + "\n")
+    assert source.class_names == ("cat", "dog")
+    assert by_name(source) == {"1.png": 1, "b/2.png": 0}
+
+
+def test_metadata_in_each_split_with_numbers_and_names_beside():
+    names = ("train/1.png", "train/2.png", "test/3.png")
+    contents = {
+        "train/metadata_csv": "file_name,label,text\n1.png,2,a\n./2.png,0,b\n",
+        "test/metadata_csv": "\ufefffile_name,label\n3.png,1\nelsewhere.png,0\n",
+        "test/classes_txt": "ant\nbee\ncat\n",
+    }
+    train, test = (listed(*names, split=split, **contents) for split in ("train", "test"))
+    assert train.class_names == test.class_names == ("ant", "bee", "cat")
+    assert (by_name(train), by_name(test)) == ({"train/1.png": 2, "train/2.png": 0}, {"test/3.png": 1})
+    assert train.splits == {"train", "test"}
+
+
+@pytest.mark.parametrize("text", ["file_name,text\n1.png,a dog\n", "id,label\n1,2\n"])
+def test_metadata_without_labels_says_nothing(text):
+    assert listed("a/1.png", "b/1.png", metadata_csv=text).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (rows(("1.png", "a")), r"metadata.jsonl of there gives no label for 2.png \(1 images have none\)"),
+        (rows(("1.png", "a"), ("2.png", None)), "gives no label for 2.png"),
+        (rows(("1.png", "a"), ("2.png", 0.5)), "label of 2.png in there must be a name or a number, not 0.5"),
+        (rows(("1.png", "a")) + "{oops\n", "line 2 of metadata.jsonl of there is not JSON"),
+    ],
+)
+def test_metadata_that_cannot_be_used(text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        listed("1.png", "2.png", metadata_jsonl=text)
+
+
 def test_no_split_means_all():
     assert len(listed(*DIVIDED, split=None).names) == 4
 
