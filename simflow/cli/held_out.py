@@ -1,11 +1,9 @@
 """The images that a trained run is evaluated against: another split of its data, if there is one."""
 
-from pathlib import Path
-
 from simflow.config import RunConfig
 from simflow.data import held_out as data
 from simflow.data.config import DataConfig
-from simflow.data.find import PREFIX
+from simflow.data.find import is_there
 from simflow.data.images import ImageSet
 from simflow.pixels import to_float
 from simflow.shapes import Images
@@ -30,11 +28,6 @@ def check_data(config: DataConfig) -> None:
     """
     if not is_there(config.path):
         raise ValueError(f"there are no images at '{config.path}': say where they are with --data PATH")
-
-
-def is_there(path: str) -> bool:
-    """Whether there is anything at the path of an image set; embedded ones are."""
-    return path.startswith(PREFIX) or Path(path).expanduser().exists()
 
 
 def signed(images: ImageSet, numbers: list[int]) -> Images:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from simflow.cli.held_out import is_there
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
+from simflow.data.find import is_there
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, Pictures

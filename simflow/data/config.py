@@ -14,8 +14,8 @@ class DataConfig:
     """
 
     path: str
-    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, an idx file or folder, or
-    ``embedded:fashion-mnist`` (6 000 training images) or
+    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, an idx or .parquet file or a folder of such, or
+    ``hub:OWNER/NAME`` (a data set of the Hugging Face hub), ``embedded:fashion-mnist`` (6 000 training images) or
     ``embedded:fashion-mnist-heldout`` (1 000 images never to be trained on)."""
 
     split: str | None = "train"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from simflow.data import idx
+from simflow.data import hub, idx, parquet
 from simflow.data.archive import PACKED_TAR, TAR, ZIP, list_archive
 from simflow.data.folder import list_folder
-from simflow.data.layout import arrange
+from simflow.data.layout import arrange, is_image
 from simflow.data.npz import read_npz
 from simflow.data.source import Source
 from simflow.data.splits import choose_splits
@@ -27,6 +27,11 @@ FASHION_LABELS = (0x2ED6E46A, 0x242BC73F, 0xF3F5DD68)
 """CRC-32 of the labels of Fashion-MNIST as bytes: of training images, of test images, and of all, tests first."""
 
 
+def is_there(path: str) -> bool:
+    """Whether there is anything at the path of an image set; embedded ones are, and those on the hub may be."""
+    return path.startswith((PREFIX, hub.PREFIX)) or Path(path).expanduser().exists()
+
+
 def find(path: str, *, split: str | None) -> Source:
     """Lists the images of ``path``, in any of the formats of :class:`~simflow.data.config.DataConfig`.
 
@@ -36,6 +41,8 @@ def find(path: str, *, split: str | None) -> Source:
     """
     if path.startswith(PREFIX):
         return _embedded(path, split=split)
+    if path.startswith(hub.PREFIX):
+        return _folder(hub.fetched(path), split=split)
     place = Path(path).expanduser()
     if place.is_dir():
         return _folder(place, split=split)
@@ -46,18 +53,24 @@ def find(path: str, *, split: str | None) -> Source:
     if place.suffix.lower() == ".npz":
         choose_splits((), split, where=path)
         return read_npz(place)
+    if place.suffix.lower() == parquet.ENDING:
+        return parquet.read([place], split=split, where=path)
     if idx.is_idx(place):
         return _name_fashion(idx.read_file(place, split=split), folder=place.parent)
     raise ValueError(
-        f"{path} is no known kind of image set; give a folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, "
-        "or an idx file of images"
+        f"{path} is no known kind of image set; give a folder, a .zip, .tar, .tar.gz, .tar.xz, .npz or "
+        ".parquet file, or an idx file of images"
     )
 
 
 def _folder(place: Path, *, split: str | None) -> Source:
     if idx.image_files(place):
         return _name_fashion(idx.read_folder(place, split=split), folder=place)
-    return arrange(list_folder(place), split=split, where=str(place))
+    files = list_folder(place)
+    tables = [place / name for name in files.sizes if name.lower().endswith(parquet.ENDING)]
+    if tables and not any(is_image(name) for name in files.sizes):
+        return parquet.read(tables, split=split, where=str(place))
+    return arrange(files, split=split, where=str(place))
 
 
 def _embedded(path: str, *, split: str | None) -> Source:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simflow.data.source import Source, from_arrays
-from simflow.data.splits import SPLITS, choose_splits
+from simflow.data.splits import SPLITS, choose_splits, named_split
 
 COMPRESSIONS = ("", ".gz", ".xz")
 IMAGES = re.compile(r"(?P<split>.*)images[-.]idx3[-.]ubyte(\.gz|\.xz)?")
@@ -79,8 +79,7 @@ def read_file(path: Path, *, split: str | None) -> Source:
 
 def _split(path: Path) -> str:
     """The split a file's name speaks of; a name that mentions none is ``train``."""
-    words = re.findall(r"[a-z0-9]+", path.name.lower())
-    return next((SPLITS[word] for word in words if word in SPLITS), "train")
+    return named_split(path.name) or "train"
 
 
 def _pair(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -167,6 +167,6 @@ def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: s
     names = tuple(line.strip() for line in classes_txt.splitlines() if line.strip())
     if len(names) < count:
         raise ValueError(
-            f"the labels of {where} go up to {count - 1}, but classes.txt has {len(names)} names"
+            f"the labels of {where} go up to {count - 1}, but there are names for only {len(names)} classes"
         )
     return distinct(names)

@@ -3,6 +3,7 @@
 A set without such a division has one part, and its name is ``train``.
 """
 
+import re
 from collections.abc import Collection
 
 SPLITS = {
@@ -16,6 +17,16 @@ SPLITS = {
     "t10k": "test",
 }
 """Spellings seen in the wild, and what they mean here."""
+
+
+def named_split(name: str) -> str | None:
+    """The split that a file's name speaks of; None if it mentions none.
+
+    >>> named_split("train-00000-of-00002.parquet"), named_split("t10k-images-idx3-ubyte"), named_split("photos")
+    ('train', 'test', None)
+    """
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
 def choose_splits(available: Collection[str], split: str | None, *, where: str) -> frozenset[str]:

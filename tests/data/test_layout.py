@@ -226,7 +226,7 @@ def test_classes_of_the_same_name_are_numbered():
 
 
 def test_too_few_names_in_classes_txt():
-    with pytest.raises(ValueError, match=r"go up to 1, but classes.txt has 1 names"):
+    with pytest.raises(ValueError, match=r"go up to 1, but there are names for only 1"):
         listed("1.png", dataset_json='{"labels": [["1.png", 1]]}', classes_txt="cat\n")
 
 

@@ -1,0 +1,189 @@
+"""Parquet files as the hub has them: with and without the notes of ``datasets``."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from simflow.data import DataConfig, load
+from simflow.data.find import find
+from simflow.data.held_out import held_out
+from simflow.shapes import NULL
+
+NAMES = ("bee", "ant")
+
+
+def png(level):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4), level, dtype=np.uint8)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def write(path, levels, labels=None, *, image="image", label="label", names=None, bare=False, notes=True):
+    """Pictures of these gray levels; None is a picture that is elsewhere."""
+    cells = [None if level is None else png(level) for level in levels]
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pictures = pa.array(cells) if bare else pa.array([{"bytes": c, "path": "x"} for c in cells], type=struct)
+    columns = {"id": pa.array(range(len(levels))), image: pictures}
+    if labels is not None:
+        columns[label] = pa.array(labels)
+    table = pa.table(columns)
+    if notes:
+        features = {"id": {"_type": "Value"}, image: {"_type": "Image"}}
+        if labels is not None:
+            features[label] = {"_type": "ClassLabel", "names": names} if names else {"_type": "Value"}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    place = tmp_path / "set" / "data"
+    write(place / "train-00000-of-00002.parquet", [0, 10, 20], [0, 1, 1], image="img", names=NAMES)
+    write(place / "train-00001-of-00002.parquet", [30, 40], [0, 0], image="img", names=NAMES)
+    write(place / "test-00000-of-00001.parquet", [50], [1], image="img", names=NAMES)
+    (tmp_path / "set" / "README.md").write_text("a card")
+    return tmp_path / "set"
+
+
+def loaded(path, **choices):
+    return load(DataConfig(**{"path": str(path), "image_size": 4, "channels": 1} | choices))
+
+
+def levels(images):
+    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("cache_gib", [1.0, 0.0])
+def test_files_of_a_split_are_one_set_with_the_names_of_the_classes(folder, cache_gib):
+    train = loaded(folder, cache_gib=cache_gib)
+    assert levels(train) == [0, 10, 20, 30, 40]
+    assert (train.labels.tolist(), train.class_names) == ([0, 1, 1, 0, 0], NAMES)
+    test = loaded(folder / "data", split="test", cache_gib=cache_gib)
+    assert (levels(test), test.labels.tolist(), test.class_names) == ([50], [1], NAMES)
+    assert levels(loaded(folder, split=None)) == [50, 0, 10, 20, 30, 40]
+    assert find(str(folder), split="train").splits == {"train", "test"}
+    assert find(str(folder), split="train").names[3] == "train-00001-of-00002.parquet[0]"
+
+
+def test_one_file_is_a_set_of_its_own(folder):
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    images = loaded(file)
+    assert (levels(images), images.class_names) == ([50], NAMES)
+    assert not find(str(file), split=None).splits
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "numbers"),
+    [
+        (["dog", "cat", "dog"], ("cat", "dog"), [1, 0, 1]),
+        ([2, 0, 1], ("0", "1", "2"), [2, 0, 1]),
+        ([-1, -1, -1], (), [NULL] * 3),
+        ([[0], [1], [0, 1]], (), [NULL] * 3),
+        (None, (), [NULL] * 3),
+    ],
+)
+@pytest.mark.parametrize("bare", [False, True])
+def test_without_notes_a_column_called_label_says_the_classes(tmp_path, labels, class_names, numbers, bare):
+    file = write(tmp_path / "x.parquet", [1, 2, 3], labels, bare=bare, notes=False)
+    images = loaded(file)
+    assert (levels(images), images.class_names, images.labels.tolist()) == ([1, 2, 3], class_names, numbers)
+
+
+def test_class_names_beside_are_read_and_classes_are_the_same_in_all_splits(tmp_path):
+    write(tmp_path / "train.parquet", [1, 2], ["cat", "cat"])
+    write(tmp_path / "test.parquet", [3], ["ant"])
+    assert loaded(tmp_path).class_names == ("ant", "cat")
+    assert loaded(tmp_path).labels.tolist() == [1, 1]
+    write(tmp_path / "n" / "x.parquet", [1, 2], [0, 1], notes=False)
+    (tmp_path / "n" / "classes.txt").write_text("one\ntwo\n")
+    assert loaded(tmp_path / "n" / "x.parquet").class_names == ("one", "two")
+
+
+def test_pictures_that_are_elsewhere_or_damaged_are_left_out_and_named(tmp_path):
+    file = write(tmp_path / "x.parquet", [1, None, 3], [0, 1, 0], names=NAMES)
+    images = loaded(file)
+    assert (levels(images), images.skipped) == ([1, 3], ("x.parquet[1]",))
+
+
+def test_a_share_is_held_out_of_undivided_files(tmp_path):
+    write(tmp_path / "a.parquet", range(100), [0, 1] * 50, names=NAMES)
+    write(tmp_path / "b.parquet", range(100, 200), [0, 1] * 50, names=NAMES)
+    parts = [loaded(tmp_path, split=split, hold_out=0.2) for split in ("train", "test")]
+    assert sorted(levels(parts[0]) + levels(parts[1])) == list(range(200))
+    assert 20 < len(parts[1]) < 60
+
+
+def test_a_folder_of_pictures_beside_is_a_folder_of_pictures(tmp_path):
+    write(tmp_path / "metadata.parquet", [1], [0])
+    Image.new("L", (4, 4), 7).save(tmp_path / "1.png")
+    assert levels(loaded(tmp_path)) == [7]
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        (lambda f: (f / "x.parquet").write_text("nonsense"), "x.parquet is not a readable Parquet file"),
+        (lambda f: pq.write_table(pa.table({"a": [1], "b": [2]}), f / "x.parquet"), "its columns are a, b"),
+        (lambda f: write(f / "x.parquet", [1, 2], [0, None]), "1 of 2 images in .* have no label"),
+        (
+            lambda f: write(f / "x.parquet", [1], [2], names=NAMES),
+            "go up to 2, but there are names for only 2",
+        ),
+        (lambda f: [write(f / n / "x.parquet", [1]) for n in "ab"], "lie in several folders, .* give one"),
+        (
+            lambda f: [write(f / f"{n}.parquet", [1], [0], names=[n]) for n in "ab"],
+            "have other columns or classes than each other",
+        ),
+        (lambda f: write(f / "test.parquet", [1]) and write(f / "val.parquet", [1]), "no split 'train' in"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path, made, sentence):
+    made(tmp_path)
+    with pytest.raises(ValueError, match=sentence):
+        loaded(tmp_path)
+
+
+def test_a_set_of_the_hub_is_fetched_without_its_code(folder, monkeypatch):
+    asked = []
+
+    def snapshot_download(name, **options):
+        asked.append((name, options))
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert levels(loaded("hub:me/pets@v1.0")) == [0, 10, 20, 30, 40]
+    (name, options), *_ = asked
+    assert name == "me/pets"
+    assert (options["repo_type"], options["revision"]) == ("dataset", "v1.0")
+    assert "*.py" in options["ignore_patterns"]
+    assert held_out(DataConfig(path="hub:me/pets", image_size=4))[1] == "hub:me/pets (test)"
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("hub:pets", "is hub:OWNER/NAME, or with a revision"),
+        ("hub:me/pets", "gave no image set of .* me/pets: gone"),
+    ],
+)
+def test_what_the_hub_does_not_give(monkeypatch, path, sentence):
+    def snapshot_download(name, **options):
+        raise OSError("gone\nfor good")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(ValueError, match=sentence):
+        loaded(path)
+
+
+def test_without_pyarrow_a_sentence_says_what_to_install(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"pip install simflow\[parquet\]"):
+        loaded(folder)
