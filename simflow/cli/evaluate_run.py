@@ -1,5 +1,6 @@
 """``simflow evaluate RUN``: samples, then every part of the evaluation that was asked for, with their files."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from simflow import distributed
 from simflow.cli.evaluate_arguments import Arguments
+from simflow.cli.evaluate_page import Page
 from simflow.cli.held_out import check_data, held_out
 from simflow.cli.image_files import described, limited, real_images
 from simflow.cli.pictures import COLUMNS, ROWS, chosen, sheet
@@ -25,7 +27,7 @@ from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 from simflow.evaluate.choose import Chosen, choose
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk
-from simflow.evaluate.extractors import Missing, sha256_of_tensors
+from simflow.evaluate.extractors import Extractor, Missing, sha256_of_tensors
 from simflow.evaluate.generation import LEAST, GenerationConfig, require_enough
 from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.protocol import Real, classes, generation, require_same_size
@@ -34,10 +36,10 @@ from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.scores import Scores, no_bound
 from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.unseen import likelihood, reconstruction
-from simflow.export import enlargement, pairs_grid, save_picture
+from simflow.export import enlargement, pairs_grid
 from simflow.files import replacing
 from simflow.fitting import tell_skipped
-from simflow.model import Facts
+from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.places import find
 from simflow.sample import SampleConfig
@@ -93,34 +95,32 @@ def judge_run(
         "left_out": extractors.left_out + left_out + no_classes,
         "files": {},
     }
+    page = Page(folder=out, name=arguments.name, record=record)
     if not apart:
-        record["left_out"].append(NONE_HELD_OUT)
+        page.leave_out(NONE_HELD_OUT)
     if distributed.is_main():
-        out.mkdir(parents=True, exist_ok=True)
         shown = chosen(samples.labels.tolist())
         picture = sheet(samples.images(shown), samples.labels[shown].tolist(), pipe.model.facts)
-        keep(record, out, arguments.name, "samples", picture)
-        keep(record, out, arguments.name, "real", real_sheet(unseen, pipe.model.facts))
+        page.keep("samples", picture)
+        page.keep("real", real_sheet(unseen, pipe.model.facts))
     if arguments.nearest:
         near = Nearest(samples=arguments.nearest)
         held, mirrored = unseen if apart else None, pipe.config.data.flip
         record["neighbours"], picture = memorisation(
             samples, train, held, near, desk, by=by, mirrored=mirrored
         )
-        keep(record, out, arguments.name, "neighbours", picture)
+        page.keep("neighbours", picture)
     numbers = spread(len(unseen), arguments.held_out)
     table: dict[str, torch.Tensor] = {}
     if arguments.reconstruction:
-        record["left_out"] += no_distance
-        table |= rebuild(arguments, pipe, unseen, numbers, extractors, perceptual, desk, out, record)
+        page.leave_out(*no_distance)
+        table |= rebuild(page, pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
     if arguments.likelihood:
-        table |= code(pipe, train, unseen, numbers, foreign, desk, record)
+        table |= code(page, pipe.model, train, unseen, numbers, foreign, desk)
     if arguments.per_image and distributed.is_main():
-        file = out / f"{arguments.name}-per-image.npz"
-        with replacing(file) as part, part.open("wb") as opened:
+        with replacing(page.file("per_image", "npz")) as part, part.open("wb") as opened:
             arrays = {name: values.numpy() for name, values in table.items()}
             np.savez(opened, number=numbers.numpy(), label=unseen.labels[numbers].numpy(), **arrays)  # pyright: ignore[reportArgumentType]
-        record["files"]["per_image"] = file.name
     tell_skipped(unseen, tell_skipped(train, set()))
     return record
 
@@ -211,29 +211,27 @@ def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, An
 
 
 def rebuild(
-    arguments: Arguments,
-    pipe: Pipeline,
+    page: Page,
+    model: Model,
     unseen: ImageSet,
     numbers: torch.Tensor,
-    extractors: Chosen,
+    extractors: Sequence[Extractor],
     perceptual: Judge | None,
     desk: Desk,
-    out: Path,
-    record: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
     """Adds the reconstruction's figures and picture; gives the figures of each image."""
-    rebuilt = reconstruction(pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
+    rebuilt = reconstruction(model, unseen, numbers, extractors, perceptual, desk)
     for name in ("SSIM", "MS-SSIM", perceptual.name if perceptual else "SSIM"):
-        sentence = f"{name} of reconstructions: images of {unseen.image_size} px are too small for it"
-        if name not in rebuilt.table and sentence not in record["left_out"]:
-            record["left_out"].append(sentence)
-    found = {figure["name"] for figure in rebuilt.record["figures"]}
-    for extractor in extractors.extractors:
-        if (name := f"r{extractor.identity.frechet}") not in found:
-            record["left_out"].append(
-                f"{name}: it takes at least {LEAST} images, and there are {len(numbers)} {unseen_of(record)}"
+        if name not in rebuilt.table:
+            page.leave_out(
+                f"{name} of reconstructions: images of {unseen.image_size} px are too small for it"
             )
-    record["reconstruction"] = rebuilt.record
+    found = {figure["name"] for figure in rebuilt.record["figures"]}
+    for extractor in extractors:
+        if (name := f"r{extractor.identity.frechet}") not in found:
+            called = unseen_of(page.record)
+            page.leave_out(f"{name}: it takes at least {LEAST} images, and there are {len(numbers)} {called}")
+    page.record["reconstruction"] = rebuilt.record
     few = list(range(min(PAIRS, len(numbers))))
     picture = pairs_grid(
         rebuilt.originals.images(few),
@@ -241,7 +239,7 @@ def rebuild(
         columns=2 * COLUMNS,
         scale=enlargement(unseen.image_size),
     )
-    keep(record, out, arguments.name, "reconstructions", picture)
+    page.keep("reconstructions", picture)
     return rebuilt.table
 
 
@@ -258,20 +256,20 @@ def foreign_images(arguments: Arguments, config: RunConfig) -> dict[str, tuple[P
 
 
 def code(
-    pipe: Pipeline,
+    page: Page,
+    model: Model,
     train: ImageSet,
     unseen: ImageSet,
     numbers: torch.Tensor,
     foreign: dict[str, tuple[Pictures, torch.Tensor]],
     desk: Desk,
-    record: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
     """Adds the likelihood's figures; gives the scores of each held-out image, none if the model has no bound."""
-    why = no_bound(pipe.model)
+    why = no_bound(model)
     if why is not None:
-        record["left_out"].append(f"likelihood: {why}")
+        page.leave_out(f"likelihood: {why}")
         return {}
-    record["likelihood"], found = likelihood(pipe.model, train, unseen, numbers, foreign, desk)
+    page.record["likelihood"], found = likelihood(model, train, unseen, numbers, foreign, desk)
     return columns(found["held out"])
 
 
@@ -288,12 +286,3 @@ def real_sheet(unseen: ImageSet, facts: Facts) -> Image.Image:
     shown = torch.cat([own[spread(len(own), limit)] for own in members])
     named = replace(facts, class_names=unseen.class_names)
     return sheet(unseen.images(shown), unseen.labels[shown].tolist(), named)
-
-
-def keep(record: dict[str, Any], out: Path, name: str, what: str, picture: Any) -> None:
-    """Writes a picture, on rank 0, and notes its file."""
-    file = f"{name}-{what}.png"
-    record["files"][what] = file
-    if distributed.is_main():
-        out.mkdir(parents=True, exist_ok=True)
-        save_picture(picture, out / file)
