@@ -37,7 +37,7 @@ def not_negative(config: Any, where: str, *names: str) -> None:
 
 
 def share(config: Any, where: str, *names: str) -> None:
-    """Refuses what is no share of an old value that is kept: all of it would never change.
+    """Refuses what is no share, or all: an old value kept whole never changes, what is dropped whole is gone.
 
     Raises:
         ValueError: one is not in [0, 1).

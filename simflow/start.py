@@ -40,6 +40,9 @@ from simflow.settings import differences, from_dict, to_dict, value_at
 from simflow.tensors import ON_THE_HUB, local_file, misfit
 from simflow.train import checkpoint
 
+OF_TRAINING = ("checkpointing", "dropout")
+"""Settings of a part that say how it trains: how memory is saved, and what is dropped."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StartFrom:
@@ -175,7 +178,7 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
 
 
 def compare_settings(part: str, folder: Path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
-    """Refuses a part whose settings are others; how memory is saved may differ.
+    """Refuses a part whose settings are others, save those that change no weight's meaning (:data:`OF_TRAINING`).
 
     Raises:
         ValueError: they differ; each is named with both values.
@@ -183,7 +186,7 @@ def compare_settings(part: str, folder: Path, there: Mapping[str, Any], here: Ma
     changed = [
         f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
         for path in differences(dict(there), dict(here))
-        if path.rpartition(".")[2] != "checkpointing"
+        if path.rpartition(".")[2] not in OF_TRAINING
     ]
     if changed:
         raise ValueError(f"the {part} in '{folder}' has other settings: {'; '.join(changed)}")

@@ -106,6 +106,7 @@ def test_what_is_within_bounds_or_none_is_accepted():
         (FlowConfig, "depths", ((0, -1), (2, 0))),
         *((BlockConfig, name, BELOW_ONE) for name in ("width", "heads")),
         (BlockConfig, "clip", (0.0, *BELOW_ZERO)),
+        (BlockConfig, "dropout", (-0.1, 1.0, NAN)),
         (Rotary, "base", (0.0, *BELOW_ZERO)),
         (Rotary, "still", (-1,)),
         *((SiTConfig, name, BELOW_ONE) for name in ("patch", "width", "depth", "heads")),

@@ -178,8 +178,8 @@ def test_other_settings_are_refused_and_nothing_is_changed(tmp_path, config, par
     assert equal(target, before)
 
 
-def test_how_memory_is_saved_may_differ(tmp_path):
-    block = replace(SMALL.prior.block, checkpointing=True)
+def test_how_memory_is_saved_and_what_is_dropped_may_differ(tmp_path):
+    block = replace(SMALL.prior.block, checkpointing=True, dropout=0.1)
     target = build(other(prior=replace(SMALL.prior, block=block)), seed=2)
     start(target, StartFrom(path=saved(build(seed=1), tmp_path)))
     assert equal(target, build(seed=1))

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from simflow.bounds import share
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -59,8 +61,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.image_size < 1:
             raise ValueError(f"data.image_size must be at least 1 pixel, not {self.image_size}")
-        if not 0 <= self.hold_out < 1:
-            raise ValueError(f"data.hold_out is a share from 0 to below 1, not {self.hold_out}")
+        share(self, "data", "hold_out")
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels must be 1 (gray) or 3 (RGB), not {self.channels}")
         if self.fit not in ("crop", "pad"):

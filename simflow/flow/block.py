@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
-from simflow.bounds import at_least, positive
+from simflow.bounds import at_least, positive, share
 from simflow.flow.affine import Affine, Scale, from_outputs, outputs_for
 from simflow.flow.order import Order, reorder
 from simflow.nn.cache import Cache
@@ -60,10 +60,14 @@ class BlockConfig:
     """RMS norm before the outputs (STARFlow); adaLN has a modulated norm there already."""
     checkpointing: bool = False
     """Recompute layers in the backward pass: less memory, about a third more time."""
+    dropout: float = 0.0
+    """Share of the numbers that attention and MLP give which is dropped in training; against learning a few thousand
+    images by heart."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "model.prior.block", "width", "heads")
         positive(self, "model.prior.block", "clip")
+        share(self, "model.prior.block", "dropout")
         if self.final_norm and self.conditioning == "adaln":
             raise ValueError("adaLN has a norm of its own before the outputs: leave final_norm off")
 
@@ -83,6 +87,8 @@ class Condition(NamedTuple):
     """Attention temperature ``(b,)``, or None for one."""
     rotation: Rotation | None
     """Angles of all tokens, the prefix first, where positions are rotary."""
+    generator: Generator | None = None
+    """What dropout draws from; without it nothing is dropped."""
 
 
 class Block(nn.Module):
@@ -122,6 +128,7 @@ class Block(nn.Module):
             conditioning=config.conditioning,
             causal=True,
             checkpointing=config.checkpointing,
+            dropout=config.dropout,
         )
         self.final = Modulator(width=width, parts=2) if adaln else None
         self.final_norm = nn.RMSNorm(width, eps=1e-6) if config.final_norm else None
@@ -219,6 +226,7 @@ class Block(nn.Module):
             temperature=condition.temperature,
             rotation=condition.rotation,
             keep=keep,
+            generator=condition.generator,
         )
         if prefix is not None:
             h, kept = h[:, 1:], None if kept is None else kept[:, 1:]

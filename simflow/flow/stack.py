@@ -90,14 +90,16 @@ class Flow(Prior):
         return z, log_det + change
 
     def walk(
-        self, latents: Latents, labels: Labels, align: Align | None
+        self, latents: Latents, labels: Labels, align: Align | None, generator: Generator | None = None
     ) -> tuple[Tokens, LogDet, Hidden | None]:
-        """:meth:`forward` as far as the base, and the hidden tokens that ``align`` names, in raster order."""
+        """:meth:`forward` as far as the base, and the hidden tokens that ``align`` names, in raster order; with
+        dropout if given a generator."""
         x = to_tokens(latents, self.patch)
         log_det, hidden = x.new_zeros(x.shape[0]), None
         for number, block in enumerate(self.chain(), start=1):
             keep = align.layer if align is not None and align.block == number else None
-            x, change, kept = block(x, block.condition(labels), keep=keep)
+            condition = block.condition(labels)._replace(generator=generator)
+            x, change, kept = block(x, condition, keep=keep)
             log_det = log_det + change
             hidden = hidden if kept is None else kept
         return x, log_det, hidden
@@ -105,11 +107,11 @@ class Flow(Prior):
     def energy(
         self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
     ) -> Energy:
-        """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws nothing.
+        """``-log p(x) - D/2 log(2 pi)`` in nats ``(b,)``: the negative of Eq. 25. Draws what is dropped in training.
 
         A fitted base observes here, in training mode; the energy takes its variance for one, as TarFlow does.
         """
-        u, log_det, hidden = self.walk(latents, labels, align)
+        u, log_det, hidden = self.walk(latents, labels, align, generator if self.training else None)
         if self.training:
             self.base.observe(u)
         return Energy(0.5 * u.square().sum(dim=(1, 2)) - log_det, hidden)

@@ -7,14 +7,15 @@ Two kinds of layer:
 - ``"added"`` and ``"prefix"``: nothing but affine LayerNorms; whoever embeds the tokens adds the class vector to
   each (TarFlow), or sets it before them as a token (STARFlow).
 
-The modulation depends on the vector alone, not on the tokens, so a sampler computes it once for all steps.
+The modulation depends on the vector alone, not on the tokens, so a sampler computes it once for all steps. Dropout
+draws from a generator that the caller gives, so that a step can be repeated; without one there is none.
 The stack knows nothing of images, flows or guidance.
 """
 
 from typing import Literal, NamedTuple, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
@@ -32,6 +33,13 @@ class Modulation(NamedTuple):
     shift: Tensor
     scale: Tensor
     gate: Tensor
+
+
+class Dropped(NamedTuple):
+    """What the outputs of attention and MLP are multiplied by, ``(b, n, d)``: zero, or what keeps the mean."""
+
+    attention: Tensor
+    mlp: Tensor
 
 
 class Modulator(nn.Module):
@@ -88,12 +96,15 @@ class AdaLNLayer(nn.Module):
         position: int,
         temperature: Tensor | None,
         rotation: Rotation | None,
+        dropped: Dropped | None = None,
     ) -> Tokens:
         for_attention, for_mlp = modulation
         h = modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_attention.shift, for_attention.scale)
         h = self.attention(h, past=past, position=position, temperature=temperature, rotation=rotation)
+        h = h if dropped is None else h * dropped.attention
         x = torch.addcmul(x, for_attention.gate, h)
         h = self.mlp(modulate(F.layer_norm(x, (self.width,), eps=1e-6), for_mlp.shift, for_mlp.scale))
+        h = h if dropped is None else h * dropped.mlp
         return torch.addcmul(x, for_mlp.gate, h)
 
 
@@ -124,10 +135,13 @@ class PlainLayer(nn.Module):
         position: int,
         temperature: Tensor | None,
         rotation: Rotation | None,
+        dropped: Dropped | None = None,
     ) -> Tokens:
         h = self.norm_attention(x)
-        x = x + self.attention(h, past=past, position=position, temperature=temperature, rotation=rotation)
-        return x + self.mlp(self.norm_mlp(x))
+        h = self.attention(h, past=past, position=position, temperature=temperature, rotation=rotation)
+        x = x + (h if dropped is None else h * dropped.attention)
+        h = self.mlp(self.norm_mlp(x))
+        return x + (h if dropped is None else h * dropped.mlp)
 
 
 class Transformer(nn.Module):
@@ -141,6 +155,7 @@ class Transformer(nn.Module):
         causal: token i sees tokens up to i (True) or all (False).
         ratio: width of the MLP over the width.
         checkpointing: recompute layers in the backward pass instead of keeping their activations.
+        dropout: share of the numbers that attention and MLP give which is dropped, where a generator is given.
     """
 
     def __init__(
@@ -153,9 +168,11 @@ class Transformer(nn.Module):
         causal: bool,
         ratio: int = 4,
         checkpointing: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.width, self.heads, self.checkpointing = width, heads, checkpointing
+        self.dropout = dropout
         kind = AdaLNLayer if conditioning == "adaln" else PlainLayer
         self.layers = nn.ModuleList(
             kind(width=width, heads=heads, ratio=ratio, causal=causal) for _ in range(layers)
@@ -185,6 +202,14 @@ class Transformer(nn.Module):
             device=device,
         )
 
+    def draw_dropped(self, x: Tokens, generator: Generator | None) -> Dropped | None:
+        """What a layer drops; drawn outside it, so that a layer that is recomputed drops the same."""
+        if generator is None or not self.dropout:
+            return None
+        kept = 1 - self.dropout
+        drawn = (torch.empty_like(x).bernoulli_(kept, generator=generator) / kept for _ in range(2))
+        return Dropped(*drawn)
+
     def forward(
         self,
         x: Tokens,
@@ -195,15 +220,18 @@ class Transformer(nn.Module):
         temperature: Tensor | None = None,
         rotation: Rotation | None = None,
         keep: int | None = None,
+        generator: Generator | None = None,
     ) -> tuple[Tokens, Tokens | None]:
         """Tokens at ``position ..`` -> tokens, and the tokens after layer ``keep`` (1-based) if one is named.
 
-        ``rotation`` holds the angles of all positions, where they are rotary.
+        ``rotation`` holds the angles of all positions, where they are rotary. What is dropped is drawn from the
+        ``generator``; nothing is, without one.
         """
         kept = None
         if rotation is not None:
             rotation = rotation.window(position, x.shape[1])
         for number, (layer, modulation) in enumerate(zip(self.layers, modulations, strict=True), start=1):
+            dropped = self.draw_dropped(x, generator)
             if cache is not None:
                 x = layer(x, modulation, cache.layers[number - 1], position, temperature, rotation)
             elif self.checkpointing and torch.is_grad_enabled():
@@ -215,11 +243,12 @@ class Transformer(nn.Module):
                     position,
                     temperature,
                     rotation,
+                    dropped,
                     use_reentrant=False,
                     preserve_rng_state=False,
                 )
             else:
-                x = layer(x, modulation, None, position, temperature, rotation)
+                x = layer(x, modulation, None, position, temperature, rotation, dropped)
             if number == keep:
                 kept = x
         return x, kept

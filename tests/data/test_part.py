@@ -129,5 +129,5 @@ def test_what_cannot_be_divided(folder, choices, sentence):
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 2.0])
 def test_a_share_is_below_one(share):
-    with pytest.raises(ValueError, match=f"data.hold_out is a share from 0 to below 1, not {share}"):
+    with pytest.raises(ValueError, match=rf"data.hold_out must be in \[0, 1\), not {share}"):
         config(Path(), hold_out=share)

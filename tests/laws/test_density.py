@@ -8,7 +8,8 @@ from torch import distributions
 
 from simflow.flow.base import StandardNormal
 from simflow.shapes import NULL
-from tests.laws.cases import FLOWS, build, labels_for, latents_for
+from tests.laws.cases import FLOWS, build, jacobian, labels_for, latents_for
+from tests.laws.cases import flow as cases_flow
 
 ONE_NUMBER_TOKENS = [name for name, config in FLOWS.items() if config.patch == 1]
 
@@ -89,3 +90,28 @@ def test_samples_have_the_moments_of_the_density():
     samples = flow.inverse(z, torch.full((count,), 1)).flatten(1)
     torch.testing.assert_close(samples.mean(dim=0), mean, atol=0.05, rtol=0)
     torch.testing.assert_close(samples.mT.cov(), covariance, atol=0.1, rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["adaln", "added", "prefix"])
+def test_dropout_leaves_a_flow_at_every_draw_and_is_for_training_alone(kind):
+    flow, labels = build(cases_flow(conditioning=kind, dropout=0.4)), labels_for(1)
+    x = latents_for(flow, 1)
+
+    def energy(x, seed):
+        return flow.energy(x, labels, torch.Generator().manual_seed(seed)).value
+
+    density = -flow.log_prob(x, labels) - x[0].numel() / 2 * math.log(2 * math.pi)
+    flow.eval()
+    torch.testing.assert_close(energy(x, 0), density)
+    flow.train()
+    assert torch.equal(energy(x, 0), energy(x, 0))
+    assert not torch.allclose(energy(x, 0), energy(x, 1))
+    torch.testing.assert_close(-flow.log_prob(x, labels) - x[0].numel() / 2 * math.log(2 * math.pi), density)
+    u, log_det, _ = flow.walk(x, labels, None, torch.Generator().manual_seed(2))
+    size = x[0].numel()
+    matrix = jacobian(
+        lambda v: flow.walk(v.reshape(x.shape), labels, None, torch.Generator().manual_seed(2))[0][0],
+        x.flatten(),
+    ).reshape(size, size)
+    torch.testing.assert_close(torch.linalg.slogdet(matrix).logabsdet, log_det[0])
+    assert u.shape[1:] == flow.noise_shape

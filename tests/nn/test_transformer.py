@@ -110,3 +110,65 @@ def test_recomputing_changes_nothing(conditioning):
         gradients.append([x.grad, *(parameter.grad for parameter in built.parameters())])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "added"])
+def test_dropout_takes_a_share_of_what_attention_and_mlp_give(conditioning):
+    """One layer, step by step, with masks drawn here: first that of attention, then that of the MLP."""
+    built = stack(conditioning, layers=1, dropout=0.25)
+    (layer,) = built.layers
+    x, vector = torch.randn(2, 5, 8, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
+    generator = seeded()
+    first, second = (torch.empty_like(x).bernoulli_(0.75, generator=generator) / 0.75 for _ in range(2))
+    (modulations,) = built.condition(vector)
+    if conditioning == "adaln":
+        a, m = modulations
+        h = x + a.gate * first * layer.attention(modulate(F.layer_norm(x, (8,), eps=1e-6), a.shift, a.scale))
+        expected = h + m.gate * second * layer.mlp(
+            modulate(F.layer_norm(h, (8,), eps=1e-6), m.shift, m.scale)
+        )
+    else:
+        h = x + first * layer.attention(layer.norm_attention(x))
+        expected = h + second * layer.mlp(layer.norm_mlp(h))
+    torch.testing.assert_close(built(x, [modulations], generator=seeded())[0], expected)
+
+
+def test_without_a_generator_or_a_share_nothing_is_dropped_nor_drawn():
+    dropping, plain = stack("adaln", dropout=0.5), stack("adaln")
+    x, vector = torch.randn(2, 5, 8, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
+    expected = plain(x, plain.condition(vector))[0]
+    assert torch.equal(dropping(x, dropping.condition(vector))[0], expected)
+    generator = seeded()
+    assert torch.equal(plain(x, plain.condition(vector), generator=generator)[0], expected)
+    assert torch.equal(generator.get_state(), seeded().get_state())
+    assert not torch.allclose(dropping(x, dropping.condition(vector), generator=generator)[0], expected)
+
+
+def test_layers_do_not_drop_the_same_and_the_mean_stays():
+    built = stack("adaln", dropout=0.3)
+    x = torch.ones(50, 20, 8)
+    generator = seeded()
+    one, other = (built.draw_dropped(x, generator) for _ in range(2))
+    for mask in (*one, *other):
+        assert mask.unique().tolist() == [0.0, pytest.approx(1 / 0.7)]
+        assert mask.mean().item() == pytest.approx(1, abs=0.03)
+    assert not torch.equal(one.attention, one.mlp)
+    assert not torch.equal(one.attention, other.attention)
+
+
+@pytest.mark.parametrize("conditioning", ["adaln", "added"])
+def test_a_layer_that_is_recomputed_drops_the_same(conditioning):
+    gradients = []
+    for checkpointing in (False, True):
+        built = stack(conditioning, dropout=0.4, checkpointing=checkpointing)
+        torch.manual_seed(1)
+        x, vector = torch.randn(2, 5, 8, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
+        out, _ = built(x, built.condition(vector), generator=seeded())
+        out.square().sum().backward()
+        gradients.append([out.detach(), *(parameter.grad for parameter in built.parameters())])
+    for one, two in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, two)

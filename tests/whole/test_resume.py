@@ -51,6 +51,7 @@ def metrics(run: Path) -> list[dict]:
         ["--train.microbatch", "3", "--train.dtype", "bf16"],
         ["--train.sample_every", "2", "--train.save_every", "2", "--train.keep", "1"],
         ["--model.posterior", "LearnedVariance", "--train.optimizer.clip", "0.1"],
+        ["--model.prior.block.dropout", "0.3"],
         [
             "--objective.adversarial",
             "{network: {filters: 8, layers: 1}, lecam: 0.1, start_step: 4, head_start: 1}",
