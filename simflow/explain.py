@@ -10,9 +10,9 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
-from simflow.settings import classes_of, members_of
+from simflow.settings import classes_of, hints_of, members_of
 
 
 class Setting(NamedTuple):
@@ -31,7 +31,9 @@ class Setting(NamedTuple):
 def explained(config: Any, prefix: str = "") -> Iterator[Setting]:
     """The settings of a tree of frozen dataclasses, in the order of their fields."""
     cls = type(config)
-    texts, hints = texts_of(cls), get_type_hints(cls)
+    hints, texts = hints_of(cls), {}
+    for base in reversed(cls.__mro__):
+        texts |= texts_of(base) if is_dataclass(base) else {}
     for field in fields(cls):
         path, text = f"{prefix}{field.name}", texts.get(field.name, "")
         yield from _explained(getattr(config, field.name), hints[field.name], path, text)
@@ -55,8 +57,12 @@ def _explained(value: Any, hint: Any, path: str, text: str) -> Iterator[Setting]
 
 
 def texts_of(cls: type) -> dict[str, str]:
-    """The string literals under the fields of one class, read from its source."""
-    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    """The string literals under the fields of one class, read from its source; none where that is not kept."""
+    try:
+        source = inspect.getsource(cls)
+    except OSError:  # it was typed in
+        return {}
+    (tree,) = ast.parse(textwrap.dedent(source)).body
     assert isinstance(tree, ast.ClassDef)
     texts: dict[str, str] = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):

@@ -13,12 +13,15 @@ another ``type`` swaps the part; its fields then start from the new type's own d
 carried over even where names agree, for ``std`` may mean another thing there. A list replaces a whole tuple;
 a mapping with numbers for keys (``stages.0.steps``) changes single elements.
 
+A slot is open: :func:`choice_of` offers a further part for it from anywhere, such as a file of a user's own. An offer
+never changes what was said or written before it.
+
 Every mistake that a user can make is a ``ValueError`` that names the dotted path. This file knows nothing of
 what the settings mean.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -31,6 +34,11 @@ Config = TypeVar("Config")
 
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi)?")
 _FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+")
+
+_OFFERED: dict[tuple[type, str], dict[str, type]] = {}
+"""Parts offered for slots beyond their annotations: by config and field, then by name."""
+
+_YOUR_OWN = "; if it is your own, import the file that offers it first, or name it in SIMFLOW_IMPORT"
 
 SHORT = {"fp32": "float32", "bf16": "bfloat16"}
 """Short names of dtypes, as settings may give them and earlier versions wrote them."""
@@ -62,9 +70,61 @@ def parse_count(text: str) -> int:
     raise ValueError(f"'{text}' is not a count: write a whole number, or one with Ki or Mi, such as 64Ki")
 
 
+def choice_of(config: type, field: str) -> Callable[[type[Config]], type[Config]]:
+    """Offers a part for a slot, beside those of its annotation; for the class of the part, as a decorator::
+
+        @choice_of(ModelConfig, "posterior")
+        @dataclass(frozen=True, kw_only=True)
+        class Laplace(Posterior): ...
+
+    It is then read, written and named as they are. A field of a single config becomes a slot by it. The same class
+    again, as when its module is reloaded, takes the place of the first.
+
+    Args:
+        config: the config that has the slot.
+        field: the slot's name in it.
+
+    Raises:
+        ValueError: there is no such field, or it holds no configs; the class is not a frozen dataclass, or another of
+            its name is a choice there.
+    """
+    hints = hints_of(config)
+    slot = f"{config.__name__}.{field}"
+    if field not in hints:
+        raise ValueError(_unknown(config, config.__name__, field))
+    if not classes_of(hints[field]):
+        raise ValueError(f"'{slot}' is not a slot: no settings stand there, so there is nothing to choose")
+
+    def offer(part: type[Config]) -> type[Config]:
+        made = vars(part).get("__dataclass_params__")
+        if made is None or not made.frozen:
+            raise ValueError(
+                f"{part.__name__} is not a frozen dataclass: write @dataclass(frozen=True, kw_only=True) below "
+                "@choice_of"
+            )
+        for known in classes_of(hints_of(config)[field]):
+            if known.__name__ == part.__name__ and _whole_name(known) != _whole_name(part):
+                raise ValueError(
+                    f"'{slot}' has a choice '{part.__name__}' already, {_whole_name(known)}: take another name"
+                )
+        _OFFERED.setdefault((config, field), {})[part.__name__] = part
+        return part
+
+    return offer
+
+
+def hints_of(config: type) -> dict[str, Any]:
+    """The annotations of a config's fields, those of slots with what was offered for them."""
+    hints = get_type_hints(config)
+    for (owner, field), offered in _OFFERED.items():
+        if issubclass(config, owner):
+            hints[field] = Union[(hints[field], *offered.values())]
+    return hints
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The tree as dicts, lists and plain values for JSON or YAML; :func:`from_dict` is the inverse."""
-    hints = get_type_hints(type(config))
+    hints = hints_of(type(config))
     return {f.name: _plain(getattr(config, f.name), hints[f.name]) for f in fields(config)}
 
 
@@ -126,6 +186,8 @@ def differences(a: Any, b: Any) -> list[str]:
 
     >>> differences({"lr": 1, "net": {"type": "A", "x": 1}}, {"lr": 1, "net": {"type": "B"}})
     ['net.type']
+    >>> differences({"net": {"x": 1}}, {"net": {"type": "B", "x": 2}})
+    ['net.x']
     """
     first, second = (x if isinstance(x, dict) else to_dict(x) for x in (a, b))
     return list(_differences(first, second, ""))
@@ -179,6 +241,10 @@ def classes_of(hint: Any) -> list[Any]:
     return [member for member in members_of(hint) if is_dataclass(member)]
 
 
+def _whole_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _items(hint: Any, length: int) -> list[Any] | None:
     """The annotations of ``length`` elements, or None if a tuple of that length does not belong here."""
     for member in members_of(hint):
@@ -227,7 +293,8 @@ def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
             if _accepts(member, tried):
                 return _convert(member, tried)
     wanted = " or ".join(_wanted(member) for member in members_of(hint))
-    raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}")
+    way_out = _YOUR_OWN if classes and isinstance(value, str) else ""
+    raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}{way_out}")
 
 
 def _read_config(classes: list[type], mapping: Mapping[str, Any], path: str, present: Any) -> Any:
@@ -242,7 +309,7 @@ def _read_config(classes: list[type], mapping: Mapping[str, Any], path: str, pre
     else:
         values = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
         values |= {f.name: f.default_factory() for f in fields(cls) if f.default_factory is not MISSING}
-    hints = get_type_hints(cls)
+    hints = hints_of(cls)
     values |= {
         name: _read(hints[name], value, _join(path, name), values.get(name)) for name, value in given.items()
     }
@@ -283,18 +350,21 @@ def _by_head(mapping: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def _chosen(classes: list[type], name: Any, path: str, present: Any) -> type:
-    """The member of a slot that is meant: the one named, else the one standing there, else the only one."""
+    """The member of a slot that is meant: the one named, else the one standing there, else the only one that there
+    is, or that there was before others were offered."""
     if name is None and type(present) in classes:
         return type(present)
-    if name is None and len(classes) == 1:
-        return classes[0]
+    offered = [cls for parts in _OFFERED.values() for cls in parts.values()]
+    for some in (classes, [cls for cls in classes if cls not in offered]):
+        if name is None and len(some) == 1:
+            return some[0]
     for cls in classes:
         if cls.__name__ == name:
             return cls
     names = " or ".join(f"'{cls.__name__}'" for cls in classes)
     if name is None:
         raise ValueError(f"setting '{_join(path, 'type')}' must be given: {names}")
-    raise ValueError(f"setting '{_join(path, 'type')}' must be {names}, not {name!r}")
+    raise ValueError(f"setting '{_join(path, 'type')}' must be {names}, not {name!r}{_YOUR_OWN}")
 
 
 def _unknown(cls: type, path: str, name: str) -> str:
@@ -308,13 +378,14 @@ def _unknown(cls: type, path: str, name: str) -> str:
     return f"{sentence}; the settings here are {', '.join(names) or 'none'}"
 
 
-def _paths(cls: type) -> Iterator[str]:
-    hints = get_type_hints(cls)
+def _paths(cls: type, *above: type) -> Iterator[str]:
+    hints = hints_of(cls)
     for field in fields(cls):
         yield field.name
         for member in classes_of(hints[field.name]):
-            for path in _paths(member):
-                yield f"{field.name}.{path}"
+            if member not in (cls, *above):  # a part that wraps another of its slot
+                for path in _paths(member, cls, *above):
+                    yield f"{field.name}.{path}"
 
 
 def _accepts(member: Any, value: Any) -> bool:
@@ -350,6 +421,8 @@ def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
             yield _join(path, "type")
             return
         for name in dict.fromkeys([*a, *b]):
+            if name == "type":
+                continue
             if name in a and name in b:
                 yield from _differences(a[name], b[name], _join(path, name))
             elif a.get(name) != b.get(name):

@@ -1,8 +1,11 @@
 """Every setting of every recipe has a flag that is taken, and a text."""
 
+from dataclasses import dataclass
+
 import pytest
 
 from simflow.explain import explained
+from simflow.posterior import FixedVariance
 from simflow.recipes import get
 from simflow.settings import override, to_dict
 
@@ -32,3 +35,14 @@ def test_a_slot_and_a_word_list_their_choices():
     assert found["objective.adversarial.type"].value is None
     assert found["train.dtype"].choices == ("float32", "bfloat16")
     assert found["train.stages.0.steps"].value == 1150
+
+
+def test_an_inherited_setting_has_the_text_of_its_own_class():
+    @dataclass(frozen=True, kw_only=True)
+    class Louder(FixedVariance):
+        times: int = 2
+        """How much louder."""
+
+    inherited, own = explained(Louder())
+    assert inherited.text.startswith("Standard deviation; the paper's variance")
+    assert own.text == "How much louder."

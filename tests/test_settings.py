@@ -1,13 +1,17 @@
 """Every config survives being written and read; every mistake is one sentence that names the setting."""
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from simflow.explain import explained
 from simflow.settings import (
+    choice_of,
     differences,
     dump_yaml,
     from_dict,
@@ -208,3 +212,241 @@ def test_bad_files_are_one_sentence(tmp_path, text, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
         load_yaml(file)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def nothing_offered(monkeypatch):
+    """What a test offers is forgotten after it."""
+    monkeypatch.setattr("simflow.settings._OFFERED", {})
+
+
+@pytest.fixture
+def step(nothing_offered) -> type:
+    """A schedule of somebody's own."""
+
+    @choice_of(Train, "schedule")
+    @dataclass(frozen=True, kw_only=True)
+    class Step:
+        at: int = 7
+        """Where it falls."""
+        warmup: int = 0
+
+    return Step
+
+
+@pytest.fixture
+def judge(nothing_offered) -> type:
+    """A second choice where one config stood alone."""
+
+    @choice_of(Alone, "given")
+    @choice_of(Alone, "usual")
+    @choice_of(Alone, "perhaps")
+    @dataclass(frozen=True, kw_only=True)
+    class Judge:
+        weight: float = 0.9
+        kind: str = "stern"
+
+    return Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alone:
+    given: Critic
+    usual: Critic = Critic()
+    perhaps: Critic | None = None
+
+
+def test_an_offered_choice_is_one_like_the_others(step):
+    run = override(Run(name="a"), {"train.schedule.type": "Step", "train.schedule.at": 3})
+    assert run.train.schedule == step(at=3)
+    assert override(Run(name="a"), {"train.schedule": "Step"}).train.schedule == step()
+    assert override(run, {"train.schedule.warmup": 2}).train.schedule == step(at=3, warmup=2)
+    assert to_dict(run)["train"]["schedule"] == {"type": "Step", "at": 3, "warmup": 0}
+    assert from_dict(Run, to_dict(run)) == from_dict(Run, parse_yaml(dump_yaml(run))) == run
+    assert differences(run, Run(name="a")) == ["train.schedule.type"]
+    assert differences(run, override(run, {"train.schedule.at": 4})) == ["train.schedule.at"]
+    found = {setting.path: setting for setting in explained(run)}
+    assert found["train.schedule.type"][1:3] == ("Step", ("Constant", "Cosine", "Step"))
+    assert found["train.schedule.at"][1:] == (3, (), "Where it falls.")
+
+
+def test_a_choice_is_offered_for_one_slot_only(step):
+    with pytest.raises(
+        ValueError, match=r"'train\.stages\.0\.schedule\.type' must be 'Constant' or 'Cosine', not"
+    ):
+        override(FULL, {"train.stages.0.schedule.type": "Step"})
+
+
+def test_mistakes_in_an_offered_choice_name_it(step):
+    run = override(Run(name="a"), {"train.schedule.type": "Step"})
+    with pytest.raises(ValueError, match=r"'train\.schedule\.att'; did you mean 'train\.schedule\.at'"):
+        override(run, {"train.schedule.att": 1})
+    with pytest.raises(ValueError, match=r"unknown setting 'train\.at'; did you mean 'train\.schedule\.at'"):
+        override(run, {"train.at": 1})
+
+
+@pytest.mark.parametrize("mapping", [{"train.schedule.type": "Step"}, {"train.schedule": "Step"}])
+def test_an_unknown_choice_may_be_of_a_file_that_was_not_imported(mapping):
+    with pytest.raises(ValueError, match=r"not 'Step'; if it is your own, .* SIMFLOW_IMPORT$"):
+        override(Run(name="a"), mapping)
+
+
+def test_a_config_that_stood_alone_becomes_a_slot(judge):
+    alone = Alone(given=judge(weight=0.1), perhaps=judge())
+    written = to_dict(alone)
+    assert written["given"] == {"type": "Judge", "weight": 0.1, "kind": "stern"}
+    assert written["usual"] == {"type": "Critic", "weight": 0.1}
+    assert from_dict(Alone, written) == alone
+    assert override(alone, {"given.kind": "mild"}).given == judge(weight=0.1, kind="mild")
+    assert [setting.path for setting in explained(alone)][:2] == ["given.type", "given.weight"]
+
+
+def test_an_offer_changes_nothing_of_what_was_written_or_said_before(request):
+    record = {"given": {"weight": 0.2}, "usual": {"weight": 0.3}, "perhaps": {"weight": 0.4}}
+    before = from_dict(Alone, record)
+    flags = {"perhaps.weight": 0.5}
+    switched_on = override(Alone(given=Critic()), flags)
+    request.getfixturevalue("judge")
+    assert from_dict(Alone, record) == before == override(before, record)
+    assert override(Alone(given=Critic()), flags) == switched_on
+    assert differences(record, before) == differences({}, {"perhaps.type": None}) == []
+
+
+def test_what_was_written_with_an_offer_is_read_without(judge, monkeypatch):
+    alone = Alone(given=Critic(weight=0.2), perhaps=Critic())
+    written = to_dict(alone)
+    monkeypatch.setattr("simflow.settings._OFFERED", {})
+    assert from_dict(Alone, written) == alone
+    with pytest.raises(ValueError, match=r"'given\.type' must be 'Critic', not 'Judge'; if it is your own"):
+        from_dict(Alone, {"given": {"type": "Judge", "weight": 0.2}})
+
+
+def test_an_offer_does_not_choose_among_several(step):
+    @dataclass(frozen=True, kw_only=True)
+    class Bare:
+        schedule: Constant | Cosine
+
+    choice_of(Bare, "schedule")(step)
+    with pytest.raises(ValueError, match=r"must be given: 'Constant' or 'Cosine' or 'Step'"):
+        from_dict(Bare, {"schedule": {"warmup": 2}})
+
+
+def test_an_offered_part_that_stands_alone_elsewhere_needs_no_name(step):
+    @choice_of(Train, "schedule")
+    @dataclass(frozen=True, kw_only=True)
+    class Late:
+        after: step
+
+    run = override(Run(name="a"), {"train.schedule": {"type": "Late", "after": {"at": 2}}})
+    assert run.train.schedule == Late(after=step(at=2))
+    assert to_dict(run)["train"]["schedule"]["after"] == {"at": 2, "warmup": 0}
+
+
+def test_a_part_may_hold_another_of_its_slot(step):
+    @choice_of(Train, "schedule")
+    @dataclass(frozen=True, kw_only=True)
+    class Twice:
+        inner: Constant | Cosine = Constant()
+
+    choice_of(Twice, "inner")(Twice)
+    run = override(Run(name="a"), {"train.schedule": {"type": "Twice", "inner": {"type": "Twice"}}})
+    assert from_dict(Run, to_dict(run)) == run
+    with pytest.raises(ValueError, match="unknown setting 'innner'; the settings here are"):
+        override(run, {"innner": 1})
+
+
+def test_a_subclass_of_a_config_has_its_slots(step):
+    @dataclass(frozen=True, kw_only=True)
+    class Longer(Train):
+        more: int = 1
+
+    assert from_dict(Longer, {"schedule": {"type": "Step"}}).schedule == step()
+
+
+def test_the_same_class_again_takes_the_place_of_the_first(step):
+    @dataclass(frozen=True, kw_only=True)
+    class Step:
+        at: int = 8
+
+    Step.__qualname__ = step.__qualname__
+    assert choice_of(Train, "schedule")(Step) is Step
+    assert type(override(Run(name="a"), {"train.schedule": "Step"}).train.schedule) is Step
+
+
+def test_what_cannot_be_offered(step):
+    class Plain:
+        pass
+
+    @dataclass(kw_only=True)
+    class Thawed:
+        at: int = 1
+
+    class Undecorated(Constant):
+        pass
+
+    @dataclass(frozen=True, kw_only=True)
+    class Step:
+        at: int = 1
+
+    for part in (Plain, Thawed, Undecorated):
+        with pytest.raises(ValueError, match=f"{part.__name__} is not a frozen dataclass: write @dataclass"):
+            choice_of(Train, "schedule")(part)
+    with pytest.raises(
+        ValueError, match=r"'Train\.schedule' has a choice 'Step' already, .*test_settings\.step\."
+    ):
+        choice_of(Train, "schedule")(Step)
+    Step.__name__ = "Cosine"
+    with pytest.raises(ValueError, match=r"'Train\.schedule' has a choice 'Cosine' already"):
+        choice_of(Train, "schedule")(Step)
+    with pytest.raises(ValueError, match=r"unknown setting 'Train\.scedule'; did you mean 'Train\.schedule'"):
+        choice_of(Train, "scedule")
+    for name in ("lr", "stages", "dtype"):
+        with pytest.raises(ValueError, match=rf"'Train\.{name}' is not a slot"):
+            choice_of(Train, name)
+
+
+EVERY = """
+from dataclasses import MISSING, dataclass, fields
+from typing import get_args
+from simflow.config import RunConfig
+from simflow.explain import explained
+from simflow.settings import choice_of, classes_of, differences, from_dict, hints_of, to_dict
+
+GIVEN = {"name": "a", "data": {"path": "b", "image_size": 32, "channels": 3}, "steps": 9}
+
+def slots(config, found):
+    for name, hint in hints_of(config).items():
+        if classes_of(hint):
+            found[config, name] = None
+        for part in classes_of(hint) or [part for each in get_args(hint) for part in classes_of(each)]:
+            slots(part, found)
+    return found
+
+@dataclass(frozen=True, kw_only=True)
+class Mine:
+    warmup: int = 0
+    size: int = 3
+
+for owner, slot in slots(RunConfig, {}):
+    needed = {f.name: GIVEN[f.name] for f in fields(owner) if f.default is f.default_factory is MISSING}
+    before = to_dict(from_dict(owner, needed))
+    choice_of(owner, slot)(Mine)
+    config = from_dict(owner, needed | {slot: {"type": "Mine", "size": 4}})
+    written = to_dict(config)
+    assert written[slot] == {"type": "Mine", "warmup": 0, "size": 4}
+    assert from_dict(owner, written) == config
+    assert {setting.path: setting.value for setting in explained(config)}[f"{slot}.size"] == 4
+    swapped = slot if before[slot] is None else f"{slot}.type"
+    assert differences(from_dict(owner, before), config) == [swapped]
+    assert differences(to_dict(from_dict(owner, before)), before) == []
+    print(f"{owner.__name__}.{slot}")
+"""
+
+
+def test_every_slot_of_a_run_is_open():
+    """In a process of its own: here beartype holds the configs to their annotations."""
+    done = subprocess.run([sys.executable, "-c", EVERY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    known = {"ModelConfig.posterior", "SampleConfig.guidance", "StageConfig.schedule", "FlowConfig.block"}
+    known |= {"ObjectiveConfig.perceptual", "SiTConfig.solver", "RunConfig.data", "BlockConfig.positions"}
+    assert known <= set(done.stdout.split())

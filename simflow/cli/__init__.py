@@ -7,6 +7,8 @@ needs neither.
 A mistake of the user is one sentence on standard error and exit code 2; a failure on the way (a damaged
 checkpoint, a full disk) is one sentence and 1; a run that was stopped by a signal and saved ends with 130.
 ``--debug``, anywhere, shows the traceback instead.
+
+Files and modules that ``SIMFLOW_IMPORT`` names are imported before a command begins (:mod:`simflow.extend`).
 """
 
 import os
@@ -21,6 +23,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from simflow.allocator import keep_freed_memory
 from simflow.cli.words import split_settings
+from simflow.extend import VARIABLE, import_all
 
 COMMANDS = {
     "train": "train a recipe on your images; the same command again resumes",
@@ -92,10 +95,10 @@ def raised_here(error: Exception) -> bool:
 
 
 def dispatch(words: Sequence[str]) -> int:
-    """Finds the command, parses its arguments and runs it.
+    """Finds the command, imports what the user wants imported, parses the command's arguments and runs it.
 
     Raises:
-        ValueError: there is no such command, or what is wrong with its arguments.
+        ValueError: there is no such command, an import fails, or what is wrong with its arguments.
     """
     name, *rest = words or ["--help"]
     if name in ("-h", "--help"):
@@ -110,6 +113,7 @@ def dispatch(words: Sequence[str]) -> int:
         near = get_close_matches(name, COMMANDS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(COMMANDS)}"
         raise ValueError(f"there is no command '{name}'; {hint}")
+    import_all(os.environ.get(VARIABLE, ""))
     from simflow.cli.parsing import parsed
 
     command = cast(Command, import_module(f"simflow.cli.{module_of(name)}"))
@@ -135,7 +139,8 @@ def overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     head = "usage: simflow COMMAND ... [--debug]\n\nImage generation with normalizing flows.\n"
-    return "\n".join([head, *lines, "\nsimflow COMMAND --help says more."])
+    own = f"{VARIABLE}=mine.py simflow COMMAND ... imports a file or module of your own first."
+    return "\n".join([head, *lines, "\nsimflow COMMAND --help says more.", own])
 
 
 def is_first() -> bool:

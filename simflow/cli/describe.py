@@ -56,15 +56,17 @@ def lines_of(config: RunConfig, facts: Facts) -> list[str]:
     return [f"{name:<12} {text}" for name, text in rows]
 
 
-def kind_of(prior: FlowConfig | SiTConfig) -> str:
+def kind_of(prior: object) -> str:
     """What the prior is called."""
-    return "SiT" if isinstance(prior, SiTConfig) else "flow"
+    return "SiT" if isinstance(prior, SiTConfig) else "flow" if isinstance(prior, FlowConfig) else "prior"
 
 
-def blocks_of(prior: FlowConfig | SiTConfig) -> str:
-    """The flow's blocks, data to noise, and how deep the last one is; or the layers of a SiT."""
+def blocks_of(prior: object) -> str:
+    """The flow's blocks, data to noise, and how deep the last one is; or the layers of a SiT; nothing of others."""
     if isinstance(prior, SiTConfig):
         return f" ({prior.depth} layers, width {prior.width})"
+    if not isinstance(prior, FlowConfig):
+        return ""
     if not prior.depths:
         return " (no blocks: latents are standard normal)"
     depths = ", ".join(map(str, prior.depths))

@@ -9,7 +9,7 @@ from typing import Any
 
 from tyro.conf import Positional
 
-from simflow import pretrained, recipes
+from simflow import extend, pretrained, recipes
 from simflow.cli.describe import lines_of
 from simflow.cli.resolve import resolve
 from simflow.cli.words import refuse_settings
@@ -30,9 +30,9 @@ class Arguments:
     """
 
     what: Positional[str]
-    """A recipe's name, or a run, checkpoint or saved model: a folder, the name of a model that comes with the package,
-    or ``owner/name`` on the hub. A name of both a recipe and a model of the package means the model, with flags the
-    recipe."""
+    """A recipe's name or function (``mine.py:laplace``), or a run, checkpoint or saved model: a folder, the name of a
+    model that comes with the package, or ``owner/name`` on the hub. A name of both a recipe and a model of the package
+    means the model, with flags the recipe."""
     explain: bool = False
     """List every setting of it instead: its flag, its value, what else may stand there, and what it is for."""
 
@@ -76,7 +76,7 @@ def flags_of(config: RunConfig) -> Iterator[str]:
 
 def looks_like_a_place(what: str) -> bool:
     """Whether a word means a folder or a model on the hub rather than a recipe."""
-    return Path(what).exists() or "/" in what
+    return Path(what).exists() or ("/" in what and not extend.names_function(what))
 
 
 def figures_of(run: Path) -> list[str]:

@@ -12,8 +12,9 @@ from simflow.cli.words import refuse_settings
 class Arguments:
     """Lists the recipes with the first line of what each says of itself, then the trained models in the package.
 
-    ``simflow info RECIPE`` says how large its model is, ``simflow train RECIPE --dry-run`` all its settings. A trained
-    model is used by its name wherever a run is asked for, such as ``simflow sample MODEL``.
+    ``simflow info RECIPE`` says how large its model is, ``simflow train RECIPE --dry-run`` all its settings. A function
+    in a file or a module of your own is named as ``mine.py:laplace`` or ``package.module:laplace``. A trained model is
+    used by its name wherever a run is asked for, such as ``simflow sample MODEL``.
     """
 
 
@@ -26,6 +27,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         print(f"{name:<{width}}  {(recipe.__doc__ or '').strip().splitlines()[0].replace('``', '')}")
     for line in models(width):
         print(line)
+    print("\na recipe of your own, a function in a file or a module: simflow train mine.py:laplace")
     return 0
 
 

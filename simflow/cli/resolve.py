@@ -50,7 +50,8 @@ def start_of(recipe: str | None, run: Path | None) -> RunConfig:
     """The configuration to start from: a recipe's, or that of a run that is to go on.
 
     Raises:
-        ValueError: neither or both are given; no such recipe; or no checkpoint in the run's folder.
+        ValueError: neither or both are given; no such recipe, or its file cannot be imported; or no checkpoint in the
+            run's folder.
     """
     if recipe is not None and run is not None:
         raise ValueError("give either a recipe or --resume, for a resumed run has its own settings")

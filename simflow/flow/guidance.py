@@ -15,6 +15,7 @@ itself with attention logits divided by a temperature other than one (TarFlow).
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,8 +25,36 @@ from torch import Tensor
 from simflow.flow.affine import LARGEST, Affine
 
 
+class Guidance(ABC):
+    """A rule for flows: how the affine maps of a token with and without its class mix.
+
+    To write one: a frozen keyword-only dataclass with ``weight`` and ``temperature``, ``guides`` and ``combine``.
+    """
+
+    weight: float
+    """Strength; 0 is the conditional model."""
+    temperature: float
+    """Attention temperature of the unconditional pass."""
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether only a model with classes can be guided so."""
+        return self.temperature == 1
+
+    @abstractmethod
+    def guides(self, *, deep: bool) -> bool:
+        """Whether a block is guided at all."""
+
+    @abstractmethod
+    def combine(
+        self, conditional: Affine, unconditional: Affine, *, position: int | Tensor, tokens: int
+    ) -> Affine:
+        """The map that is undone. ``position`` is that of the token being transformed, ``1 .. tokens - 1``, in the
+        block's order; for several tokens ``(n, 1)``."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GaussianProduct:
+class GaussianProduct(Guidance):
     """STARFlow's guidance: the law ``p(x|c)^(1+w) p(x)^(-w)`` of every token, in the deep block."""
 
     weight: float = 1.0
@@ -38,13 +67,7 @@ class GaussianProduct:
     def __post_init__(self) -> None:
         check(self.weight, self.temperature)
 
-    @property
-    def needs_classes(self) -> bool:
-        """Whether only a model with classes can be guided so."""
-        return self.temperature == 1
-
     def guides(self, *, deep: bool) -> bool:
-        """Whether a block is guided at all."""
         return self.weight != 0 and (deep or self.blocks == "all")
 
     def combine(
@@ -55,7 +78,7 @@ class GaussianProduct:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogScale:
+class LogScale(Guidance):
     """TarFlow's guidance: linear extrapolation of log-scale and shift, in every block."""
 
     weight: float = 1.0
@@ -71,25 +94,14 @@ class LogScale:
     def __post_init__(self) -> None:
         check(self.weight, self.temperature)
 
-    @property
-    def needs_classes(self) -> bool:
-        """Whether only a model with classes can be guided so."""
-        return self.temperature == 1
-
     def guides(self, *, deep: bool) -> bool:
-        """Whether a block is guided at all."""
         return self.weight != 0
 
     def combine(
         self, conditional: Affine, unconditional: Affine, *, position: int | Tensor, tokens: int
     ) -> Affine:
-        """``position`` is that of the token being transformed, ``1 .. tokens - 1``, in the block's order; for several
-        tokens ``(n, 1)``."""
         weight = self.weight * position / max(tokens - 1, 1) if self.annealed else self.weight
         return log_scale(conditional, unconditional, weight, self.what)
-
-
-Guidance = GaussianProduct | LogScale
 
 
 def check(weight: float, temperature: float) -> None:

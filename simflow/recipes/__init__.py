@@ -1,12 +1,15 @@
 """Recipes: functions that give a whole :class:`~simflow.config.RunConfig`, and the list of them.
 
 To add one: write the function in a file of this folder, its docstring holding the command, the cost and the
-expected result, and name it in :func:`recipes`. A variant of another recipe is a ``replace`` of its fields.
+expected result, and name it in :func:`recipes`. A variant of another recipe is a ``replace`` of its fields. A recipe
+may also be in a file or a module of your own: it goes by ``mine.py:laplace`` or ``package.module:laplace``.
 """
 
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
+
+from simflow import extend
 
 if TYPE_CHECKING:
     from simflow.config import RunConfig
@@ -65,14 +68,33 @@ def recipes() -> "dict[str, Recipe]":
 
 
 def get(name: str) -> "RunConfig":
-    """The configuration of a recipe.
+    """The configuration of a recipe: of one by its name, or of a function ``mine.py:laplace``.
 
     Raises:
-        ValueError: there is no such recipe; the sentence says which names are near.
+        ValueError: there is no such recipe, and the sentence says which names are near; or the file cannot be
+            imported, or its function gives something else.
     """
+    if extend.names_function(name):
+        return of_your_own(name)
     known = recipes()
     if name not in known:
         near = get_close_matches(name, known, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "simflow recipes lists all"
+        if name.endswith(".py"):
+            hint = f"one in a file is written {name}:FUNCTION"
         raise ValueError(f"there is no recipe '{name}'; {hint}")
     return known[name]()
+
+
+def of_your_own(word: str) -> "RunConfig":
+    """The configuration that a function in a file or a module gives.
+
+    Raises:
+        ValueError: as :func:`simflow.extend.function`; or it gives something else.
+    """
+    from simflow.config import RunConfig
+
+    config = extend.function(word)()
+    if not isinstance(config, RunConfig):
+        raise ValueError(f"'{word}' gives a {type(config).__name__}; a recipe gives a RunConfig")
+    return config

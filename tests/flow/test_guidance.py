@@ -1,6 +1,7 @@
 """Guided affine maps against the products of Gaussian densities that they stand for."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simflow.flow.affine import Affine
-from simflow.flow.guidance import GaussianProduct, LogScale, gaussian_product, log_scale
+from simflow.flow.guidance import GaussianProduct, Guidance, LogScale, gaussian_product, log_scale
+from tests.laws.cases import FLOWS, build, labels_for, noise_for
 
 
 def affine(shift, log_scale):
@@ -129,3 +131,23 @@ def test_a_guided_log_scale_stays_in_its_range():
     strong = Affine(shift=torch.zeros(1, 1, 1), log_scale=torch.full((1, 1, 1), 10.0))
     weak = Affine(shift=torch.zeros(1, 1, 1), log_scale=torch.full((1, 1, 1), -10.0))
     assert log_scale(strong, weak, 100.0, "both").log_scale.item() == 15.0
+
+
+def test_a_rule_of_ones_own_guides_a_flow():
+    @dataclass(frozen=True, kw_only=True)
+    class Shifted(Guidance):
+        weight: float = 0.7
+        temperature: float = 1.0
+
+        def guides(self, *, deep):
+            return True
+
+        def combine(self, conditional, unconditional, *, position, tokens):
+            return log_scale(conditional, unconditional, self.weight, "shift")
+
+    flow = build(next(iter(FLOWS.values())))
+    noise, labels = noise_for(flow), labels_for()
+    guided = flow.inverse(noise, labels, Shifted())
+    torch.testing.assert_close(guided, flow.inverse(noise, labels, LogScale(weight=0.7, what="shift")))
+    assert not torch.allclose(guided, flow.inverse(noise, labels))
+    assert (Shifted().needs_classes, Shifted(temperature=0.5).needs_classes) == (True, False)
