@@ -29,11 +29,11 @@ from simflow.settings import value_at
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
-from simflow.train.loop import begin, never, train
+from simflow.train.loop import TrainConfig, begin, never, train
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
 from simflow.train.state import TrainState
-from simflow.train.validation import validator
+from simflow.train.validation import Validation
 
 logger = logging.getLogger("simflow")
 
@@ -97,9 +97,6 @@ def fit(
     if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
-    validate, looks = None, config.train.validation
-    if looks is not None and unseen is not None:
-        validate = validator(objective, unseen, looks, seed=config.train.seed, dtype=config.train.dtype)
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
         run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
@@ -130,7 +127,7 @@ def fit(
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
-            validate=validate,
+            validation=None if unseen is None else validation(config.train, objective, unseen, run),
             until=until,
         )
         tell_skipped(images, told)
@@ -160,6 +157,17 @@ def unseen_of(config: RunConfig, images: ImageSet) -> ImageSet | None:
             "--data.hold_out 0.1 keeps some of them apart"
         )
     return unseen
+
+
+def validation(
+    config: TrainConfig, objective: Objective, unseen: ImageSet, run: RunFolder
+) -> Validation | None:
+    """Who looks at the held-out images, if that is asked for."""
+    if config.validation is None:
+        return None
+    return Validation(
+        objective, unseen, config.validation, seed=config.seed, dtype=config.dtype, best=run.best
+    )
 
 
 def facts_of(config: RunConfig, images: ImageSet) -> Facts:

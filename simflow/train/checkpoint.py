@@ -21,7 +21,7 @@ decay are settings and come from the config, never from the file.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,22 +62,26 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
         raise ValueError(f"at least one checkpoint must be kept, not {keep}")
     path = folder / f"step-{state.step:07d}"
     if is_main():
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder, ".part-*")
-        part, old = folder / f".part-{path.name}", folder / f".old-{path.name}"
-        part.mkdir()
-        _write(part, state, config)
-        if path.exists():
-            _clear(folder, old.name)
-            path.rename(old)
-        part.rename(path)
-        _flush(folder)
-        _clear(folder, ".old-*")
+        _replace(path, lambda part: _write(part, state, config))
         others = [other for other in _complete(folder) if other != path]
         for other in others[keep - 1 :] if keep is not None else []:
             shutil.rmtree(other)
     barrier()
     return path
+
+
+def save_average(path: Path, state: TrainState, config: dict[str, Any]) -> None:
+    """Writes the averaged weights and the settings as a saved model into ``path``, in the place of what is there;
+    collective, rank 0 writes."""
+
+    def write(part: Path) -> None:
+        _write_tensors(part / "model.safetensors", state.ema.weights)
+        _write_json(part / "config.json", config)
+        _flush(part)
+
+    if is_main():
+        _replace(path, write)
+    barrier()
 
 
 def latest(folder: Path) -> Path | None:
@@ -210,6 +214,22 @@ def _complete(folder: Path) -> list[Path]:
     paths = folder.iterdir() if folder.is_dir() else []
     numbered = [(int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(numbered, reverse=True) if (path / "state.json").is_file()]
+
+
+def _replace(path: Path, write: Callable[[Path], None]) -> None:
+    """Makes a folder whole or not at all: written beside its place, then renamed, what was there removed."""
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder, ".part-*")
+    part, old = folder / f".part-{path.name}", folder / f".old-{path.name}"
+    part.mkdir()
+    write(part)
+    if path.exists():
+        _clear(folder, old.name)
+        path.rename(old)
+    part.rename(path)
+    _flush(folder)
+    _clear(folder, ".old-*")
 
 
 def _clear(folder: Path, pattern: str) -> None:

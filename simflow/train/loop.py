@@ -33,7 +33,7 @@ from simflow.train.metrics import StepMetrics
 from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set_learning_rate, total_steps
 from simflow.train.state import TrainState
 from simflow.train.step import Adversary, Stepped, train_step
-from simflow.train.validation import ValidationConfig
+from simflow.train.validation import Validation, ValidationConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def train(
     saved_config: dict[str, Any],
     callbacks: Sequence[Callback] = (),
     on_sample: Callable[[int], None] | None = None,
-    validate: Callable[[], dict[str, float]] | None = None,
+    validation: Validation | None = None,
     until: Callable[[], bool] = never,
 ) -> bool:
     """Trains from ``state.step`` to the end of the stages, or until told to stop; saves either way.
@@ -127,7 +127,7 @@ def train(
         saved_config: what to write beside the weights, JSON-able.
         callbacks: receive metrics every ``log_every`` steps.
         on_sample: called with the step every ``sample_every`` steps, the averaged weights in the model.
-        validate: gives the losses on held-out images every ``validation.every`` steps, likewise.
+        validation: looks at held-out images every so many steps, likewise.
         until: asked after every step, of several processes whenever losses are read; True stops the run.
 
     Returns:
@@ -138,7 +138,6 @@ def train(
     wrapped = wrap(objective, config, world)
     adversary = adversary_of(objective, state, world)
     autocast = computing_in(config.dtype, device)
-    validation = config.validation or ValidationConfig()
     clock = Clock(state)
     stream = batches(
         images,
@@ -174,12 +173,13 @@ def train(
                 )
                 state.images_seen += config.batch
                 skipped += stepped.skipped
-                look = validate if due(state.step, validation.every, steps) else None
-                if look is not None or due(state.step, config.log_every, steps):
+                looks = validation is not None and due(state.step, validation.config.every, steps)
+                if looks or due(state.step, config.log_every, steps):
                     metrics = clock.read(stepped, rate, skipped)
-                    if look is not None:
+                    if validation is not None and looks:
                         with at_rest(objective, state.ema):
-                            metrics = replace(metrics, held_out=look())
+                            metrics = replace(metrics, held_out=validation.losses())
+                        validation.remember(state, metrics.held_out, saved_config)
                     for callback in callbacks:
                         callback.on_step(metrics)
                 if on_sample is not None and due(state.step, config.sample_every, None):

@@ -8,6 +8,7 @@
       metrics.jsonl    one JSON object per line, every few steps
       samples/         pictures made on the way
       checkpoints/     step-0012345/ ..., see simflow.train.checkpoint
+      best/            a saved model: the average at the lowest held-out loss, if train.validation.best asks for it
       .lock            held while a process trains here
 
 A new run takes the next number. A folder named by the user is used as it is: if it holds a checkpoint, the
@@ -62,6 +63,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """States to go on from."""
         return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The model of the lowest held-out loss, where the run keeps it."""
+        return self.path / "best"
 
     @property
     def newest(self) -> Path | None:

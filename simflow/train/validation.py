@@ -1,7 +1,10 @@
 """The losses on held-out images while a run trains: where they rise and those of training fall, it learns by heart."""
 
-from collections.abc import Callable
+import logging
+import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,9 +16,16 @@ from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
 from simflow.pixels import to_float
 from simflow.seeding import generator
+from simflow.train import checkpoint
+from simflow.train.state import TrainState
+
+logger = logging.getLogger("simflow")
 
 BATCH = 64
 """Images scored at once, however many train at once, so that no figure depends on that."""
+
+LOWEST = "lowest_held_out"
+"""Where a run's state remembers the lowest total so far."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,35 +36,64 @@ class ValidationConfig:
     """Steps between two looks; the last step has one as well."""
     images: int = 1000
     """Most images that are used, evenly spread."""
+    best: bool = False
+    """Keep the averaged weights of the lowest total as a saved model in RUN/best."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "train.validation", "every", "images")
 
 
-def validator(
-    objective: Objective, images: ImageSet, config: ValidationConfig, *, seed: int, dtype: NetworkDtype
-) -> Callable[[], dict[str, float]]:
-    """A function that gives the losses of held-out images by name, as training has them but for a discriminator's.
+class Validation:
+    """Looks at held-out images with the objective that trains.
 
-    Every call sees the same images with the same noise and the same labels dropped, so two looks differ by the weights
-    alone. Collective: processes share the images and get the same figures.
+    Every look sees the same images with the same noise and the same labels dropped, so two looks differ by the weights
+    alone. Several processes share the images and get the same figures.
+
+    Args:
+        objective: on its device; whoever calls :meth:`losses` puts the averaged weights in.
+        images: that are not trained on.
+        config: how many, and whether the best weights are kept.
+        seed: of the noise.
+        dtype: that networks compute in.
+        best: the folder for the best weights.
     """
-    chosen = spread(len(images), config.images)
+
+    def __init__(
+        self,
+        objective: Objective,
+        images: ImageSet,
+        config: ValidationConfig,
+        *,
+        seed: int,
+        dtype: NetworkDtype,
+        best: Path,
+    ) -> None:
+        self.objective, self.images, self.config = objective, images, config
+        self.seed, self.best = seed, best
+        self.dtype: NetworkDtype = dtype
+        self.chosen = spread(len(images), config.images)
 
     @torch.no_grad()
-    def losses() -> dict[str, float]:
-        device, sums = objective.model.device, dict[str, float]()
-        batches = list(enumerate(chosen.split(BATCH)))
+    def losses(self) -> dict[str, float]:
+        """The losses by name, as training has them but for a discriminator's; collective."""
+        device, sums = self.objective.model.device, dict[str, float]()
+        batches = list(enumerate(self.chosen.split(BATCH)))
         for number, rows in batches[distributed.rank() :: distributed.world()]:
-            own = generator(seed, "validation", number, device=device)
-            with computing_in(dtype, device):
-                found = objective(
-                    to_float(images.images(rows).to(device)), images.labels[rows].to(device), own
-                )
+            images, labels = self.images.images(rows).to(device), self.images.labels[rows].to(device)
+            with computing_in(self.dtype, device):
+                drawn = generator(self.seed, "validation", number, device=device)
+                found = self.objective(to_float(images), labels, drawn)
             for name, value in found.named().items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         together = distributed.gather_objects(sums)
         names = dict.fromkeys(name for each in together for name in each)
-        return {name: sum(each.get(name, 0.0) for each in together) / len(chosen) for name in names}
+        return {name: sum(each.get(name, 0.0) for each in together) / len(self.chosen) for name in names}
 
-    return losses
+    def remember(self, state: TrainState, losses: dict[str, float], settings: dict[str, Any]) -> None:
+        """Keeps the averaged weights if no earlier look gave a lower total, and if that is asked for; collective."""
+        if self.config.best and losses["total"] < state.extra.get(LOWEST, math.inf):
+            state.extra[LOWEST] = losses["total"]
+            checkpoint.save_average(self.best, state, settings)
+            if distributed.is_main():
+                total = losses["total"]
+                logger.info("step %d has the lowest held-out loss, %.4f: %s", state.step, total, self.best)

@@ -17,7 +17,7 @@ from simflow.pixels import to_float
 from simflow.seeding import generator
 from simflow.settings import override
 from simflow.train import checkpoint
-from simflow.train.validation import ValidationConfig, validator
+from simflow.train.validation import Validation, ValidationConfig
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import SETTINGS, pictures, words
 
@@ -87,7 +87,9 @@ def test_the_validation_split_is_asked_before_the_test_split(tmp_path, config):
     assert called.endswith("(validation)")
 
 
-def test_no_two_batches_have_the_noise_of_one_another_and_every_image_counts_once(config, monkeypatch):
+def test_no_two_batches_have_the_noise_of_one_another_and_every_image_counts_once(
+    tmp_path, config, monkeypatch
+):
     """Seven images in batches of three: the mean is over images, not over batches."""
     monkeypatch.setattr("simflow.train.validation.BATCH", 3)
     images = load(config.data)
@@ -99,7 +101,8 @@ def test_no_two_batches_have_the_noise_of_one_another_and_every_image_counts_onc
 
     monkeypatch.setattr(Objective, "forward", told)
     objective = initial(config, facts_of(config, images), torch.device("cpu"))
-    losses = validator(objective, images, ValidationConfig(images=7), seed=0, dtype="float32")
+    config = ValidationConfig(images=7)
+    losses = Validation(objective, images, config, seed=0, dtype="float32", best=tmp_path).losses
     assert losses() == {"total": pytest.approx((3 * 3 + 3 * 3 + 1) / 7)}
     assert losses()
     assert [size for size, _ in seen] == [3, 3, 1] * 2
@@ -147,3 +150,44 @@ def test_they_are_said(tmp_path, capsys):
     assert main([*words(tmp_path), *LOOKS, "--out", str(tmp_path / "run")]) == 0
     total = looks(tmp_path / "run")[3]["held_out/total"]
     assert f"(held out {total:.4f})" in capsys.readouterr().err
+
+
+def told(monkeypatch, totals):
+    """Lets looks find these totals, one after the other."""
+    given = iter(totals)
+    monkeypatch.setattr(Validation, "losses", lambda self: {"total": next(given)})
+
+
+def test_the_weights_of_the_lowest_loss_are_kept_as_a_saved_model(tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    every = ["--train.validation.every", "1", "--train.validation.best", "true", "--train.save_every", "1"]
+    told(monkeypatch, [3.0, 2.0, 2.0, 2.5])
+    assert main([*words(tmp_path), *every, "--train.keep", "null", "--out", str(run)]) == 0
+    average = load_file(run / "checkpoints" / "step-0000002" / "ema.safetensors")
+    best = load_file(run / "best" / "model.safetensors")
+    assert all(tensor.equal(best[name]) for name, tensor in average.items())
+    assert sorted(path.name for path in run.glob("best*")) == ["best"]
+    assert not list(run.glob(".part-*")) + list(run.glob(".old-*"))
+    assert "step 2 has the lowest held-out loss, 2.0000" in capsys.readouterr().err
+    assert (
+        main(["sample", str(run / "best"), "--num", "1", "--out", str(tmp_path / "s"), "--device", "cpu"])
+        == 0
+    )
+
+
+def test_a_resumed_run_remembers_the_lowest_loss(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    every = ["--train.validation.every", "1", "--train.validation.best", "true"]
+    told(monkeypatch, [2.0, 3.0])
+    assert main([*words(tmp_path), *every, "--steps", "2", "--out", str(run)]) == 0
+    before = (run / "best" / "model.safetensors").read_bytes()
+    told(monkeypatch, [2.5, 1.0])
+    assert main([*words(tmp_path), *every, "--steps", "3", "--out", str(run)]) == 0
+    assert (run / "best" / "model.safetensors").read_bytes() == before
+    assert main([*words(tmp_path), *every, "--steps", "4", "--out", str(run)]) == 0
+    assert (run / "best" / "model.safetensors").read_bytes() != before
+
+
+def test_the_best_weights_are_kept_only_if_asked_for(tmp_path):
+    assert main([*words(tmp_path), *LOOKS, "--out", str(tmp_path / "run")]) == 0
+    assert not (tmp_path / "run" / "best").exists()
