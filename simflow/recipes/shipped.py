@@ -31,6 +31,7 @@ from simflow.recipes.images import FASHION
 from simflow.recipes.stages import decoder_stage, prior_stage
 from simflow.recipes.tarflow import for_two_cores, published, shape
 from simflow.sample import SampleConfig
+from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
 from simflow.train.optim import Linear, OptimizerConfig, StageConfig
@@ -135,6 +136,28 @@ def emoji_32_prior() -> RunConfig:
 def emoji_32_decoder() -> RunConfig:
     """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``."""
     return decoder_stage(emoji_32(), "emoji-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
+
+
+def tuned_32() -> RunConfig:
+    """The weights of emoji-32, taught your own images: ``simflow train tuned-32 --data FOLDER --out runs/mine``.
+
+    For a few thousand colour images of any classes. A quarter of an hour of one CPU core at 100 images per second.
+    """
+    base = emoji_32()
+    train = replace(
+        base.train,
+        stages=(StageConfig(steps=1500, schedule=Linear(final=0.0, warmup=50)),),
+        optimizer=replace(base.train.optimizer, lr=1e-3),
+    )
+    return replace(
+        base,
+        name="tuned-32",
+        data=DataConfig(path="folder", image_size=32, channels=3),
+        classes=None,
+        start_from=StartFrom(path="emoji-32", new_classes=True),
+        train=train,
+        sample=SampleConfig(guidance=GaussianProduct(weight=1.0)),
+    )
 
 
 NATURAL = DataConfig(path="folder", image_size=32, channels=3)

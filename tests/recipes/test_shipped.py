@@ -1,14 +1,21 @@
 """Recipes of models on real images: their sizes, what their two stages share, and that the second fits the first."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from simflow import recipes, settings
 from simflow.cli.describe import on_meta
 from simflow.config import RunConfig
+from simflow.fitting import initial
 from simflow.flow.score import ScoreDenoise
+from simflow.flow.stack import Flow
 from simflow.objective import Objective
+from simflow.pipeline import Pipeline
 from simflow.posterior import FixedVariance
 from simflow.settings import differences
+from simflow.start import start
 from simflow.train.optim import total_steps
 
 SIZES = {  # parameters, tokens, numbers in a token, classes
@@ -97,3 +104,21 @@ def test_emoji_of_one_drawing_count_as_one_image_at_either_size():
     small, large = recipes.get("emoji-32"), recipes.get("emoji-64")
     assert large.data.alike == small.data.alike is not None
     assert (small.data.image_size, large.data.image_size) == (32, 64)
+
+
+@pytest.mark.parametrize("names", [("cat", "dog"), ()])
+def test_tuned_32_begins_as_emoji_32_without_a_class_whatever_the_classes(names):
+    run = recipes.get("tuned-32")
+    facts = replace(run.expected_facts(), class_names=names)
+    model = initial(run, facts, torch.device("cpu")).model
+    assert run.start_from is not None
+    start(model, run.start_from)
+    there = Pipeline.from_pretrained("emoji-32").model
+    latents = torch.randn(1, *model.latent_shape)
+    label = torch.tensor([len(names) - 1])
+    assert isinstance(model.prior, Flow)
+    assert isinstance(there.prior, Flow)
+    torch.testing.assert_close(
+        model.prior.log_prob(latents, label), there.prior.log_prob(latents, torch.tensor([-1]))
+    )
+    torch.testing.assert_close(model.decode(latents), there.decode(latents))
