@@ -28,8 +28,8 @@ from simflow.flow.jacobi import Jacobi
 from simflow.native.library import library
 
 ROUGH = Jacobi(tolerance=1e-3)
-EAGER = Sequential(compiled=False)
-"""The walk without compiled loops, which only float32 on a CPU has."""
+EAGER, GRAPHS = Sequential(compiled=False), Sequential(graphs=True)
+"""The walk without compiled loops, which only float32 on a CPU has; and as CUDA graphs, which only a GPU has."""
 PEER, GUIDED_PEER = "ml-tarflow", "ml-tarflow, guided"
 RULE = LogScale(weight=1.0)
 """Guides log-scale and shift in all blocks, as the peer does."""
@@ -91,6 +91,8 @@ def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str
     }
     if has_loops(setting):
         ways["sequential, torch's operations"] = Way(lambda: sample(EAGER), walk, wanted, allowed, PEER)
+    if setting.device.type == "cuda":
+        ways["sequential, CUDA graphs"] = Way(lambda: sample(GRAPHS), walk, wanted, allowed, PEER)
     return ways if peer is None else ways | {PEER: Way(theirs, walk, wanted, allowed)}
 
 
@@ -111,6 +113,10 @@ def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[st
     if has_loops(setting):
         ways["sequential, torch's operations, guided"] = Way(
             lambda: sample(EAGER), walk, wanted, allowed, GUIDED_PEER
+        )
+    if setting.device.type == "cuda":
+        ways["sequential, CUDA graphs, guided"] = Way(
+            lambda: sample(GRAPHS), walk, wanted, allowed, GUIDED_PEER
         )
     return ways if peer is None else ways | {GUIDED_PEER: Way(theirs, walk, wanted, allowed)}
 

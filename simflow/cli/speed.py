@@ -33,6 +33,9 @@ class Speed:
     """With --decoding jacobi: passes end when no number of a block's tokens moves further."""
     jacobi_window: int | None = None
     """With --decoding jacobi: tokens in a window, one window after the other; all at once if not said."""
+    graphs: bool = False
+    """With sequential decoding on a GPU: the walk of a batch is recorded as a CUDA graph and replayed for later ones of
+    its size. Not measured yet."""
     dtype: NetworkDtype | None = None
     """In what the prior's networks compute; bfloat16 is faster on GPUs and moves images (simflow plan says how far)."""
     memory: str | None = None
@@ -83,6 +86,10 @@ def decoding_of(own: Decoding, speed: Speed) -> Sequential | Jacobi | Plan:
         way = own if isinstance(own, Jacobi) else Jacobi()
     else:
         way = own
+    if speed.graphs:
+        if not isinstance(way, Sequential) or speed.decoding == "plan":
+            raise ValueError("--graphs records walks, token by token: add --decoding sequential")
+        way = replace(way, graphs=True)
     changes = {"tolerance": speed.jacobi_tolerance, "window": speed.jacobi_window}
     said = {name: value for name, value in changes.items() if value is not None}
     if not said:

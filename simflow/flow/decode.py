@@ -15,6 +15,7 @@ from simflow.flow.block import Block
 from simflow.flow.guidance import Guidance
 from simflow.flow.jacobi import Jacobi, solve
 from simflow.flow.order import reorder
+from simflow.flow.recording import replayed
 from simflow.flow.sequential import walk
 from simflow.shapes import Labels, Tokens
 
@@ -25,6 +26,8 @@ class Sequential:
 
     compiled: bool = True
     """Whether compiled loops are used where they can be: in float32 on a CPU, where there is GCC."""
+    graphs: bool = False
+    """Whether a GPU records the walk of a batch as a CUDA graph and replays it for later ones of its shape."""
 
 
 Way = Sequential | Jacobi
@@ -48,7 +51,7 @@ def ways(decoding: Decoding, blocks: int) -> tuple[Way, ...]:
     """The way of each of so many blocks, data -> noise; the last is the deep one.
 
     >>> ways(Jacobi(blocks="shallow"), 2)[1]
-    Sequential(compiled=True)
+    Sequential(compiled=True, graphs=False)
 
     Raises:
         ValueError: a plan for another number of blocks.
@@ -79,6 +82,8 @@ def undo(block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, way
         z = reorder(z, block.order)
         if isinstance(way, Jacobi):
             x = solve(block, z, labels, guidance, way).tokens
+        elif way.graphs and z.is_cuda:
+            x = replayed(block, z, labels, guidance)
         else:
             x = walk(block, z, labels, guidance, compiled=way.compiled)
         x = reorder(x, block.order)

@@ -13,7 +13,7 @@ from simflow.cli import main
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.speed import Speed, decoding_of, parse_memory
 from simflow.export import save_npz
-from simflow.flow.decode import SEQUENTIAL, Plan
+from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.jacobi import Jacobi
 from simflow.plan.stored import read
 
@@ -198,3 +198,21 @@ def test_a_stopped_job_is_not_complete_and_is_made_again(tmp_path, tiny_run, mon
     again = sampled(tiny_run, out, *flags)
     assert furthest(whole, again) == 0
     assert (out / "labels.csv").exists()
+
+
+def test_graphs_are_of_walks():
+    assert decoding_of(SEQUENTIAL, Speed(graphs=True)) == Sequential(graphs=True)
+    assert decoding_of(Jacobi(), Speed(decoding="sequential", graphs=True)) == Sequential(graphs=True)
+    for own, speed in [
+        (Jacobi(), Speed(graphs=True)),
+        (SEQUENTIAL, Speed(graphs=True, decoding="jacobi")),
+        (SEQUENTIAL, Speed(graphs=True, decoding="plan")),
+    ]:
+        with pytest.raises(
+            ValueError, match="--graphs records walks, token by token: add --decoding sequential"
+        ):
+            decoding_of(own, speed)
+
+
+def test_graphs_change_nothing_where_there_is_no_gpu(tmp_path, run):
+    assert furthest(sampled(run, tmp_path / "a"), sampled(run, tmp_path / "b", "--graphs")) == 0

@@ -1,0 +1,110 @@
+"""Undoing a block by a walk that was recorded: on a GPU one launch takes the place of some ten thousand.
+
+A walk is the same calls for every batch of one shape: no branch looks at a number, and all memory is taken at its
+beginning. So it can be recorded as a CUDA graph and replayed on other noise and other labels. The first batch of a kind
+walks, the second records, and it and all later ones replay; a kind is whatever changes the calls: shapes, dtypes,
+guidance, and where the weights lie. What the weights are is read at every replay. A block keeps the recordings of its
+last few kinds, and all recordings of a process share the memory that a walk needs on its way.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from simflow.flow.block import Block
+from simflow.flow.guidance import Guidance
+from simflow.flow.guided import network_dtype
+from simflow.flow.sequential import walk
+from simflow.shapes import Labels, Tokens
+
+logger = logging.getLogger("simflow")
+
+Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
+"""Runs a function once, and gives what runs it again and the tensor that its result is written to."""
+
+
+@dataclass
+class Recording:
+    """What a block remembers of one kind of batch: from the second of them on, its walk."""
+
+    noise: Tokens | None = None
+    labels: Labels | None = None
+    tokens: Tokens | None = None
+    replay: Callable[[], None] | None = None
+    refused: bool = False
+    """The walk could not be recorded: batches of this kind walk."""
+
+
+KINDS = 4
+"""Most kinds of batches that a block remembers."""
+
+_RECORDINGS: WeakKeyDictionary[Block, dict[Any, Recording]] = WeakKeyDictionary()
+"""Of the blocks that are alive, by kind, the last one used at the end. They are not part of a block: one that is copied
+has none."""
+
+
+def replayed(
+    block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, *, record: Recorder | None = None
+) -> Tokens:
+    """Noise in the block's order -> tokens in the block's order, as :func:`~simflow.flow.sequential.walk` gives them.
+
+    What it returns may be written over by the next call.
+
+    Args:
+        block, z, labels, guidance: as for the walk.
+        record: how a walk is recorded; as a CUDA graph if None.
+    """
+    recordings, kind = _RECORDINGS.setdefault(block, {}), kind_of(block, z, guidance)
+    first = kind not in recordings
+    known = recordings[kind] = recordings.pop(kind, Recording())
+    if len(recordings) > KINDS:
+        del recordings[next(iter(recordings))]
+    if first:
+        return walk(block, z, labels, guidance, compiled=False)
+    if known.replay is None and not known.refused:
+        known.noise, known.labels = z.clone(), labels.clone()
+        own = known.noise, known.labels
+        try:
+            known.replay, known.tokens = (record or cuda_graph)(
+                lambda: walk(block, *own, guidance, compiled=False)
+            )
+        except RuntimeError as error:
+            known.refused = True
+            reason = str(error).strip().splitlines()[0]
+            logger.warning("a walk could not be recorded and is not replayed: %s", reason)
+    if known.replay is None or known.noise is None or known.labels is None or known.tokens is None:
+        return walk(block, z, labels, guidance, compiled=False)
+    known.noise.copy_(z)
+    known.labels.copy_(labels)
+    known.replay()
+    return known.tokens
+
+
+def kind_of(block: Block, z: Tokens, guidance: Guidance | None) -> tuple[Any, ...]:
+    """What a recorded walk depends on besides the numbers in noise, labels and weights."""
+    places = tuple(parameter.data_ptr() for parameter in block.parameters())
+    return z.shape, z.dtype, z.device, network_dtype(block), guidance, places
+
+
+def cuda_graph(function: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Records a function of tensors on the present GPU.
+
+    Raises:
+        RuntimeError: it does something that cannot be recorded, or there is not enough memory.
+    """
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, pool=pool(torch.cuda.current_device())):
+        result = function()
+    return graph.replay, result
+
+
+@cache
+def pool(device: int) -> Any:
+    """The memory that recordings on a GPU share: they are replayed one after the other, and only results stay."""
+    return torch.cuda.graph_pool_handle()
