@@ -1,6 +1,7 @@
 """Recorded walks: what is replayed is the walk, on the noise, labels and weights of the moment."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -139,6 +140,20 @@ def test_on_a_cpu_a_walk_is_walked():
         found = undo(block, z, labels, None, Sequential(graphs=True))
         torch.testing.assert_close(found, undo(block, z, labels, None))
     assert block not in _RECORDINGS
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_walk_looks_at_no_number(name, monkeypatch):
+    """What can be recorded: on a device without memory, nothing can be asked of a tensor but its shape."""
+    monkeypatch.setattr(
+        "torch.autocast", lambda *_, enabled: nullcontext()
+    )  # which does not know that device
+    monkeypatch.setattr("simflow.flow.sequential.network_dtype", lambda block: block.embed.weight.dtype)
+    flow = build(FLOWS[name]).to("meta")
+    z, labels = noise_for(flow, 2).to("meta"), labels_for(2).to("meta")
+    for block in flow.chain():
+        for guidance in RULES:
+            assert walk(block, z, labels, guidance, compiled=False).shape == z.shape
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
