@@ -156,7 +156,6 @@ def tuned_32() -> RunConfig:
         classes=None,
         start_from=StartFrom(path="emoji-32", new_classes=True),
         train=train,
-        sample=SampleConfig(guidance=GaussianProduct(weight=1.0)),
     )
 
 
