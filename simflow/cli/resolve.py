@@ -41,7 +41,9 @@ def resolve(
     if steps is not None:
         stages = stretched(config.train.stages, parse_count(steps))
         config = replace(config, train=replace(config.train, stages=stages))
-    if start_from is not None:
+    if start_from == "null":
+        config = replace(config, start_from=None)
+    elif start_from is not None:
         config = replace(config, start_from=replace(config.start_from or StartFrom(), path=start_from))
     return config
 

@@ -58,7 +58,7 @@ class Arguments:
     """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
     start_from: str | None = None
     """Weights to begin with: a run, a checkpoint, a model's name as in simflow recipes, or an autoencoder's
-    published weights."""
+    published weights; null begins from the seed where the recipe begins elsewhere."""
     out: Path | None = None
     """The run folder; resumed if it holds a checkpoint."""
     resume: Path | None = None

@@ -1,10 +1,13 @@
 """Recipe, file, flags, shortcuts: later ones win; lengths stretch in proportion."""
 
+from dataclasses import replace
+
 import pytest
 
 from simflow import recipes
 from simflow.cli.resolve import resolve, stretched
 from simflow.posterior import LearnedVariance
+from simflow.start import StartFrom
 from simflow.train.optim import Constant, Cosine, StageConfig
 
 
@@ -54,3 +57,11 @@ def test_too_few_steps_for_the_stages():
 def test_settings_that_do_not_fit(settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         resolve(recipes.get("demo"), settings)
+
+
+def test_start_from_names_a_place_or_none():
+    tuned = recipes.get("tuned-32")
+    assert resolve(tuned, {}, start_from="null").start_from is None
+    elsewhere = resolve(tuned, {"start_from.which": "model"}, start_from="runs/mine").start_from
+    assert elsewhere == replace(tuned.start_from, path="runs/mine", which="model")
+    assert resolve(recipes.get("demo"), {}, start_from="runs/mine").start_from == StartFrom(path="runs/mine")
