@@ -20,7 +20,6 @@ import torch
 
 from simflow import distributed
 from simflow.config import RunConfig, completed, from_record, to_record
-from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
 from simflow.model import Facts, Model
 from simflow.objective import Objective
@@ -29,11 +28,11 @@ from simflow.settings import value_at
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
-from simflow.train.loop import TrainConfig, begin, never, train
+from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
 from simflow.train.state import TrainState
-from simflow.train.validation import Validation
+from simflow.train.validation import Validation, labels_for, part_for
 
 logger = logging.getLogger("simflow")
 
@@ -88,7 +87,10 @@ def fit(
     folder = Path(folder)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
-    unseen = unseen_of(config, images) if unseen is None else unseen
+    looks = config.train.validation
+    if looks is not None and unseen is None:
+        unseen = load(part_for(config.data))
+    labels = None if unseen is None else labels_for(unseen, images)
     facts = facts_of(config, images)
     record = to_record(config, facts)
     from_record(record)  # what cannot be read back is refused before it is trained
@@ -97,6 +99,10 @@ def fit(
     if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
+    validation = None
+    if looks is not None and unseen is not None and labels is not None:
+        drawn = {"seed": config.train.seed, "dtype": config.train.dtype, "best": RunFolder(folder).best}
+        validation = Validation(objective, unseen, labels, looks, **drawn)
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
         run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
@@ -111,7 +117,7 @@ def fit(
         elif config.start_from is not None and distributed.is_main():
             logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
         note_images(state, images)
-        told = tell_skipped(images, set())
+        told = tell_skipped(images, set() if unseen is None else tell_skipped(unseen, set()))
         seconds_before = float(state.extra.get("seconds", 0.0))
         finished = train(
             objective,
@@ -127,7 +133,7 @@ def fit(
                 *listeners(run, objective),
             ],
             on_sample=None if on_sample is None else lambda step: on_sample(objective.model, step),
-            validation=None if unseen is None else validation(config.train, objective, unseen, run),
+            validation=validation,
             until=until,
         )
         tell_skipped(images, told)
@@ -140,34 +146,6 @@ def watch(objective: Objective) -> list[Callback]:
     if not weight:
         return []
     return [CollapseMonitor(objective.floor, margin=0.05 * weight, bottom=objective.bottom)]
-
-
-def unseen_of(config: RunConfig, images: ImageSet) -> ImageSet | None:
-    """The held-out images of the run's data, if it is to look at any.
-
-    Raises:
-        ValueError: it is, and there are none.
-    """
-    if config.train.validation is None:
-        return None
-    unseen, _ = held_out(config.data, likely=("validation", "test"))
-    if unseen.fingerprint == images.fingerprint:
-        raise ValueError(
-            f"train.validation needs images that are not trained on, and all of {config.data.path} are: "
-            "--data.hold_out 0.1 keeps some of them apart"
-        )
-    return unseen
-
-
-def validation(
-    config: TrainConfig, objective: Objective, unseen: ImageSet, run: RunFolder
-) -> Validation | None:
-    """Who looks at the held-out images, if that is asked for."""
-    if config.validation is None:
-        return None
-    return Validation(
-        objective, unseen, config.validation, seed=config.seed, dtype=config.dtype, best=run.best
-    )
 
 
 def facts_of(config: RunConfig, images: ImageSet) -> Facts:

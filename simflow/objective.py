@@ -19,9 +19,10 @@ holds it as a table.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
@@ -33,6 +34,8 @@ from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
 from simflow.prior import Energy, Hidden
 from simflow.shapes import NULL, Images, Labels, Latents
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,18 @@ class Losses(NamedTuple):
         """The scalars there are, by name."""
         scalars = self._replace(decoded=None)._asdict()
         return {name: value for name, value in scalars.items() if value is not None}
+
+
+def comparable(losses: Mapping[str, object], others: Mapping[str, Value]) -> dict[str, Value]:
+    """The terms of another walk that are the same sums: without a discriminator to please, a total is another one.
+
+    >>> comparable({"total": 1, "prior": 0}, {"total": 3, "prior": 2})
+    {'total': 3, 'prior': 2}
+    >>> comparable({"total": 1, "prior": 0, "adversarial": 1}, {"total": 3, "prior": 2})
+    {'prior': 2}
+    """
+    lacks = "adversarial" in losses and "adversarial" not in others
+    return {name: value for name, value in others.items() if not (lacks and name == "total")}
 
 
 class Objective(nn.Module):

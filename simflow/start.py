@@ -162,13 +162,17 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
         embeddings = class_embeddings(module)
         if any(embedding.classes for embedding in embeddings.values()) and not config.new_classes:
             require_same_classes(folder, names, model.facts.class_names)
+        if config.new_classes:
+            require_room(part, folder, here, given, embeddings)
+        places = class_places(model.facts.class_names, names, new=config.new_classes)
         for name, embedding in embeddings.items():
-            if len(given.get(name, ())) in (
-                len(names),
-                len(names) + 1,
-            ):  # a block that has grown has a new one
+            if name not in given and config.new_classes:
+                given[name] = torch.zeros_like(
+                    embedding.table
+                )  # added to what knew no classes, it changes nothing
+            elif knows(given.get(name), len(names), embedding):
                 null = len(embedding.table) > embedding.classes
-                given[name] = vectors_for(model.facts.class_names, names, given[name], null=null)
+                given[name] = vectors_for(places, given[name], there=len(names), null=null)
         wrong = misfit(given, module.state_dict())
         if wrong is not None:
             raise ValueError(f"the {part} in '{folder}' does not fit this model: {wrong}")
@@ -211,18 +215,56 @@ def class_embeddings(module: nn.Module) -> dict[str, ClassEmbedding]:
     return {f"{n}.table": part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
 
 
-def vectors_for(here: Sequence[str], there: Sequence[str], table: Tensor, *, null: bool) -> Tensor:
-    """The vectors of the classes ``here`` from a table of those ``there``, and that of "no class" if ``null``.
+def class_places(here: Sequence[str], there: Sequence[str], *, new: bool) -> list[int]:
+    """Where each class stands there; behind all others, where new ones are allowed, if it is not there.
 
-    A class that is not there has the vector of "no class": the row after those of the classes, or else their mean.
+    >>> class_places(("hat", "bag"), ("bag", "coat"), new=True), class_places(("0", "1"), ("bag", "coat"), new=False)
+    ([2, 0], [0, 1])
     """
-    known, absent = table[: len(there)], len(there)
-    vectors = torch.cat([known, table[absent:] if len(table) > absent else known.mean(dim=0, keepdim=True)])
-    places = places_among(here, there)
-    if places is None:
-        place = {name: number for number, name in enumerate(distinct(there))}
-        places = [place.get(name, absent) for name in distinct(here)]
-    return vectors[[*places, absent] if null else places]
+    if not new:
+        return places_among(here, there) or []
+    place = {name: number for number, name in enumerate(distinct(there))}
+    return [place.get(name, len(there)) for name in distinct(here)]
+
+
+def knows(table: Tensor | None, classes: int, embedding: ClassEmbedding) -> bool:
+    """Whether a table is of so many classes, and not that of a block which knows none or which has grown."""
+    if table is None or (len(table) == 1 and not embedding.classes):
+        return False
+    return len(table) in (classes, classes + 1)
+
+
+def vectors_for(places: Sequence[int], table: Tensor, *, there: int, null: bool) -> Tensor:
+    """The vectors at these places of a table of so many classes, and that of "no class" if ``null``.
+
+    That of "no class" is the row after those of the classes, or else their mean; it stands behind them all.
+    """
+    known = table[:there]
+    vectors = torch.cat([known, table[there:] if len(table) > there else known.mean(dim=0, keepdim=True)])
+    return vectors[[*places, there] if null else list(places)]
+
+
+def require_room(
+    part: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    given: Mapping[str, Tensor],
+    embeddings: Mapping[str, ClassEmbedding],
+) -> None:
+    """Refuses classes to come or to go where that would change what the prior says without a class.
+
+    Raises:
+        ValueError: it knows classes there, and there are none here; or a class is a token here, and there was none.
+    """
+    if any(name.endswith("classes.table") and name not in embeddings for name in given):
+        raise ValueError(
+            f"the {part} in '{folder}' knows classes, and the images here have none: give them some, in folders"
+        )
+    block = settings.get("block") or {}
+    if block.get("conditioning") == "prefix" and set(embeddings) - set(given):
+        raise ValueError(
+            f"the {part} in '{folder}' knows no classes, and a class would be one more token to it: begin elsewhere"
+        )
 
 
 def require_same_classes(folder: Path, there: Sequence[str], here: Sequence[str]) -> None:

@@ -145,7 +145,7 @@ def test_measurements_of_a_model_of_the_package_lie_in_the_users_cache(some, tmp
 
 def test_the_list_names_models_after_the_recipes(some, capsys):
     assert main(["recipes"]) == 0
-    before, after = capsys.readouterr().out.split("\n\n")
+    before, after, _ = capsys.readouterr().out.split("\n\n")
     assert "bags-16" not in before
     head, *lines = after.splitlines()
     assert "simflow sample" in head

@@ -328,12 +328,21 @@ def test_vectors_of_new_classes_alone_leave_no_class_as_it_was(tmp_path, kind):
     torch.testing.assert_close(target.prior.log_prob(latents, torch.tensor([1, -1])), there)
 
 
-@pytest.mark.parametrize(("names", "label"), [((), -1), (("hat",), 0)])
-def test_classes_may_go_and_come(tmp_path, names, label):
+@pytest.mark.parametrize(
+    ("prior", "names", "label"),
+    [
+        (SMALL.prior, (), -1),
+        (SMALL.prior, ("hat",), 0),
+        (replace(SMALL.prior, block=replace(SMALL.prior.block, conditioning="added")), ("hat", "tie"), 1),
+    ],
+    ids=["go", "come", "are added"],
+)
+def test_classes_may_go_and_come(tmp_path, prior, names, label):
     """A prior of classes becomes one without any, and one without any learns classes."""
-    labelled, bare = build(seed=1), build(seed=1, facts=named())
+    config = other(prior=prior)
+    labelled, bare = build(config, seed=1), build(config, seed=1, facts=named())
     source = labelled if not names else bare
-    target = build(seed=2, facts=named(*names))
+    target = build(config, seed=2, facts=named(*names))
     start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
     latents = torch.randn(1, *source.latent_shape)
     torch.testing.assert_close(
@@ -350,6 +359,53 @@ def test_new_classes_of_a_velocity_begin_as_no_class(tmp_path):
     z = torch.randn(4, *source.prior.noise_shape)
     there = source.prior.inverse(z, torch.tensor([-1, 1, -1, -1]))
     torch.testing.assert_close(target.prior.inverse(z, torch.tensor([0, 1, 2, -1])), there)
+
+
+def test_a_velocity_without_classes_may_learn_some(tmp_path):
+    config = other(prior=SiTConfig(width=16, depth=1, heads=2))
+    source = build(config, seed=1, facts=named())
+    target = build(config, seed=2, facts=named("hat", "tie"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    z = torch.randn(3, *source.prior.noise_shape)
+    there = source.prior.inverse(z, torch.tensor([-1, -1, -1]))
+    torch.testing.assert_close(target.prior.inverse(z, torch.tensor([0, 1, -1])), there)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "there", "here", "sentence"),
+    [
+        ("added", ("bag",), (), "knows classes, and the images here have none"),
+        ("prefix", ("bag",), (), "knows classes, and the images here have none"),
+        ("prefix", (), ("bag",), "knows no classes, and a class would be one more token to it"),
+    ],
+)
+def test_classes_that_cannot_go_or_come(tmp_path, conditioning, there, here, sentence):
+    block = replace(SMALL.prior.block, conditioning=conditioning)
+    config = other(prior=replace(SMALL.prior, block=block))
+    path = saved(build(config, seed=1, facts=named(*there)), tmp_path)
+    target, before = (build(config, seed=2, facts=named(*here)) for _ in range(2))
+    with pytest.raises(ValueError, match=sentence):
+        start(target, StartFrom(path=path, new_classes=True))
+    assert equal(target, before)
+
+
+def test_numbers_are_names_where_classes_may_be_new(tmp_path):
+    """Two digits are not the two classes that a model happens to know."""
+    source, target = build(seed=1), build(seed=2, facts=named("0", "1"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    latents = torch.randn(2, *source.latent_shape)
+    there = source.prior.log_prob(latents, torch.tensor([-1, -1]))
+    torch.testing.assert_close(target.prior.log_prob(latents, torch.tensor([0, 1])), there)
+
+
+def test_blocks_that_see_no_label_stay_as_they_are(tmp_path):
+    config = other(prior=replace(SMALL.prior, labelled="deep"))
+    source = build(config, seed=1, facts=named("bag"))
+    target = build(config, seed=2, facts=named("hat", "bag"))
+    start(target, StartFrom(path=saved(source, tmp_path), new_classes=True))
+    latents = torch.randn(3, *source.latent_shape)
+    there = source.prior.log_prob(latents, torch.tensor([-1, 0, -1]))
+    torch.testing.assert_close(target.prior.log_prob(latents, torch.tensor([0, 1, -1])), there)
 
 
 def test_new_classes_are_for_a_prior():

@@ -72,7 +72,7 @@ def judge_run(
     else:
         check_data(data)
     train = load_showing(data, console)
-    unseen, unseen_called = held_out(replace(pipe.config, data=data), arguments.data, None)
+    unseen, unseen_called = held_out(replace(pipe.config, data=data), None, None)
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop", hold_out=0.0)))
     real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
     check_beforehand(arguments, extractors, real, pipe.model.facts)

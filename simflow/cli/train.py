@@ -32,6 +32,7 @@ from simflow.train.optim import total_steps
 from simflow.train.progress import Progress
 from simflow.train.runs import RunFolder, new_run
 from simflow.train.trackers import TensorBoard, Wandb
+from simflow.train.validation import part_for
 
 logger = logging.getLogger("simflow")
 
@@ -187,10 +188,13 @@ def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
     """What ``--dry-run`` prints: settings, model, images, weights to start from (unless it goes on) and length.
 
     Raises:
-        ValueError: the images do not fit the model, or the weights to start from do not.
+        ValueError: the images do not fit the model, or the weights to start from do not, or none are held out where
+            they are asked for.
     """
     facts, found = config.expected_facts(), "not looked for: say where they are with --data PATH"
     known = is_there(config.data.path)
+    if known and config.train.validation is not None:
+        part_for(config.data)
     if known:
         source = find_part(config.data)
         facts = replace(facts, class_names=config.classes_of(source.class_names))

@@ -5,6 +5,7 @@ file: 6 000 of Fashion-MNIST's training images as its train split and 1 000 of i
 trained on, as its test split.
 """
 
+import logging
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from simflow.data.layout import arrange, is_image
 from simflow.data.npz import read_npz
 from simflow.data.source import Source
 from simflow.data.splits import choose_splits
+from simflow.distributed import is_main
+
+logger = logging.getLogger(__name__)
 
 EMBEDDED = Path(__file__).parent / "embedded"
 PREFIX = "embedded:"
@@ -67,10 +71,14 @@ def _folder(place: Path, *, split: str | None) -> Source:
     if idx.image_files(place):
         return _name_fashion(idx.read_folder(place, split=split), folder=place)
     files = list_folder(place)
-    tables = [place / name for name in files.sizes if name.lower().endswith(parquet.ENDING)]
-    if tables and not any(is_image(name) for name in files.sizes):
-        return parquet.read(tables, split=split, where=str(place))
-    return arrange(files, split=split, where=str(place))
+    tables = [name for name in files.sizes if name.lower().endswith(parquet.ENDING)]
+    tables = [name for name in tables if not name.lower().endswith("metadata" + parquet.ENDING)]
+    if not tables:
+        return arrange(files, split=split, where=str(place))
+    loose = sum(is_image(name) for name in files.sizes)
+    if loose and is_main():
+        logger.warning("left out of %s: %d pictures beside its Parquet files", place, loose)
+    return parquet.read([place / name for name in tables], split=split, where=str(place))
 
 
 def _embedded(path: str, *, split: str | None) -> Source:

@@ -7,28 +7,55 @@ from simflow.data.config import DataConfig
 from simflow.data.find import find
 from simflow.data.images import ImageSet, load
 
+TESTED, CHOSEN_BY = ("test", "validation"), ("validation", "test")
+"""Splits that a finished model is judged by, and those that choices are made by, the likeliest first."""
+
 
 def held_out(
-    config: DataConfig,
-    *,
-    path: str | None = None,
-    split: str | None = None,
-    likely: Sequence[str] = ("test", "validation"),
+    config: DataConfig, *, path: str | None = None, split: str | None = None
 ) -> tuple[ImageSet, str]:
     """The images at ``path``, or of the set's own place, and what to call them.
 
-    Without a split, it is the first of the ``likely`` ones that there is; of images that are not divided, what was held
-    out of them, or else all; and all of those of a run that is trained on all splits.
+    Without a split, it is ``test`` or else ``validation``; of the set's own images, where they are not divided, what
+    was held out of them; and where there is none of these, all. At another place ``hold_out`` counts only where a split
+    is named.
 
     Raises:
         ValueError: there are no images, or no such split.
     """
-    likely = () if config.split is None else likely  # all of them are trained on
-    config = replace(config, path=config.path if path is None else path, split=split)
-    if split is None or config.hold_out:
-        divided = find(config.path, split=None).splits - {"train"}
-        if divided:
-            config = replace(config, hold_out=0.0)
-        there = divided or ({"test"} if config.hold_out else set())
-        config = replace(config, split=split or next((name for name in likely if name in there), None))
-    return load(config), f"{config.path} ({config.split or 'all images'})"
+    own = path is None or path == config.path
+    here = config if path is None else replace(config, path=path)
+    divided = bool(parts(here))
+    if divided or not (own or split):
+        here = replace(here, hold_out=0.0)
+    if split is not None:
+        here = replace(here, split=split)
+    elif own:
+        here = unseen_part(here) or (
+            here if divided and here.split else replace(here, split=None, hold_out=0.0)
+        )
+    else:
+        here = replace(here, split=next((name for name in TESTED if name in parts(here)), None))
+    return load(here), f"{here.path} ({here.split or 'all images'})"
+
+
+def unseen_part(config: DataConfig, likely: Sequence[str] = TESTED) -> DataConfig | None:
+    """The choice of the images that a model trained on ``config`` has not seen; None if it has seen all.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    if config.split is None:
+        return None
+    there = parts(config) or ({"test"} if config.hold_out else set())
+    found = next((name for name in likely if name in there and name != config.split), None)
+    return None if found is None else replace(config, split=found)
+
+
+def parts(config: DataConfig) -> frozenset[str]:
+    """The splits of a set beside ``train``, none if it is not divided.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    return find(config.path, split=None).splits - {"train"}

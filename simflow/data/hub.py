@@ -25,7 +25,7 @@ def fetched(path: str) -> Path:
         folder = snapshot_download(
             named[1], repo_type="dataset", revision=named[2], ignore_patterns=["*.py", "*.md"]
         )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ValueError(f"the hub gave no image set of the name {named[1]}: {reason}") from error
     return Path(folder)

@@ -92,7 +92,7 @@ def _groups(names: Sequence[str], pattern: str) -> Int[Tensor, " n"]:
     """
     numbers: dict[object, int] = {}
     return torch.tensor(
-        [numbers.setdefault(kin(name, pattern), len(numbers)) for name in names], dtype=torch.int64
+        [numbers.setdefault(kin(name, name, pattern), len(numbers)) for name in names], dtype=torch.int64
     )
 
 

@@ -23,7 +23,7 @@ from dataclasses import replace
 import numpy as np
 
 from simflow.data import manifest, metadata
-from simflow.data.source import Files, Source
+from simflow.data.source import Files, Source, ordered
 from simflow.data.splits import SPLITS, choose_splits
 from simflow.distributed import is_main
 from simflow.shapes import NULL
@@ -70,7 +70,7 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         choose_splits((), split, where=where)
         return _source(files, *manifest.read_list(files, listing, where=where))
 
-    folders = _drop_shared([tuple(name.split("/")[:-1]) for name in names])
+    folders = _drop_shared(_folders(names))
     if folders and all(_names_split(path[1:]) and not _names_split(path) for path in folders):
         folders = [(path[1], path[0], *path[2:]) for path in folders]
     parts = [SPLITS.get(path[0].lower()) if path else None for path in folders]
@@ -82,8 +82,10 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
     said = metadata.read(files, names, where=where)
     classes, class_names = _classes(names, folders, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
-    source = _source(files, [names[index] for index in kept], [classes[index] for index in kept], class_names)
-    return replace(source, splits=frozenset(divisions if divided else ()))
+    shown, labels = [names[index] for index in kept], [classes[index] for index in kept]
+    source = _source(files, shown, labels, class_names if _labelled(shown, labels, where=where) else ())
+    keys = _keys(shown, [folders[index] for index in kept])
+    return replace(source, keys=keys, splits=frozenset(divisions if divided else ()))
 
 
 def is_image(name: str) -> bool:
@@ -117,6 +119,16 @@ def _names_split(path: Folders) -> bool:
     return bool(path) and path[0].lower() in SPLITS
 
 
+def _folders(names: Sequence[str]) -> list[Folders]:
+    return [tuple(name.split("/")[:-1]) for name in names]
+
+
+def _keys(names: Sequence[str], folders: Sequence[Folders]) -> list[str]:
+    """The names with these folders in the place of their own."""
+    own = (name.rpartition("/")[2] for name in names)
+    return ["/".join((*path, name)) for path, name in zip(folders, own, strict=True)]
+
+
 def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:
     """Drops the leading folders common to all, down to the first that names a split."""
     first, last = min(folders), max(folders)
@@ -136,10 +148,21 @@ def _classes(
     if loose:
         raise ValueError(f"{loose[0]} in {where} has no class, as it lies beside the class folders; move it")
     found = {path[0] for path in folders}
-    numbered = all(name.isdecimal() for name in found)
-    class_names = tuple(sorted(found, key=lambda name: (int(name) if numbered else 0, name)))
+    class_names = ordered(found)
     numbers = {name: number for number, name in enumerate(class_names)}
     return [numbers[path[0]] for path in folders], class_names
+
+
+def _labelled(names: Sequence[str], labels: Sequence[int], *, where: str) -> bool:
+    """Whether images have classes.
+
+    Raises:
+        ValueError: some have, and some have not.
+    """
+    missing = [name for name, label in zip(names, labels, strict=True) if label == NULL]
+    if missing and len(missing) < len(names):
+        raise ValueError(f"there is no label for {missing[0]} in {where} ({len(missing)} images have none)")
+    return not missing
 
 
 def _source(
@@ -147,6 +170,7 @@ def _source(
 ) -> Source:
     return Source(
         names=names,
+        keys=_keys(names, _drop_shared(_folders(names))),
         labels=np.asarray(labels, dtype=np.int64),
         class_names=class_names,
         marks=[files.sizes[name] for name in names],

@@ -2,56 +2,70 @@
 
 Such a file stands above the images that it speaks of, one for a whole set or one in the folder of each split. A row
 names an image in ``file_name``, relative to the file, and its class in ``label``: a name, or a number whose name may
-stand in a ``classes.txt`` beside. A file without labels, of captions for example, says nothing here.
+stand in a ``classes.txt`` beside; none and -1 are no class. A file without labels, of captions for example, says
+nothing here.
 """
 
+import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from simflow.data.source import Files, class_numbers, text_of
+from simflow.shapes import NULL
 
-from simflow.data.source import Files, name_classes
-
-ENDINGS = ("csv", "jsonl")
+NAMES = ("metadata.csv", "metadata.jsonl")
 FILE, LABEL = "file_name", "label"
+NO_CLASS = (None, "", NULL, str(NULL))
+SEPARATORS = ",;\t|"
 
 
 def read(files: Files, names: Sequence[str], *, where: str) -> tuple[Sequence[int], tuple[str, ...]] | None:
-    """The class of each image in ``names`` and the names of the classes; None if no file speaks of classes.
+    """The class of each image in ``names``, ``NULL`` where none is given, and the names of the classes; None if no file
+    speaks of classes.
 
     Raises:
-        ValueError: a file is damaged, an image has no label in any, or a label is neither a name nor a number.
+        ValueError: a file is damaged, gives an image two classes, or has labels without names of files; or a label is
+            neither a name nor a number.
     """
-    labels: dict[str, Any] = {}
-    listings = sorted(name for name in files.sizes if is_metadata(name))
+    labels: dict[str, int | str] = {}
+    listings = sorted((name for name in files.sizes if is_metadata(name)), key=lambda name: name.count("/"))
     for listing in listings:
         folder = listing.rpartition("metadata.")[0]
-        for row in rows(files.read(listing), listing, where=where):
-            if isinstance(row.get(FILE), str) and LABEL in row:
-                labels[folder + row[FILE].replace("\\", "/").removeprefix("./")] = row[LABEL]
-    if not labels:
+        for row in rows(files.read(listing), f"{listing} of {where}"):
+            if LABEL in row and not isinstance(row.get(FILE), str):
+                raise ValueError(f"{listing} of {where} has a column '{LABEL}' but none called '{FILE}'")
+            if row.get(LABEL) in NO_CLASS:
+                continue
+            name = folder + row[FILE].replace("\\", "/").removeprefix("./")
+            label = class_of(row[LABEL], f"the label of {name} in {where}")
+            if labels.setdefault(name, label) != label:
+                raise ValueError(f"{name} has two labels in {where}: {labels[name]} and {label}")
+    known = [name for name in names if name in labels]
+    if not known:
         return None
-    missing = [name for name in names if labels.get(name) in (None, "")]
-    if missing:
-        raise ValueError(
-            f"{', '.join(listings)} of {where} gives no label for {missing[0]} ({len(missing)} images have none)"
-        )
-    found = [labels[name] for name in names]
-    for name, label in zip(names, found, strict=True):
-        if isinstance(label, bool) or not isinstance(label, (int, str)):
-            raise ValueError(f"the label of {name} in {where} must be a name or a number, not {label!r}")
-    words = [str(label).strip() for label in found]
-    if all(word.isdecimal() for word in words):
-        classes_txt = listings[0].rpartition("metadata.")[0] + "classes.txt"
-        text = files.read(classes_txt).decode() if classes_txt in files.sizes else None
-        numbers = np.asarray([int(word) for word in words], dtype=np.int64)
-        return numbers.tolist(), name_classes(numbers, text, where=where)
-    class_names = tuple(sorted(set(words)))
-    place = {name: number for number, name in enumerate(class_names)}
-    return [place[word] for word in words], class_names
+    beside = [listing.rpartition("metadata.")[0] + "classes.txt" for listing in listings]
+    text = next((text_of(files.read(f), f"{f} of {where}") for f in beside if f in files.sizes), None)
+    numbers, class_names = class_numbers([labels[name] for name in known], text, where=where)
+    number = dict(zip(known, numbers.tolist(), strict=True))
+    return [number.get(name, NULL) for name in names], class_names
+
+
+def class_of(label: Any, what: str) -> int | str:
+    """A label as a number or a name; 1.0 and "1.0" are 1, as tables write whole numbers beside missing ones.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(label, str):
+        word = label.strip()
+        whole = word.removesuffix(".0")
+        return int(whole) if whole.isdecimal() and len(whole) < 19 else word
+    if isinstance(label, bool) or not isinstance(label, (int, float)) or label != int(label):
+        raise ValueError(f"{what} must be a name or a number, not {label!r}")
+    return int(label)
 
 
 def is_metadata(name: str) -> bool:
@@ -60,23 +74,60 @@ def is_metadata(name: str) -> bool:
     >>> is_metadata("a/metadata.jsonl"), is_metadata("metadata.csv"), is_metadata("a/my_metadata.csv")
     (True, True, False)
     """
-    return name.rpartition("/")[2] in [f"metadata.{ending}" for ending in ENDINGS]
+    return name.rpartition("/")[2] in NAMES
 
 
-def rows(content: bytes, listing: str, *, where: str) -> Iterator[dict[str, Any]]:
-    """The rows of a file.
+def rows(content: bytes, listing: str) -> Iterator[Mapping[str, Any]]:
+    """The rows of a file, the names of columns in small letters.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    text = decoded(content)
+    if not listing.split(" of ")[0].endswith("csv"):
+        yield from objects(text, listing)
+        return
+    header = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    try:
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        columns = [column.strip().lower() for column in next(lines, [])]
+        for line in lines:
+            if line:
+                yield dict(zip(columns, line, strict=False))
+    except csv.Error as error:
+        raise ValueError(f"{listing} cannot be read: {error}") from error
+
+
+def objects(text: str, listing: str) -> Iterator[Mapping[str, Any]]:
+    """The objects of JSON lines, or of one list of them.
 
     Raises:
         ValueError: a line is not JSON.
     """
-    text = content.decode("utf-8-sig", errors="replace")
-    if listing.endswith("csv"):
-        yield from csv.DictReader(io.StringIO(text))
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            row = json.loads(line) if line.strip() else {}
-        except ValueError as error:
-            raise ValueError(f"line {number} of {listing} of {where} is not JSON: {error}") from error
+    if text.lstrip().startswith("["):
+        text = "\n".join(json.dumps(row) for row in parsed(text, listing))
+    for number, line in enumerate(text.split("\n"), start=1):
+        row = parsed(line, f"line {number} of {listing}") if line.strip() else None
         if isinstance(row, dict):
-            yield row
+            yield {name.strip().lower(): value for name, value in row.items()}
+
+
+def parsed(text: str, where: str) -> Any:
+    """A piece of JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{where} is not JSON: {error}") from error
+
+
+def decoded(content: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 if it begins as such."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="replace")

@@ -8,20 +8,27 @@ are needed. Needs pyarrow.
 
 import importlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from simflow.data.source import Source, name_classes
+from simflow.data.source import Source, class_numbers, distinct, text_of
 from simflow.data.splits import choose_splits, named_split
+from simflow.distributed import is_main
 from simflow.shapes import NULL
+
+logger = logging.getLogger(__name__)
 
 ENDING = ".parquet"
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
 """What the columns are called mostly; of several that may be meant, these are."""
+
+
+NO_CLASS = (None, NULL)
 
 
 class Columns(NamedTuple):
@@ -36,9 +43,11 @@ class Columns(NamedTuple):
 def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
     """The images of one split of some files, or of all splits in alphabetical order.
 
+    Classes are those of all splits. A split without any label has no classes.
+
     Raises:
-        ValueError: pyarrow is not installed, a file is damaged or has no images, there is no such split, or the files
-            lie in several folders or have other columns or classes than each other.
+        ValueError: pyarrow is not installed, a file is damaged or has no images, there is no such split, some images
+            of it have no label, or the files lie in several folders or have other columns or classes than each other.
     """
     files = sorted(files)
     folders = sorted({str(file.parent) for file in files})
@@ -51,17 +60,23 @@ def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
     divided = frozenset(splits.values()) if len(files) > 1 else frozenset()
     wanted = choose_splits(divided, split, where=where)
     shown = [file for file in sorted(files, key=splits.__getitem__) if not divided or splits[file] in wanted]
-    first, *others = {columns_of(file) for file in files}
-    if others:
+    columns = {file: columns_of(file) for file in files}
+    if (
+        len({own.image for own in columns.values()}) > 1
+        or len({own.names for own in columns.values() if own.label}) > 1
+    ):
         raise ValueError(f"the Parquet files of {where} have other columns or classes than each other")
-    pictures = column(shown, first.image)
-    labels, class_names = classes(files, first, beside=Path(folders[0]), where=where)
-    lengths = _arrow("compute").binary_length(pictures).fill_null(0).to_pylist()
+    pictures = column(shown, columns[shown[0]].image)
+    labels, class_names = classes(columns, shown, beside=Path(folders[0]), where=where)
+    if not len(labels):
+        raise ValueError(f"there is no image in {where}")
+    sizes = {file: _opened(file).metadata.num_rows for file in shown}
     return Source(
-        names=[f"{file.name}[{row}]" for file in shown for row in range(len(labels[file]))],
-        labels=np.concatenate([labels[file] for file in shown]),
+        names=[f"{file.name}[{row}]" for file in shown for row in range(sizes[file])],
+        keys=[str(row) for row in range(len(labels))],
+        labels=labels,
         class_names=class_names,
-        marks=lengths,
+        marks=_arrow("compute").binary_length(pictures).fill_null(0).to_pylist(),
         read=lambda index: pictures[index].as_py() or b"",
         splits=divided,
     )
@@ -83,9 +98,13 @@ def columns_of(file: Path) -> Columns:
     if not images:
         raise ValueError(f"there is no column of images in {file}; its columns are {', '.join(schema.names)}")
     label = _likely([name for name, kind in kinds.items() if kind == "ClassLabel"], LABELS)
-    plain = schema.field(LABELS[0]).type if LABELS[0] in schema.names else None
-    if label is None and plain is not None and (types.is_integer(plain) or types.is_string(plain)):
-        label = LABELS[0]
+    plain = next((name for name in LABELS if name in schema.names), None)
+    if label is None and plain is not None:
+        if names_classes(types, schema.field(plain).type):
+            label = plain
+        elif is_main():
+            kind = schema.field(plain).type
+            logger.warning("the column '%s' of %s is of %s, which is no class of an image", plain, file, kind)
     names = None if label is None else features.get(label, {}).get("names")
     return Columns(str(_likely(images, IMAGES)), label, None if names is None else tuple(names))
 
@@ -94,53 +113,85 @@ def holds_bytes(types: Any, kind: Any) -> bool:
     """Whether a column is of bytes, or of ``bytes`` among others."""
     if types.is_struct(kind):
         return any(inner.name == "bytes" and holds_bytes(types, inner.type) for inner in kind)
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+
+
+def names_classes(types: Any, kind: Any) -> bool:
+    """Whether a column is of whole numbers, truths or words."""
+    if types.is_dictionary(kind):
+        return names_classes(types, kind.value_type)
+    words = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return words or types.is_integer(kind) or types.is_boolean(kind)
 
 
 def column(files: Sequence[Path], name: str) -> Any:
-    """A column of some files, one after the other; of one with ``bytes`` in it, these.
+    """A column of images of some files, one after the other, as bytes.
 
     Raises:
         ValueError: a file is damaged.
     """
-    arrow, compute = _arrow(), _arrow("compute")
-    chunks = []
+    arrow, compute, chunks = _arrow(), _arrow("compute"), []
     for file in files:
-        try:
-            found = _opened(file).read(columns=[name]).column(name)
-        except (arrow.ArrowException, OSError) as error:
-            raise ValueError(f"{file} is damaged: {error}") from error
+        found = values(file, name)
         found = compute.struct_field(found, "bytes") if _arrow("types").is_struct(found.type) else found
-        chunks += found.chunks
-    return arrow.chunked_array(chunks)
+        chunks += found.cast(arrow.large_binary()).chunks
+    return arrow.chunked_array(chunks, type=arrow.large_binary())
+
+
+def values(file: Path, name: str) -> Any:
+    """A column of a file as it is.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return _opened(file).read(columns=[name]).column(name)
+    except (_arrow().ArrowException, OSError) as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
 
 
 def classes(
-    files: Sequence[Path], columns: Columns, *, beside: Path, where: str
-) -> tuple[dict[Path, NDArray[np.int64]], tuple[str, ...]]:
-    """The class of each image of each file, and the names of the classes; a set whose labels all are -1 has none.
+    columns: Mapping[Path, Columns], shown: Sequence[Path], *, beside: Path, where: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The class of each image of the files that are shown, and the names of the classes of all files.
 
     Raises:
-        ValueError: an image has no label, or a number no name.
+        ValueError: some images have no label, or a number no name.
     """
-    if columns.label is None:
-        return {file: np.full(_opened(file).metadata.num_rows, NULL) for file in files}, ()
-    labels = {file: column([file], columns.label).to_pylist() for file in files}
-    found = [label for own in labels.values() for label in own]
-    if set(found) <= {None, NULL}:
-        return {file: np.full(len(own), NULL) for file, own in labels.items()}, ()
-    if None in found or NULL in found:
-        missing = sum(label in (None, NULL) for label in found)
-        raise ValueError(f"{missing} of {len(found)} images in {where} have no label")
-    if isinstance(found[0], str):
-        class_names = tuple(sorted(set(found)))
-        place = {name: number for number, name in enumerate(class_names)}
-        return {file: np.array([place[each] for each in own]) for file, own in labels.items()}, class_names
+    own: dict[Path, list[int | str | None]] = {}
+    for file, each in columns.items():
+        rows = _opened(file).metadata.num_rows
+        own[file] = [None] * rows if each.label is None else values(file, each.label).to_pylist()
+    asked = [label for file in shown for label in own[file]]
+    missing = sum(label in NO_CLASS for label in asked)
+    if missing == len(asked):
+        return np.full(len(asked), NULL), ()
+    if missing:
+        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
+    names = next((each.names for each in columns.values() if each.names is not None), None)
+    known = [label for labels in own.values() for label in labels if label not in NO_CLASS]
     listing = beside / "classes.txt"
-    text = listing.read_text(encoding="utf-8") if listing.is_file() else None
-    text = text if columns.names is None else "\n".join(columns.names)
-    numbers = {file: np.asarray(own, dtype=np.int64) for file, own in labels.items()}
-    return numbers, name_classes(np.concatenate(list(numbers.values())), text, where=where)
+    text = text_of(listing.read_bytes(), str(listing)) if names is None and listing.is_file() else None
+    numbers, class_names = class_numbers(known, text, where=where)
+    if names is not None:
+        numbers, class_names = named(numbers, names, where=where)
+    number = dict(zip(known, numbers.tolist(), strict=True))
+    return np.array([number[label] for label in asked if label is not None], dtype=np.int64), class_names
+
+
+def named(
+    numbers: NDArray[np.int64], names: Sequence[str], *, where: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers of classes with the names that a file gives them.
+
+    Raises:
+        ValueError: a number has no name.
+    """
+    if numbers.max() >= len(names):
+        raise ValueError(
+            f"the labels of {where} go up to {numbers.max()}, but there are names for only {len(names)} classes"
+        )
+    return numbers, distinct(names)
 
 
 def _likely(names: Sequence[str], known: Sequence[str]) -> str | None:

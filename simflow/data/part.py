@@ -1,9 +1,9 @@
 """Which images of a set are meant: one of its splits; or of a set that is not divided, what is trained on or held out.
 
 The share ``data.hold_out`` of an undivided set is kept from training and is its test split from then on. Whether an
-image belongs to it follows from its name alone (that of its file, or the number in an archive of pixels), so the
-division is the same in every command and on every machine, and images that are added move none from one side to the
-other. Near-duplicates (``data.alike``) stay together.
+image belongs to it follows from its class folder and file alone (or from its number, where pixels or tables are one
+after the other), so the division is the same in every command, on every machine and however the set is packed, and
+images that are added move none from one side to the other. Near-duplicates (``data.alike``) stay together.
 """
 
 import re
@@ -35,13 +35,14 @@ def find_part(config: DataConfig) -> Source:
             "data.hold_out is for sets that are not, leave it at 0"
         )
     if config.split is None:
-        return everything
+        raise ValueError("data.split null takes all images, and data.hold_out keeps some apart: choose one")
     wanted = SPLITS.get(config.split.lower(), config.split)
     if wanted not in ("train", "test"):
         raise ValueError(
             f"there is no split {config.split!r} in {config.path}: data.hold_out divides it into train and test"
         )
-    kept = np.array([is_held_out(name, config) for name in everything.names]) == (wanted == "test")
+    pairs = zip(everything.names, everything.keys, strict=True)
+    kept = np.array([is_held_out(kin(*pair, config.alike), config) for pair in pairs]) == (wanted == "test")
     if kept.all() or not kept.any():
         count, side = len(kept), "held out" if kept.any() == (wanted == "test") else "trained on"
         raise ValueError(
@@ -55,23 +56,24 @@ def chosen(source: Source, rows: np.ndarray) -> Source:
     return replace(
         source,
         names=[source.names[row] for row in rows],
+        keys=[source.keys[row] for row in rows],
         labels=source.labels[rows],
         marks=[source.marks[row] for row in rows],
         read=lambda index: source.read(int(rows[index])),
     )
 
 
-def is_held_out(name: str, config: DataConfig) -> bool:
-    """Whether an image of an undivided set is kept from training."""
-    digest = blake2b(repr(kin(name, config.alike)).encode(), digest_size=8).digest()
+def is_held_out(key: Hashable, config: DataConfig) -> bool:
+    """Whether the images of an undivided set that have this in common are kept from training."""
+    digest = blake2b(repr(key).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < config.hold_out * 2**64
 
 
-def kin(name: str, pattern: str | None) -> Hashable:
-    """What the names of near-duplicates have in common; of a name without any, what no other has.
+def kin(name: str, key: str, pattern: str | None) -> Hashable:
+    """What the names of near-duplicates have in common; of an image without any, its key, which no other has.
 
-    >>> kin("a_v1", "(.*)_v") == kin("a_v2", "(.*)_v"), kin("other", "(.*)_v")
-    (True, (None, 'other'))
+    >>> kin("a_v1", "1", "(.*)_v") == kin("a_v2", "2", "(.*)_v"), kin("other", "3", "(.*)_v")
+    (True, (None, '3'))
     """
     found = None if pattern is None else re.search(pattern, name)
-    return (None, name) if found is None else (found.groups() or found[0])
+    return (None, key) if found is None else (found.groups() or found[0])

@@ -8,7 +8,7 @@ and become a source at once. Nothing here decodes a picture: a source returns fi
 
 import itertools
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,9 @@ class Source:
 
     names: Sequence[str]
     """What to call each image in a message."""
+
+    keys: Sequence[str]
+    """What of each name stays when the set is moved or packed otherwise: class folder and file, or a number."""
 
     labels: NDArray[np.int64]
     """``(n,)``: the class of each, ``NULL`` throughout if the set has no classes."""
@@ -79,10 +82,11 @@ def from_arrays(
             raise ValueError(f"{path} has {count} images but {len(labels)} labels")
         labels = labels.astype(np.int64)
         listing = classes_beside / "classes.txt"
-        text = listing.read_text(encoding="utf-8") if listing.is_file() else None
+        text = text_of(listing.read_bytes(), str(listing)) if listing.is_file() else None
         class_names = name_classes(labels, text, where=str(path))
     return Source(
         names=[f"{path.name}[{index}]" for index in range(count)],
+        keys=[str(index) for index in range(count)],
         labels=labels,
         class_names=class_names,
         marks=[zlib.crc32(image.tobytes()) for image in images],
@@ -107,6 +111,16 @@ def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | Non
     numbers = tuple(str(label) for label in range(len(other)))
     unnamed = len(own) == len(other) and numbers in (own, other)
     return list(range(len(own))) if own == other or unnamed else None
+
+
+def ordered(names: Collection[str]) -> tuple[str, ...]:
+    """Names of classes in the order of their labels: that of the names, or by value if all of them are numbers.
+
+    >>> ordered({"10", "9", "0"}), ordered({"10", "9", "a"})
+    (('0', '9', '10'), ('10', '9', 'a'))
+    """
+    numbered = all(name.isdecimal() for name in names)
+    return tuple(sorted(names, key=lambda name: (int(name) if numbered else 0, name)))
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
@@ -143,6 +157,37 @@ def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where
         if alone:
             told.append(f"{', '.join(alone[:5])}{more} only {side}")
     return "; ".join(told)
+
+
+def class_numbers(
+    labels: Sequence[int | str], classes_txt: str | None, *, where: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Numbers and names of classes from labels that are numbers, with names as in :func:`name_classes`, or names.
+
+    Raises:
+        ValueError: as :func:`name_classes`.
+    """
+    if all(isinstance(label, int) for label in labels):
+        if max(map(abs, map(int, labels))) >= 2**63:
+            raise ValueError(f"the labels of {where} are too large for numbers of classes")
+        numbers = np.asarray(labels, dtype=np.int64)
+        return numbers, name_classes(numbers, classes_txt, where=where)
+    words = [str(label) for label in labels]
+    class_names = ordered(set(words))
+    place = {name: number for number, name in enumerate(class_names)}
+    return np.array([place[word] for word in words], dtype=np.int64), class_names
+
+
+def text_of(content: bytes, what: str) -> str:
+    """The content of a text file.
+
+    Raises:
+        ValueError: it is not in UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what} is not text in UTF-8: {error}") from error
 
 
 MOST_CLASSES = 100_000

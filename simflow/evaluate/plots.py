@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from simflow.canvas import COLOURS, canvas, dress, layout, rule
 from simflow.files import replacing
+from simflow.objective import comparable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,6 +115,7 @@ def draw_losses(
         ValueError: matplotlib is not installed.
     """
     columns, rows = layout(len(curves))
+    held_out = comparable(curves, held_out)
     figure = canvas(title, inches=(4.6 * columns, 3.1 * rows + 0.4))
     for index, (name, curve) in enumerate(curves.items()):
         panel = figure.add_subplot(rows, columns, index + 1)

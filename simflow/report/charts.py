@@ -12,6 +12,7 @@ import numpy as np
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.latents import LatentStatistics
 from simflow.evaluate.plots import HEADINGS, Curve, running_mean
+from simflow.objective import comparable
 from simflow.report.analysis import Analysis
 from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, thinned
 from simflow.report.gaussianity import REACH, Gaussianity
@@ -238,6 +239,7 @@ def losses(
         for colour, (name, curves, held_out) in enumerate(zip(names, runs, unseen, strict=True)):
             if term not in curves:
                 continue
+            held_out = comparable(curves, held_out)
             steps, values = curves[term]
             smooth = running_mean(values, max(1, len(values) // 40))
             if len(names) == 1 and len(values) > 40:

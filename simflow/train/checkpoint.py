@@ -21,7 +21,7 @@ decay are settings and come from the config, never from the file.
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,17 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
         raise ValueError(f"at least one checkpoint must be kept, not {keep}")
     path = folder / f"step-{state.step:07d}"
     if is_main():
-        _replace(path, lambda part: _write(part, state, config))
+        folder.mkdir(parents=True, exist_ok=True)
+        _clear(folder, ".part-*")
+        part, old = folder / f".part-{path.name}", folder / f".old-{path.name}"
+        part.mkdir()
+        _write(part, state, config)
+        if path.exists():
+            _clear(folder, old.name)
+            path.rename(old)
+        part.rename(path)
+        _flush(folder)
+        _clear(folder, ".old-*")
         others = [other for other in _complete(folder) if other != path]
         for other in others[keep - 1 :] if keep is not None else []:
             shutil.rmtree(other)
@@ -70,17 +80,15 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
     return path
 
 
-def save_average(path: Path, state: TrainState, config: dict[str, Any]) -> None:
-    """Writes the averaged weights and the settings as a saved model into ``path``, in the place of what is there;
-    collective, rank 0 writes."""
-
-    def write(part: Path) -> None:
-        _write_tensors(part / "model.safetensors", state.ema.weights)
-        _write_json(part / "config.json", config)
-        _flush(part)
-
+def save_average(folder: Path, state: TrainState, config: dict[str, Any]) -> None:
+    """Writes the averaged weights, the settings and the step as a saved model, each file in the place of the one that
+    is there; collective, rank 0 writes."""
     if is_main():
-        _replace(path, write)
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.replacing(folder / "model.safetensors") as part:
+            _write_tensors(part, state.ema.weights)
+        _write_json(folder / "config.json", config | {"step": state.step})
+        _flush(folder)
     barrier()
 
 
@@ -172,12 +180,14 @@ def load_record(path: Path) -> dict[str, Any]:
 
 
 def step_behind(path: Path) -> int | None:
-    """The number of optimiser steps behind a checkpoint; None for a saved model, which does not say.
+    """The number of optimiser steps behind a checkpoint; of a saved model None, unless it says so.
 
     Raises:
         ValueError: as :func:`load_record`.
     """
-    return load_record(path)["step"] if (path / "state.json").is_file() else None
+    if (path / "state.json").is_file():
+        return load_record(path)["step"]
+    return load_config(path).get("step")
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -214,22 +224,6 @@ def _complete(folder: Path) -> list[Path]:
     paths = folder.iterdir() if folder.is_dir() else []
     numbered = [(int(match[1]), path) for path in paths if (match := _NAME.fullmatch(path.name))]
     return [path for _, path in sorted(numbered, reverse=True) if (path / "state.json").is_file()]
-
-
-def _replace(path: Path, write: Callable[[Path], None]) -> None:
-    """Makes a folder whole or not at all: written beside its place, then renamed, what was there removed."""
-    folder = path.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    _clear(folder, ".part-*")
-    part, old = folder / f".part-{path.name}", folder / f".old-{path.name}"
-    part.mkdir()
-    write(part)
-    if path.exists():
-        _clear(folder, old.name)
-        path.rename(old)
-    part.rename(path)
-    _flush(folder)
-    _clear(folder, ".old-*")
 
 
 def _clear(folder: Path, pattern: str) -> None:

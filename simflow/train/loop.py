@@ -177,13 +177,13 @@ def train(
                 if looks or due(state.step, config.log_every, steps):
                     metrics = clock.read(stepped, rate, skipped)
                     if validation is not None and looks:
-                        with at_rest(objective, state.ema):
+                        with clock.paused(), at_rest(objective, state.ema):
                             metrics = replace(metrics, held_out=validation.losses())
-                        validation.remember(state, metrics.held_out, saved_config)
+                            validation.remember(state, metrics.held_out, saved_config)
                     for callback in callbacks:
                         callback.on_step(metrics)
                 if on_sample is not None and due(state.step, config.sample_every, None):
-                    with at_rest(objective, state.ema):
+                    with clock.paused(), at_rest(objective, state.ema):
                         on_sample(state.step)
                 # Ranks must stop at the same step, and asking costs a message: only where losses are read.
                 if world == 1 or due(state.step, config.log_every, steps):
@@ -243,6 +243,13 @@ class Clock:
     def note(self) -> None:
         """Writes the seconds so far into the state, for the checkpoint."""
         self.state.extra["seconds"] = self.before + time.monotonic() - self.began
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the block out of the speed, but not out of the seconds."""
+        began = time.monotonic()
+        yield
+        self.last += time.monotonic() - began
 
     def read(self, stepped: Stepped, rate: float, skipped: Tensor) -> StepMetrics:
         """The metrics of a step as plain numbers, averaged over processes; waits for the device."""

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column
 
 from simflow.distributed import is_main
+from simflow.objective import comparable
 from simflow.train.callbacks import Callback
 from simflow.train.metrics import StepMetrics
 from simflow.train.optim import StageConfig, stage_at, total_steps
@@ -81,9 +82,10 @@ def where(metrics: StepMetrics, stages: Sequence[StageConfig]) -> str:
 def summary(metrics: StepMetrics, stages: Sequence[StageConfig], floor: float | None, term: str) -> str:
     """Losses, speed and time left in one line."""
     parts = []
+    held_out = comparable(metrics.losses, metrics.held_out)
     for name, value in metrics.losses.items():
         above = f" ({value - floor:.3f} above its floor)" if floor is not None and name == term else ""
-        beside = f" (held out {metrics.held_out[name]:.4f})" if name in metrics.held_out else ""
+        beside = f" (held out {held_out[name]:.4f})" if name in held_out else ""
         parts.append(f"{name} {value:.4f}{beside}{above}")
     images_left = (total_steps(stages) - metrics.step) * metrics.images / metrics.step
     left = timedelta(seconds=round(images_left / metrics.images_per_second))

@@ -7,15 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from simflow import distributed
 from simflow.bounds import at_least
+from simflow.data.config import DataConfig
+from simflow.data.held_out import CHOSEN_BY, unseen_part
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
+from simflow.data.source import distinct
 from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
 from simflow.pixels import to_float
 from simflow.seeding import generator
+from simflow.shapes import NULL
 from simflow.train import checkpoint
 from simflow.train.state import TrainState
 
@@ -25,7 +31,7 @@ BATCH = 64
 """Images scored at once, however many train at once, so that no figure depends on that."""
 
 LOWEST = "lowest_held_out"
-"""Where a run's state remembers the lowest total so far."""
+"""Where a run's state remembers the lowest total so far, and of which images it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,48 @@ class ValidationConfig:
         at_least(1, self, "train.validation", "every", "images")
 
 
+def part_for(data: DataConfig) -> DataConfig:
+    """The choice of the images that a training on ``data`` is validated with.
+
+    Raises:
+        ValueError: it sees all images.
+    """
+    found = unseen_part(data, CHOSEN_BY)
+    if found is None:
+        way = (
+            "--data.split train leaves some" if data.split is None else "--data.hold_out 0.1 keeps some apart"
+        )
+        raise ValueError(
+            f"train.validation needs images that are not trained on, and all of {data.path} are: {way}"
+        )
+    return found
+
+
+def labels_for(unseen: ImageSet, images: ImageSet) -> Int[Tensor, " n"]:
+    """The labels of held-out images, as the training images have their classes.
+
+    Raises:
+        ValueError: they are of another size or number of channels, or one is of a class that is not trained.
+    """
+    here, there = ((each.image_size, each.channels) for each in (unseen, images))
+    if here != there:
+        raise ValueError(
+            f"the held-out images are of {here[0]} px in {here[1]} channels, "
+            f"those that are trained on of {there[0]} px in {there[1]}"
+        )
+    if not images.class_names:
+        return torch.full_like(unseen.labels, NULL)
+    place = {name: number for number, name in enumerate(distinct(images.class_names))}
+    own = distinct(unseen.class_names)
+    new = [
+        own[label] for label in unseen.labels.unique().tolist() if label != NULL and own[label] not in place
+    ]
+    if new:
+        raise ValueError(f"held-out images are of classes that are not trained: {', '.join(new[:5])}")
+    numbers = torch.tensor([place.get(name, NULL) for name in own] + [NULL])
+    return numbers[unseen.labels]  # NULL is the last
+
+
 class Validation:
     """Looks at held-out images with the objective that trains.
 
@@ -52,6 +100,7 @@ class Validation:
     Args:
         objective: on its device; whoever calls :meth:`losses` puts the averaged weights in.
         images: that are not trained on.
+        labels: of these images (:func:`labels_for`).
         config: how many, and whether the best weights are kept.
         seed: of the noise.
         dtype: that networks compute in.
@@ -62,13 +111,14 @@ class Validation:
         self,
         objective: Objective,
         images: ImageSet,
+        labels: Int[Tensor, " n"],
         config: ValidationConfig,
         *,
         seed: int,
         dtype: NetworkDtype,
         best: Path,
     ) -> None:
-        self.objective, self.images, self.config = objective, images, config
+        self.objective, self.images, self.labels, self.config = objective, images, labels, config
         self.seed, self.best = seed, best
         self.dtype: NetworkDtype = dtype
         self.chosen = spread(len(images), config.images)
@@ -79,7 +129,7 @@ class Validation:
         device, sums = self.objective.model.device, dict[str, float]()
         batches = list(enumerate(self.chosen.split(BATCH)))
         for number, rows in batches[distributed.rank() :: distributed.world()]:
-            images, labels = self.images.images(rows).to(device), self.images.labels[rows].to(device)
+            images, labels = self.images.images(rows).to(device), self.labels[rows].to(device)
             with computing_in(self.dtype, device):
                 drawn = generator(self.seed, "validation", number, device=device)
                 found = self.objective(to_float(images), labels, drawn)
@@ -90,10 +140,14 @@ class Validation:
         return {name: sum(each.get(name, 0.0) for each in together) / len(self.chosen) for name in names}
 
     def remember(self, state: TrainState, losses: dict[str, float], settings: dict[str, Any]) -> None:
-        """Keeps the averaged weights if no earlier look gave a lower total, and if that is asked for; collective."""
-        if self.config.best and losses["total"] < state.extra.get(LOWEST, math.inf):
-            state.extra[LOWEST] = losses["total"]
+        """Keeps the averaged weights if no earlier look at these images gave a lower total, and if that is asked for;
+        collective."""
+        if not self.config.best:
+            return
+        total, seen = losses["total"], [self.images.fingerprint, len(self.chosen)]
+        lowest = state.extra.get(LOWEST, {})
+        if total < (lowest["total"] if lowest.get("seen") == seen else math.inf):
+            state.extra[LOWEST] = {"total": total, "seen": seen}
             checkpoint.save_average(self.best, state, settings)
             if distributed.is_main():
-                total = losses["total"]
                 logger.info("step %d has the lowest held-out loss, %.4f: %s", state.step, total, self.best)

@@ -19,7 +19,12 @@ def decoded(content, **choices):
     if isinstance(content, Image.Image):
         content = encoded(content, "PNG")
     source = Source(
-        names=["it"], labels=np.zeros(1, dtype=np.int64), class_names=(), marks=[0], read=lambda _: content
+        names=["it"],
+        keys=["it"],
+        labels=np.zeros(1, dtype=np.int64),
+        class_names=(),
+        marks=[0],
+        read=lambda _: content,
     )
     return decode(source, 0, DataConfig(path="", **{"image_size": 4, **choices}))
 

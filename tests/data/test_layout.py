@@ -100,16 +100,70 @@ def test_metadata_in_each_split_with_numbers_and_names_beside():
     assert train.splits == {"train", "test"}
 
 
-@pytest.mark.parametrize("text", ["file_name,text\n1.png,a dog\n", "id,label\n1,2\n"])
-def test_metadata_without_labels_says_nothing(text):
+def test_metadata_without_labels_says_nothing():
+    text = "file_name,text\n1.png,a dog\n"
     assert listed("a/1.png", "b/1.png", metadata_csv=text).class_names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "File_Name; Label\n1.png;dog\n2.png;cat\n",
+        "file_name\tlabel\r\n1.png\tdog\r\n2.png\tcat\r\n",
+        "label,file_name,mask\rdog,1.png,\rcat,2.png,\r",
+        f'file_name,label,mask\n1.png,dog,"{"x" * 200_000}"\n2.png,cat,\n',
+    ],
+)
+def test_tables_of_other_programs(text):
+    assert by_name(listed("1.png", "2.png", metadata_csv=text)) == {"1.png": 1, "2.png": 0}
+
+
+def test_tables_in_utf_16_and_lists_of_objects():
+    for name, content in (
+        ("metadata.csv", "file_name,label\n1.png,dog\n2.png,cat\n".encode("utf-16")),
+        (
+            "metadata.jsonl",
+            '[{"file_name": "1.png", "label": "dog"}, {"file_name": "2.png", "label": "cat"}]',
+        ),
+        (
+            "metadata.jsonl",
+            rows(("1.png", "dog"), ("2.png", "cat")).replace('"dog"', '"dog", "text": "a\u2028b"'),
+        ),
+    ):
+        content = content if isinstance(content, bytes) else content.encode()
+        files = Files(sizes={"1.png": 1, "2.png": 1, name: len(content)}, read={name: content}.get)
+        assert arrange(files, split="train", where="there").labels.tolist() == [1, 0]
+
+
+def test_numbers_of_classes_however_they_are_written_and_ordered_by_value():
+    text = "file_name,label\n1.png,10\n2.png,9.0\n3.png,0\n"
+    source = listed("1.png", "2.png", "3.png", metadata_csv=text)
+    assert source.labels.tolist() == [10, 9, 0]
+    words = listed("1.png", "2.png", metadata_jsonl=rows(("1.png", "10"), ("2.png", "9th")))
+    assert words.class_names == ("10", "9th")
+
+
+def test_minus_one_is_no_class_and_a_split_may_have_none():
+    none = rows(("1.png", -1), ("2.png", "-1"))
+    assert listed("1.png", "2.png", metadata_jsonl=none).class_names == ()
+    contents = {
+        "train/metadata_csv": "file_name,label\n1.png,dog\n",
+        "test/metadata_csv": "file_name\n2.png\n",
+    }
+    train, test = (listed("train/1.png", "test/2.png", split=each, **contents) for each in ("train", "test"))
+    assert (train.class_names, train.labels.tolist()) == (("dog",), [0])
+    assert (test.class_names, test.labels.tolist()) == ((), [NULL])
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (rows(("1.png", "a")), r"metadata.jsonl of there gives no label for 2.png \(1 images have none\)"),
-        (rows(("1.png", "a"), ("2.png", None)), "gives no label for 2.png"),
+        (rows(("1.png", "a")), r"there is no label for 2.png in there \(1 images have none\)"),
+        (rows(("1.png", "a"), ("2.png", None)), "no label for 2.png"),
+        (rows(("1.png", "a"), ("2.png", -1)), "no label for 2.png"),
+        (rows(("1.png", "a"), ("1.png", "b"), ("2.png", "b")), "1.png has two labels in there: a and b"),
+        (rows(("1.png", 10**30), ("2.png", 0)), "labels of there are too large"),
+        (json.dumps({"image": "1.png", "label": "a"}), "has a column 'label' but none called 'file_name'"),
         (rows(("1.png", "a"), ("2.png", 0.5)), "label of 2.png in there must be a name or a number, not 0.5"),
         (rows(("1.png", "a")) + "{oops\n", "line 2 of metadata.jsonl of there is not JSON"),
     ],

@@ -31,7 +31,7 @@ def write(path, levels, labels=None, *, image="image", label="label", names=None
     pictures = pa.array(cells) if bare else pa.array([{"bytes": c, "path": "x"} for c in cells], type=struct)
     columns = {"id": pa.array(range(len(levels))), image: pictures}
     if labels is not None:
-        columns[label] = pa.array(labels)
+        columns[label] = labels if isinstance(labels, pa.Array) else pa.array(labels)
     table = pa.table(columns)
     if notes:
         features = {"id": {"_type": "Value"}, image: {"_type": "Image"}}
@@ -121,10 +121,56 @@ def test_a_share_is_held_out_of_undivided_files(tmp_path):
     assert 20 < len(parts[1]) < 60
 
 
-def test_a_folder_of_pictures_beside_is_a_folder_of_pictures(tmp_path):
-    write(tmp_path / "metadata.parquet", [1], [0])
-    Image.new("L", (4, 4), 7).save(tmp_path / "1.png")
-    assert levels(loaded(tmp_path)) == [7]
+def test_a_table_about_pictures_is_no_set_and_a_logo_beside_tables_is_none(tmp_path, caplog):
+    write(tmp_path / "a" / "metadata.parquet", [1], [0])
+    for name in "ab":
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("L", (4, 4), 7).save(tmp_path / name / "1.png")
+    assert levels(loaded(tmp_path / "a")) == [7]
+    write(tmp_path / "b" / "train.parquet", [1, 2])
+    assert levels(loaded(tmp_path / "b")) == [1, 2]
+    assert "1 pictures beside its Parquet files" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "numbers"),
+    [
+        (pa.array(["10", "9", "9"], type=pa.large_string()), ("9", "10"), [1, 0, 0]),
+        (pa.array(["b", "a", "b"]).dictionary_encode(), ("a", "b"), [1, 0, 1]),
+        (pa.array([True, False, True]), ("0", "1"), [1, 0, 1]),
+        (pa.array([2, 0, 0], type=pa.uint8()), ("0", "1", "2"), [2, 0, 0]),
+    ],
+)
+def test_labels_of_all_kinds(tmp_path, labels, class_names, numbers):
+    images = loaded(write(tmp_path / "x.parquet", [1, 2, 3], labels, label="labels", notes=False))
+    assert (images.class_names, images.labels.tolist()) == (class_names, numbers)
+
+
+def test_labels_that_are_no_classes_are_said(tmp_path, caplog):
+    file = write(tmp_path / "x.parquet", [1, 2], [[0], [1]], notes=False)
+    assert loaded(file).class_names == ()
+    assert "the column 'label' of" in caplog.text
+    assert "list" in caplog.text
+
+
+def test_a_split_without_labels_has_no_classes_and_hinders_no_other(tmp_path):
+    write(tmp_path / "train.parquet", [1, 2], [0, 1], names=NAMES)
+    write(tmp_path / "test.parquet", [3], [-1], names=NAMES)
+    write(tmp_path / "validation.parquet", [4])
+    assert loaded(tmp_path).labels.tolist() == [0, 1]
+    for split in ("test", "validation"):
+        assert (loaded(tmp_path, split=split).labels.tolist(), loaded(tmp_path, split=split).class_names) == (
+            [NULL],
+            (),
+        )
+
+
+def test_pieces_with_bytes_of_several_kinds_and_empty_ones_are_one_set(tmp_path):
+    kinds = {"a": (pa.binary(), [1]), "b": (pa.large_binary(), [2, 3]), "c": (pa.binary(), [])}
+    for name, (kind, grays) in kinds.items():
+        table = pa.table({"image": pa.array(list(map(png, grays)), type=kind)})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    assert levels(loaded(tmp_path)) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -141,6 +187,11 @@ def test_a_folder_of_pictures_beside_is_a_folder_of_pictures(tmp_path):
         (
             lambda f: [write(f / f"{n}.parquet", [1], [0], names=[n]) for n in "ab"],
             "have other columns or classes than each other",
+        ),
+        (lambda f: write(f / "x.parquet", []), "there is no image in"),
+        (
+            lambda f: write(f / "x.parquet", [1], pa.array([2**63], type=pa.uint64())),
+            "labels of .* are too large",
         ),
         (lambda f: write(f / "test.parquet", [1]) and write(f / "val.parquet", [1]), "no split 'train' in"),
     ],

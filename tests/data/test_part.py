@@ -1,6 +1,9 @@
 """A held-out share of sets that are not divided."""
 
+import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from PIL import Image
 
 from simflow.data import DataConfig, load
 from simflow.data.find import FASHION
-from simflow.data.held_out import held_out
+from simflow.data.held_out import held_out, unseen_part
 from simflow.data.part import find_part
 
 
@@ -28,7 +31,8 @@ def config(path, **choices):
 
 
 def names(path, **choices):
-    return set(find_part(config(path, **choices)).names)
+    whole = choices.get("split", "train") is None
+    return set(find_part(config(path, **choices | ({"hold_out": 0.0} if whole else {}))).names)
 
 
 def test_both_sides_are_the_whole_and_share_nothing(folder):
@@ -41,7 +45,9 @@ def test_both_sides_are_the_whole_and_share_nothing(folder):
 
 
 def test_pixels_and_labels_go_with_their_names(folder):
-    by_name = dict(zip(names_of(None, folder), levels(None, folder), strict=True))
+    whole = load(config(folder, hold_out=0.0))
+    grays = whole.images(range(60))[:, 0, 0, 0].tolist()
+    by_name = dict(zip(find_part(config(folder, hold_out=0.0)).names, grays, strict=True))
     for split in ("train", "test"):
         part = load(config(folder, split=split))
         assert levels(split, folder) == [by_name[name] for name in names_of(split, folder)]
@@ -103,6 +109,49 @@ def test_what_is_held_out_is_unseen(folder):
     assert len(held_out(config(folder), split="train")[0]) == len(names(folder, split="train"))
 
 
+@pytest.mark.parametrize("root", ["", "set", "a/b", "set/train"])
+def test_a_set_is_divided_the_same_however_it_is_packed(folder, tmp_path, root):
+    def held(path):
+        return {"/".join(name.split("/")[-2:]) for name in names(path, split="test")}
+
+    expected = names(folder, split="test")
+    shutil.copytree(folder, tmp_path / "moved" / root)
+    assert held(tmp_path / "moved") == expected
+    assert held(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "moved")) == expected
+    files = [f"{path.parent.name}/{path.name}" for path in folder.rglob("*.png")]
+    manifest = {"labels": [[name, 0] for name in files]}
+    (tmp_path / "moved" / root / "dataset.json").write_text(json.dumps(manifest))
+    if root != "set/train":  # whose labels do not stand above all folders
+        assert held(tmp_path / "moved") == expected
+
+
+def test_pixels_are_told_by_their_number(tmp_path):
+    for name in ("one", "other"):
+        np.savez(tmp_path / f"{name}.npz", images=np.zeros((50, 2, 2), dtype=np.uint8))
+    one, other = (names(tmp_path / f"{name}.npz", split="test", image_size=2) for name in ("one", "other"))
+    assert {name.removeprefix("one") for name in one} == {name.removeprefix("other") for name in other}
+
+
+def test_images_of_another_place_are_all_meant_unless_a_split_is_named(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    images, called = held_out(config(folder), path=str(other))
+    assert (len(images), called) == (60, f"{other} (all images)")
+    images, called = held_out(config(folder), path=str(other), split="test")
+    assert (len(images), called) == (len(names(folder, split="test")), f"{other} (test)")
+    images, called = held_out(config(folder), path=str(folder))
+    assert called == f"{folder} (test)"
+
+
+def test_what_is_trained_on_is_not_held_out():
+    """The embedded set has a train and a test split."""
+    divided = DataConfig(path=FASHION, image_size=28, channels=1)
+    assert held_out(divided)[1] == f"{FASHION} (test)"
+    assert held_out(replace(divided, split=None))[1] == f"{FASHION} (all images)"
+    assert held_out(replace(divided, split="test"))[1] == f"{FASHION} (test)"
+    assert unseen_part(replace(divided, split="test")) is None
+    assert unseen_part(replace(divided, split=None)) is None
+
+
 def test_another_set_that_is_divided_has_its_own_parts(folder):
     images, called = held_out(config(folder), path=FASHION)
     assert (len(images), called) == (1000, f"{FASHION} (test)")
@@ -116,6 +165,7 @@ def test_another_set_that_is_divided_has_its_own_parts(folder):
         ({"hold_out": 1e-9}, r"with data.hold_out at 1e-09, all 60 images of .* would be trained on"),
         ({"hold_out": 1e-9, "split": "test"}, "all 60 images of .* would be trained on"),
         ({"hold_out": 1 - 1e-9}, "all 60 images of .* would be held out"),
+        ({"split": None}, "data.split null takes all images, and data.hold_out keeps some apart: choose one"),
         (
             {"split": "validation"},
             "there is no split 'validation' in .*: data.hold_out divides it into train and test",

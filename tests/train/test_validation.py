@@ -1,15 +1,18 @@
 """Losses on held-out images during training: of the average, of the same noise each time, and without any effect."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from simflow import recipes
 from simflow.cli import main
-from simflow.data import load
+from simflow.data import DataConfig, load
 from simflow.data.held_out import held_out
 from simflow.fitting import facts_of, fit, initial
 from simflow.objective import Losses, Objective
@@ -17,7 +20,11 @@ from simflow.pixels import to_float
 from simflow.seeding import generator
 from simflow.settings import override
 from simflow.train import checkpoint
-from simflow.train.validation import Validation, ValidationConfig
+from simflow.train.ema import EmaConfig
+from simflow.train.loop import Clock
+from simflow.train.state import TrainState
+from simflow.train.step import Stepped
+from simflow.train.validation import Validation, ValidationConfig, labels_for, part_for
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import SETTINGS, pictures, words
 
@@ -77,14 +84,9 @@ def test_they_are_those_of_the_averaged_weights_on_the_images_not_trained_on(tmp
 
 
 def test_the_validation_split_is_asked_before_the_test_split(tmp_path, config):
-    (tmp_path / "pictures" / "test").rename(tmp_path / "pictures" / "validation")
-    for name in ("bag", "boot", "coat"):
-        source = tmp_path / "pictures" / "train" / name / "0.png"
-        target = tmp_path / "pictures" / "test" / name / "0.png"
-        target.parent.mkdir(parents=True)
-        target.write_bytes(source.read_bytes())
-    _, called = held_out(config.data, likely=("validation", "test"))
-    assert called.endswith("(validation)")
+    shutil.copytree(tmp_path / "pictures" / "test", tmp_path / "pictures" / "validation")
+    assert part_for(config.data).split == "validation"
+    assert part_for(replace(config.data, split="validation")).split == "test"
 
 
 def test_no_two_batches_have_the_noise_of_one_another_and_every_image_counts_once(
@@ -102,7 +104,8 @@ def test_no_two_batches_have_the_noise_of_one_another_and_every_image_counts_onc
     monkeypatch.setattr(Objective, "forward", told)
     objective = initial(config, facts_of(config, images), torch.device("cpu"))
     config = ValidationConfig(images=7)
-    losses = Validation(objective, images, config, seed=0, dtype="float32", best=tmp_path).losses
+    options = {"seed": 0, "dtype": "float32", "best": tmp_path}
+    losses = Validation(objective, images, images.labels, config, **options).losses
     assert losses() == {"total": pytest.approx((3 * 3 + 3 * 3 + 1) / 7)}
     assert losses()
     assert [size for size, _ in seen] == [3, 3, 1] * 2
@@ -135,15 +138,88 @@ def test_images_that_are_all_trained_on_are_no_validation(tmp_path, capsys):
     command = [*words(tmp_path)[:4], "--data", whole, "--device", "cpu", "--out", str(tmp_path / "run")]
     assert main([*command, *LOOKS]) == 2
     assert "all of" in (said := capsys.readouterr().err)
-    assert "--data.hold_out 0.1 keeps some of them apart" in said
+    assert "--data.hold_out 0.1 keeps some apart" in said
     assert not (tmp_path / "run").exists()
     assert main([*command, *LOOKS, "--data.hold_out", "0.3"]) == 0
     assert list(looks(tmp_path / "run")) == [3, 4]
 
 
 def test_a_run_on_all_splits_has_no_held_out_images(tmp_path, capsys):
-    assert main([*words(tmp_path), *LOOKS, "--data.split", "null", "--out", str(tmp_path / "run")]) == 2
-    assert "train.validation needs images that are not trained on" in capsys.readouterr().err
+    for more in ([], ["--dry-run"]):
+        command = [*words(tmp_path), *LOOKS, "--data.split", "null", "--out", str(tmp_path / "run"), *more]
+        assert main(command) == 2
+        assert "all of" in (said := capsys.readouterr().err)
+        assert "--data.split train leaves some" in said
+
+
+def set_of(folder, name, labels, *, size=16, classes=None):
+    """An image of each label."""
+    (folder / name).mkdir()
+    np.savez(folder / name / "x.npz", images=np.zeros((len(labels), size, size), np.uint8), labels=labels)
+    if classes:
+        (folder / name / "classes.txt").write_text("\n".join(classes))
+    return load(DataConfig(path=str(folder / name / "x.npz"), image_size=size, channels=1))
+
+
+def test_labels_of_held_out_images_are_those_of_their_names(tmp_path):
+    images = set_of(tmp_path, "train", [0, 1, 2], classes=["ant", "bee", "cat"])
+    unseen = set_of(tmp_path, "test", [0, 1, 1], classes=["cat", "ant"])
+    assert labels_for(unseen, images).tolist() == [2, 0, 0]
+    assert labels_for(images, images).tolist() == [0, 1, 2]
+    fewer = set_of(tmp_path, "fewer", [0, 1])
+    assert labels_for(fewer, set_of(tmp_path, "more", [0, 1, 2])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"labels": [0, 3]}, "held-out images are of classes that are not trained: 3"),
+        ({"labels": [0], "size": 8}, "are of 8 px in 1 channels, those that are trained on of 16 px in 1"),
+    ],
+)
+def test_held_out_images_that_do_not_fit_are_refused_before_the_run(tmp_path, config, options, sentence):
+    images = set_of(tmp_path, "train", [0, 1, 2])
+    unseen = set_of(tmp_path, "test", **options)
+    train = replace(config.train, validation=ValidationConfig(every=2))
+    with pytest.raises(ValueError, match=sentence):
+        fit(replace(config, train=train), tmp_path / "run", images=images, unseen=unseen)
+    assert not (tmp_path / "run").exists()
+
+
+def test_held_out_images_that_cannot_be_read_are_named(tmp_path, capsys):
+    words(tmp_path)
+    (tmp_path / "pictures" / "test" / "bag" / "0.png").write_text("no picture")
+    assert main([*words(tmp_path), *LOOKS, "--out", str(tmp_path / "run")]) == 0
+    assert "test/bag/0.png" in capsys.readouterr().err
+
+
+def test_a_total_with_a_discriminator_is_not_set_beside_one_without(tmp_path, capsys):
+    judge = "{network: {filters: 8, layers: 1}, start_step: 0, head_start: 0}"
+    command = [*words(tmp_path), *LOOKS, "--objective.adversarial", judge, "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    line = next(line for line in capsys.readouterr().err.splitlines() if "step 4/4" in line)
+    assert re.search(r"total -?[\d.]+, ", line)
+    assert re.search(r"prior -?[\d.]+ \(held out", line)
+
+
+def test_looking_is_no_part_of_the_speed(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("simflow.train.loop.time.monotonic", lambda: now[0])
+    model = torch.nn.Linear(1, 1)
+    state = TrainState(modules={"model": model}, optimizers={}, ema=EmaConfig().build(model))
+    clock = Clock(state)
+
+    def read():
+        now[0] += 2
+        state.images_seen += 8
+        stepped = Stepped({"total": torch.tensor(0.0)}, torch.tensor(0.0), torch.tensor(0.0))
+        return clock.read(stepped, 0.1, torch.tensor(0.0))
+
+    assert read().images_per_second == 4
+    with clock.paused():
+        now[0] += 100
+    assert read().images_per_second == 4
+    assert read().seconds == 106
 
 
 def test_they_are_said(tmp_path, capsys):
@@ -186,6 +262,31 @@ def test_a_resumed_run_remembers_the_lowest_loss(tmp_path, monkeypatch):
     assert (run / "best" / "model.safetensors").read_bytes() == before
     assert main([*words(tmp_path), *every, "--steps", "4", "--out", str(run)]) == 0
     assert (run / "best" / "model.safetensors").read_bytes() != before
+
+
+def test_another_choice_of_images_has_a_lowest_loss_of_its_own(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    every = ["--train.validation.every", "1", "--train.validation.best", "true"]
+    told(monkeypatch, [1.0, 2.0])
+    few = ["--train.validation.images", "3"]
+    assert main([*words(tmp_path), *every, *few, "--steps", "2", "--out", str(run)]) == 0
+    before = (run / "best" / "model.safetensors").read_bytes()
+    told(monkeypatch, [5.0, 6.0])
+    assert main([*words(tmp_path), *every, "--steps", "4", "--out", str(run)]) == 0
+    assert (run / "best" / "model.safetensors").read_bytes() != before
+
+
+def test_what_else_lies_in_the_folders_is_left_alone(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    every = ["--train.validation.every", "1", "--train.validation.best", "true"]
+    told(monkeypatch, [4.0, 3.0, 2.0, 1.0])
+    assert main([*words(tmp_path), *every, "--steps", "2", "--out", str(run)]) == 0
+    others = [run / "best" / "evaluation.json", run / ".part-plan-cpu-16.json"]
+    for file in others:
+        file.write_text("{}")
+    assert main([*words(tmp_path), *every, "--steps", "4", "--out", str(run)]) == 0
+    assert all(file.is_file() for file in others)
+    assert checkpoint.step_behind(run / "best") == 4
 
 
 def test_the_best_weights_are_kept_only_if_asked_for(tmp_path):
