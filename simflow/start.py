@@ -159,20 +159,11 @@ def take(model: Model, path: Path, config: StartFrom) -> None:
             given = means_only(model, given)
         if grows:
             given = grown(module, given, **own)
-        embeddings = class_embeddings(module)
-        if any(embedding.classes for embedding in embeddings.values()) and not config.new_classes:
-            require_same_classes(folder, names, model.facts.class_names)
         if config.new_classes:
-            require_room(part, folder, here, given, embeddings)
-        places = class_places(model.facts.class_names, names, new=config.new_classes)
-        for name, embedding in embeddings.items():
-            if name not in given and config.new_classes:
-                given[name] = torch.zeros_like(
-                    embedding.table
-                )  # added to what knew no classes, it changes nothing
-            elif knows(given.get(name), len(names), embedding):
-                null = len(embedding.table) > embedding.classes
-                given[name] = vectors_for(places, given[name], there=len(names), null=null)
+            require_room(part, folder, here, given, class_embeddings(module))
+        elif any(embedding.classes for embedding in class_embeddings(module).values()):
+            require_same_classes(folder, names, model.facts.class_names)
+        given = with_classes(module, given, model.facts.class_names, names, new=config.new_classes)
         wrong = misfit(given, module.state_dict())
         if wrong is not None:
             raise ValueError(f"the {part} in '{folder}' does not fit this model: {wrong}")
@@ -213,6 +204,20 @@ def means_only(model: Model, given: dict[str, Tensor]) -> dict[str, Tensor]:
 def class_embeddings(module: nn.Module) -> dict[str, ClassEmbedding]:
     """The embeddings of classes in a module by the names of their tables."""
     return {f"{n}.table": part for n, part in module.named_modules() if isinstance(part, ClassEmbedding)}
+
+
+def with_classes(
+    module: nn.Module, given: Mapping[str, Tensor], here: Sequence[str], there: Sequence[str], *, new: bool
+) -> dict[str, Tensor]:
+    """The tensors given for a module, its tables of classes with the rows of the classes ``here``."""
+    places, changed = class_places(here, there, new=new), dict(given)
+    for name, embedding in class_embeddings(module).items():
+        if knows(given.get(name), len(there), embedding):
+            null = len(embedding.table) > embedding.classes
+            changed[name] = vectors_for(places, given[name], there=len(there), null=null)
+        elif new and name not in given:  # what knew no classes is told of them by a sum, which zeros leave
+            changed[name] = torch.zeros_like(embedding.table)
+    return changed
 
 
 def class_places(here: Sequence[str], there: Sequence[str], *, new: bool) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from simflow.evaluate.called import unseen_of
+from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 
 
 def say(record: Mapping[str, Any]) -> list[str]:
@@ -66,4 +66,5 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         for name, foreign in coded["foreign"].items():
             yield f"  {name}: {foreign['bits_per_dimension']:.4f} bits, told apart with AUROC {foreign['auroc']:.3f}"
     for sentence in record["left_out"]:
-        yield f"left out: {sentence}"
+        hint = " (data.hold_out sets some apart before a training)" if sentence == NONE_HELD_OUT else ""
+        yield f"left out: {sentence}{hint}"

@@ -2,15 +2,16 @@
 
 Which column holds the images, and what the classes are called, stands in the file where ``datasets`` wrote it; else the
 images are a column of bytes (or of ``bytes`` and ``path``) and the classes one called ``label``. The first word of a
-file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Pictures stay encoded in memory until they
-are needed. Needs pyarrow.
+file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Pictures are read when the first is needed,
+and stay encoded in memory. Needs pyarrow.
 """
 
 import importlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,20 +67,46 @@ def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
         or len({own.names for own in columns.values() if own.label}) > 1
     ):
         raise ValueError(f"the Parquet files of {where} have other columns or classes than each other")
-    pictures = column(shown, columns[shown[0]].image)
+    image = columns[shown[0]].image
     labels, class_names = classes(columns, shown, beside=Path(folders[0]), where=where)
     if not len(labels):
         raise ValueError(f"there is no image in {where}")
-    sizes = {file: _opened(file).metadata.num_rows for file in shown}
+    marks = {file: list(marks_of(file, image)) for file in shown}
+    pictures = Pictures(shown, image)
     return Source(
-        names=[f"{file.name}[{row}]" for file in shown for row in range(sizes[file])],
+        names=[f"{file.name}[{row}]" for file in shown for row in range(len(marks[file]))],
         keys=[str(row) for row in range(len(labels))],
         labels=labels,
         class_names=class_names,
-        marks=_arrow("compute").binary_length(pictures).fill_null(0).to_pylist(),
-        read=lambda index: pictures[index].as_py() or b"",
+        marks=[mark for file in shown for mark in marks[file]],
+        read=pictures.__getitem__,
         splits=divided,
     )
+
+
+class Pictures:
+    """Encoded pictures of some files, one after the other; read when one is asked for, by any thread."""
+
+    def __init__(self, files: Sequence[Path], image: str) -> None:
+        self.files, self.image = files, image
+        self.column: Any = None
+        self.reading = Lock()
+
+    def __getitem__(self, index: int) -> bytes:
+        with self.reading:
+            if self.column is None:
+                self.column = column(self.files, self.image)
+        return self.column[index].as_py() or b""
+
+
+def marks_of(file: Path, image: str) -> Iterator[int]:
+    """For each row the bytes of the pictures of its row group, which are known without reading them."""
+    about = _opened(file).metadata
+    for number in range(about.num_row_groups):
+        group = about.row_group(number)
+        parts = (group.column(place) for place in range(group.num_columns))
+        size = sum(p.total_compressed_size for p in parts if p.path_in_schema.split(".")[0] == image)
+        yield from [size] * group.num_rows
 
 
 def columns_of(file: Path) -> Columns:

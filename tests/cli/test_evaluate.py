@@ -112,6 +112,7 @@ def test_training_images_are_not_called_held_out(tiny_run, tmp_path, toy, capsys
     assert "reconstruction of 9 training images" in said
     assert "bits per dimension on 9 training images" in said
     assert said.count("held-out") == 1  # there are none
+    assert "data.hold_out sets some apart before a training" in said
 
 
 def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy, monkeypatch, capsys):

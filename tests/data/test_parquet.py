@@ -73,6 +73,24 @@ def test_files_of_a_split_are_one_set_with_the_names_of_the_classes(folder, cach
     assert find(str(folder), split="train").names[3] == "train-00001-of-00002.parquet[0]"
 
 
+def test_all_splits_together_are_in_the_order_of_their_names(tmp_path):
+    write(tmp_path / "a-train.parquet", [1, 2])
+    write(tmp_path / "b-test.parquet", [3])
+    assert levels(loaded(tmp_path, split=None)) == [3, 1, 2]
+
+
+def test_pictures_are_read_when_they_are_needed_and_a_change_is_seen(folder, monkeypatch):
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    before = loaded(folder, split="test").fingerprint
+    assert loaded(folder, split="test").fingerprint == before
+    with monkeypatch.context() as patched:
+        patched.setattr("simflow.data.parquet.column", lambda *_: pytest.fail("pictures were read"))
+        listed = find(str(folder), split=None)
+        assert len(listed.names) == len(listed.marks) == 6
+    write(file, [51, 52], [1, 0], image="img", names=NAMES)
+    assert loaded(folder, split="test").fingerprint != before
+
+
 def test_one_file_is_a_set_of_its_own(folder):
     file = folder / "data" / "test-00000-of-00001.parquet"
     images = loaded(file)
