@@ -2,8 +2,8 @@
 
 Which column holds the images, and what the classes are called, stands in the file where ``datasets`` wrote it; else the
 images are a column of bytes (or of ``bytes`` and ``path``) and the classes one called ``label``. The first word of a
-file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Pictures are read when the first is needed,
-and stay encoded in memory. Needs pyarrow.
+file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Pictures are read when one is needed, and
+stay encoded in memory. Needs pyarrow.
 """
 
 import importlib
