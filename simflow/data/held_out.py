@@ -6,6 +6,7 @@ from dataclasses import replace
 from simflow.data.config import DataConfig
 from simflow.data.find import find
 from simflow.data.images import ImageSet, load
+from simflow.data.splits import SPLITS
 
 TESTED, CHOSEN_BY = ("test", "validation"), ("validation", "test")
 """Splits that a finished model is judged by, and those that choices are made by, the likeliest first."""
@@ -31,9 +32,8 @@ def held_out(
     if split is not None:
         here = replace(here, split=split)
     elif own:
-        here = unseen_part(here) or (
-            here if divided and here.split else replace(here, split=None, hold_out=0.0)
-        )
+        seen = here if divided else replace(here, split=None, hold_out=0.0)
+        here = unseen_part(here) or seen
     else:
         here = replace(here, split=next((name for name in TESTED if name in parts(here)), None))
     return load(here), f"{here.path} ({here.split or 'all images'})"
@@ -47,8 +47,9 @@ def unseen_part(config: DataConfig, likely: Sequence[str] = TESTED) -> DataConfi
     """
     if config.split is None:
         return None
-    there = parts(config) or ({"test"} if config.hold_out else set())
-    found = next((name for name in likely if name in there and name != config.split), None)
+    seen = SPLITS.get(config.split.lower(), config.split)
+    there = (parts(config) or ({"test"} if config.hold_out else set())) - {seen}
+    found = next((name for name in likely if name in there), None)
     return None if found is None else replace(config, split=found)
 
 

@@ -63,7 +63,7 @@ def class_of(label: Any, what: str) -> int | str:
         word = label.strip()
         whole = word.removesuffix(".0")
         return int(whole) if whole.isdecimal() and len(whole) < 19 else word
-    if isinstance(label, bool) or not isinstance(label, (int, float)) or label != int(label):
+    if isinstance(label, bool) or not isinstance(label, (int, float)) or not float(label).is_integer():
         raise ValueError(f"{what} must be a name or a number, not {label!r}")
     return int(label)
 

@@ -164,6 +164,7 @@ def test_minus_one_is_no_class_and_a_split_may_have_none():
         (rows(("1.png", "a"), ("1.png", "b"), ("2.png", "b")), "1.png has two labels in there: a and b"),
         (rows(("1.png", 10**30), ("2.png", 0)), "labels of there are too large"),
         (json.dumps({"image": "1.png", "label": "a"}), "has a column 'label' but none called 'file_name'"),
+        (rows(("1.png", "a"), ("2.png", float("nan"))), "must be a name or a number, not nan"),
         (rows(("1.png", "a"), ("2.png", 0.5)), "label of 2.png in there must be a name or a number, not 0.5"),
         (rows(("1.png", "a")) + "{oops\n", "line 2 of metadata.jsonl of there is not JSON"),
     ],

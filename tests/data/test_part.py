@@ -148,7 +148,9 @@ def test_what_is_trained_on_is_not_held_out():
     assert held_out(divided)[1] == f"{FASHION} (test)"
     assert held_out(replace(divided, split=None))[1] == f"{FASHION} (all images)"
     assert held_out(replace(divided, split="test"))[1] == f"{FASHION} (test)"
-    assert unseen_part(replace(divided, split="test")) is None
+    assert (
+        unseen_part(replace(divided, split="test")) is unseen_part(replace(divided, split="Testing")) is None
+    )
     assert unseen_part(replace(divided, split=None)) is None
 
 
