@@ -87,10 +87,6 @@ def fit(
     folder = Path(folder)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
-    looks = config.train.validation
-    if looks is not None and unseen is None:
-        unseen = load(part_for(config.data))
-    labels = None if unseen is None else labels_for(unseen, images)
     facts = facts_of(config, images)
     record = to_record(config, facts)
     from_record(record)  # what cannot be read back is refused before it is trained
@@ -99,10 +95,13 @@ def fit(
     if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
-    validation = None
-    if looks is not None and unseen is not None and labels is not None:
-        drawn = {"seed": config.train.seed, "dtype": config.train.dtype, "best": RunFolder(folder).best}
-        validation = Validation(objective, unseen, labels, looks, **drawn)
+    validation, how = None, config.train
+    if how.validation is not None:
+        unseen = load(part_for(config.data)) if unseen is None else unseen
+        labels, best = labels_for(unseen, images), RunFolder(folder).best
+        validation = Validation(
+            objective, unseen, labels, how.validation, seed=how.seed, dtype=how.dtype, best=best
+        )
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
         run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
@@ -117,7 +116,7 @@ def fit(
         elif config.start_from is not None and distributed.is_main():
             logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
         note_images(state, images)
-        told = tell_skipped(images, set() if unseen is None else tell_skipped(unseen, set()))
+        told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images, set()))
         seconds_before = float(state.extra.get("seconds", 0.0))
         finished = train(
             objective,
