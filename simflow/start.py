@@ -30,7 +30,7 @@ from simflow import pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import DIFFUSERS_WEIGHTS, load_weights
 from simflow.bounds import positive
-from simflow.data.source import differences_of_classes, distinct, places_among
+from simflow.data.source import differences_of_classes, places_among, places_by_name
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
@@ -228,8 +228,7 @@ def class_places(here: Sequence[str], there: Sequence[str], *, new: bool) -> lis
     """
     if not new:
         return places_among(here, there) or []
-    place = {name: number for number, name in enumerate(distinct(there))}
-    return [place.get(name, len(there)) for name in distinct(here)]
+    return places_by_name(here, there, absent=len(there))
 
 
 def knows(table: Tensor | None, classes: int, embedding: ClassEmbedding) -> bool:

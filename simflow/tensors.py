@@ -17,6 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from simflow.reasons import reason
+
 WRAPPERS = ("model_ema", "state_dict", "model")
 """Entries of a training checkpoint that hold the weights; averaged ones come first."""
 
@@ -38,8 +40,7 @@ def local_file(path: Path) -> Path:
     try:
         return Path(hf_hub_download(named[1], named[2]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {reason}") from error
+        raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {reason(error)}") from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,12 +1,12 @@
 """The images that a model has not seen: another split of the same set, if there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from simflow.data.config import DataConfig
 from simflow.data.find import find
 from simflow.data.images import ImageSet, load
-from simflow.data.splits import SPLITS
+from simflow.data.splits import meant
 
 TESTED, CHOSEN_BY = ("test", "validation"), ("validation", "test")
 """Splits that a finished model is judged by, and those that choices are made by, the likeliest first."""
@@ -26,29 +26,34 @@ def held_out(
     """
     own = path is None or path == config.path
     here = config if path is None else replace(config, path=path)
-    divided = bool(parts(here))
+    divided = parts(here)
     if divided or not (own or split):
         here = replace(here, hold_out=0.0)
     if split is not None:
         here = replace(here, split=split)
     elif own:
         seen = here if divided else replace(here, split=None, hold_out=0.0)
-        here = unseen_part(here) or seen
+        here = unseen_among(divided, here, TESTED) or seen
     else:
-        here = replace(here, split=next((name for name in TESTED if name in parts(here)), None))
+        here = replace(here, split=next((name for name in TESTED if name in divided), None))
     return load(here), f"{here.path} ({here.split or 'all images'})"
 
 
-def unseen_part(config: DataConfig, likely: Sequence[str] = TESTED) -> DataConfig | None:
-    """The choice of the images that a model trained on ``config`` has not seen; None if it has seen all.
+def unseen_part(config: DataConfig, likely: Sequence[str]) -> DataConfig | None:
+    """The choice of the images that a model trained on ``config`` has not seen, the first of the ``likely`` splits that
+    there is; None if it has seen all.
 
     Raises:
         ValueError: there are no images.
     """
+    return unseen_among(parts(config), config, likely)
+
+
+def unseen_among(divided: Set[str], config: DataConfig, likely: Sequence[str]) -> DataConfig | None:
+    """:func:`unseen_part` of a set that is divided so."""
     if config.split is None:
         return None
-    seen = SPLITS.get(config.split.lower(), config.split)
-    there = (parts(config) or ({"test"} if config.hold_out else set())) - {seen}
+    there = (divided or ({"test"} if config.hold_out else set())) - {meant(config.split)}
     found = next((name for name in likely if name in there), None)
     return None if found is None else replace(config, split=found)
 

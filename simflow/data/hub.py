@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from simflow.reasons import reason
+
 PREFIX = "hub:"
 NAMED = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 
@@ -26,6 +28,5 @@ def fetched(path: str) -> Path:
             named[1], repo_type="dataset", revision=named[2], ignore_patterns=["*.py", "*.md"]
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"the hub gave no image set of the name {named[1]}: {reason}") from error
+        raise ValueError(f"the hub gave no image set of the name {named[1]}: {reason(error)}") from error
     return Path(folder)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simflow.data.source import Source, from_arrays
-from simflow.data.splits import SPLITS, choose_splits, named_split
+from simflow.data.splits import choose_splits, meant, named_split
 
 COMPRESSIONS = ("", ".gz", ".xz")
 IMAGES = re.compile(r"(?P<split>.*)images[-.]idx3[-.]ubyte(\.gz|\.xz)?")
@@ -71,7 +71,7 @@ def read_file(path: Path, *, split: str | None) -> Source:
     Raises:
         ValueError: ``split`` names another split than the file's, or a file is damaged.
     """
-    if split is not None and SPLITS.get(split.lower(), split) not in ("train", _split(path)):
+    if split is not None and meant(split) not in ("train", _split(path)):
         raise ValueError(f"there is no split {split!r} in {path}, which is a single file")
     images, labels = _pair(path)
     return from_arrays(images, labels, path=path, classes_beside=path.parent)

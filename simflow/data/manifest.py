@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from simflow.data.source import Files, distinct, name_classes, text_of
+from simflow.data.source import Files, distinct, name_classes, names_in
 from simflow.shapes import NULL
 
 FILE = "dataset.json"
@@ -52,8 +52,8 @@ def read(
     numbers = np.asarray([labels[key] for key in keys], dtype=np.int64)
     classes_txt = folder + "classes.txt"
     known = classes_txt in files.sizes
-    text = text_of(files.read(classes_txt), f"{classes_txt} of {where}") if known else None
-    return numbers.tolist(), name_classes(numbers, text, where=where)
+    called = names_in(files.read(classes_txt), f"{classes_txt} of {where}") if known else None
+    return numbers.tolist(), name_classes(numbers, called, where=where)
 
 
 def find_list(files: Files, names: Sequence[str]) -> str | None:

@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from simflow.data.source import Files, class_numbers, text_of
+from simflow.data.source import Files, class_numbers, names_in
 from simflow.shapes import NULL
 
 NAMES = ("metadata.csv", "metadata.jsonl")
@@ -47,8 +47,8 @@ def read(files: Files, names: Sequence[str], *, where: str) -> tuple[Sequence[in
     if not known:
         return None
     beside = [listing.rpartition("metadata.")[0] + "classes.txt" for listing in listings]
-    text = next((text_of(files.read(f), f"{f} of {where}") for f in beside if f in files.sizes), None)
-    numbers, class_names = class_numbers([labels[name] for name in known], text, where=where)
+    called = next((names_in(files.read(f), f"{f} of {where}") for f in beside if f in files.sizes), None)
+    numbers, class_names = class_numbers([labels[name] for name in known], called, where=where)
     number = dict(zip(known, numbers.tolist(), strict=True))
     return [number.get(name, NULL) for name in names], class_names
 

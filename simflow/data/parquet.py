@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simflow.data.source import Source, class_numbers, distinct, text_of
+from simflow.data.source import Source, class_numbers, names_beside
 from simflow.data.splits import choose_splits, named_split
 from simflow.distributed import is_main
 from simflow.shapes import NULL
@@ -197,28 +197,9 @@ def classes(
         raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
     names = next((each.names for each in columns.values() if each.names is not None), None)
     known = [label for labels in own.values() for label in labels if label not in NO_CLASS]
-    listing = beside / "classes.txt"
-    text = text_of(listing.read_bytes(), str(listing)) if names is None and listing.is_file() else None
-    numbers, class_names = class_numbers(known, text, where=where)
-    if names is not None:
-        numbers, class_names = named(numbers, names, where=where)
+    numbers, class_names = class_numbers(known, names_beside(beside) if names is None else names, where=where)
     number = dict(zip(known, numbers.tolist(), strict=True))
     return np.array([number[label] for label in asked if label is not None], dtype=np.int64), class_names
-
-
-def named(
-    numbers: NDArray[np.int64], names: Sequence[str], *, where: str
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Numbers of classes with the names that a file gives them.
-
-    Raises:
-        ValueError: a number has no name.
-    """
-    if numbers.max() >= len(names):
-        raise ValueError(
-            f"the labels of {where} go up to {numbers.max()}, but there are names for only {len(names)} classes"
-        )
-    return numbers, distinct(names)
 
 
 def _likely(names: Sequence[str], known: Sequence[str]) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 from simflow.data.config import DataConfig
 from simflow.data.find import find
 from simflow.data.source import Source
-from simflow.data.splits import SPLITS
+from simflow.data.splits import meant
 
 
 def find_part(config: DataConfig) -> Source:
@@ -36,7 +36,7 @@ def find_part(config: DataConfig) -> Source:
         )
     if config.split is None:
         raise ValueError("data.split null takes all images, and data.hold_out keeps some apart: choose one")
-    wanted = SPLITS.get(config.split.lower(), config.split)
+    wanted = meant(config.split)
     if wanted not in ("train", "test"):
         raise ValueError(
             f"there is no split {config.split!r} in {config.path}: data.hold_out divides it into train and test"

@@ -81,9 +81,7 @@ def from_arrays(
         if len(labels) != count:
             raise ValueError(f"{path} has {count} images but {len(labels)} labels")
         labels = labels.astype(np.int64)
-        listing = classes_beside / "classes.txt"
-        text = text_of(listing.read_bytes(), str(listing)) if listing.is_file() else None
-        class_names = name_classes(labels, text, where=str(path))
+        class_names = name_classes(labels, names_beside(classes_beside), where=str(path))
     return Source(
         names=[f"{path.name}[{index}]" for index in range(count)],
         keys=[str(index) for index in range(count)],
@@ -106,11 +104,20 @@ def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | Non
     """
     own, other = distinct(names), distinct(others)
     if own != other and sorted(own) == sorted(other):
-        place = {name: number for number, name in enumerate(other)}
-        return [place[name] for name in own]
+        return places_by_name(own, other, absent=NULL)
     numbers = tuple(str(label) for label in range(len(other)))
     unnamed = len(own) == len(other) and numbers in (own, other)
     return list(range(len(own))) if own == other or unnamed else None
+
+
+def places_by_name(names: Sequence[str], others: Sequence[str], *, absent: int) -> list[int]:
+    """Where each of these classes stands among others by its name; ``absent`` where it does not.
+
+    >>> places_by_name(("hat", "bag"), ("bag", "coat"), absent=-1)
+    [-1, 0]
+    """
+    place = {name: number for number, name in enumerate(distinct(others))}
+    return [place.get(name, absent) for name in distinct(names)]
 
 
 def ordered(names: Collection[str]) -> tuple[str, ...]:
@@ -160,7 +167,7 @@ def differences_of_classes(names: Sequence[str], others: Sequence[str], *, where
 
 
 def class_numbers(
-    labels: Sequence[int | str], classes_txt: str | None, *, where: str
+    labels: Sequence[int | str], names: Sequence[str] | None, *, where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Numbers and names of classes from labels that are numbers, with names as in :func:`name_classes`, or names.
 
@@ -171,34 +178,45 @@ def class_numbers(
         if max(map(abs, map(int, labels))) >= 2**63:
             raise ValueError(f"the labels of {where} are too large for numbers of classes")
         numbers = np.asarray(labels, dtype=np.int64)
-        return numbers, name_classes(numbers, classes_txt, where=where)
+        return numbers, name_classes(numbers, names, where=where)
     words = [str(label) for label in labels]
     class_names = ordered(set(words))
     place = {name: number for number, name in enumerate(class_names)}
     return np.array([place[word] for word in words], dtype=np.int64), class_names
 
 
-def text_of(content: bytes, what: str) -> str:
-    """The content of a text file.
+def names_in(content: bytes, what: str) -> tuple[str, ...]:
+    """The names in a ``classes.txt``, one a line.
 
     Raises:
-        ValueError: it is not in UTF-8.
+        ValueError: it is not text in UTF-8.
     """
     try:
-        return content.decode("utf-8-sig")
+        lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{what} is not text in UTF-8: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def names_beside(folder: Path) -> tuple[str, ...] | None:
+    """The names in a ``classes.txt`` that stands in a folder, None if there is none.
+
+    Raises:
+        ValueError: it is not text in UTF-8.
+    """
+    listing = folder / "classes.txt"
+    return names_in(listing.read_bytes(), str(listing)) if listing.is_file() else None
 
 
 MOST_CLASSES = 100_000
 """More than any set of images has that is not larger itself."""
 
 
-def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: str) -> tuple[str, ...]:
-    """Names for numbered classes: the lines of a ``classes.txt``, made :func:`distinct`, or else "0", "1", ...
+def name_classes(labels: NDArray[np.int64], names: Sequence[str] | None, *, where: str) -> tuple[str, ...]:
+    """Names for numbered classes: those given, made :func:`distinct`, or else "0", "1", ...
 
     Raises:
-        ValueError: a label is negative, or has no line, or is too large to be the number of a class.
+        ValueError: a label is negative, or has no name, or is too large to be the number of a class.
     """
     if labels.min() < 0:
         raise ValueError(f"the labels of {where} must not be negative, but one is {labels.min()}")
@@ -207,9 +225,8 @@ def name_classes(labels: NDArray[np.int64], classes_txt: str | None, *, where: s
         raise ValueError(
             f"the labels of {where} go up to {count - 1}, which is no number of a class: classes are counted from 0"
         )
-    if classes_txt is None:
+    if names is None:
         return tuple(str(label) for label in range(count))
-    names = tuple(line.strip() for line in classes_txt.splitlines() if line.strip())
     if len(names) < count:
         raise ValueError(
             f"the labels of {where} go up to {count - 1}, but there are names for only {len(names)} classes"

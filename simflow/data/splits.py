@@ -19,6 +19,15 @@ SPLITS = {
 """Spellings seen in the wild, and what they mean here."""
 
 
+def meant(split: str) -> str:
+    """The split that a word means, however it is spelt; another word as it is.
+
+    >>> meant("Val"), meant("holdout")
+    ('validation', 'holdout')
+    """
+    return SPLITS.get(split.lower(), split)
+
+
 def named_split(name: str) -> str | None:
     """The split that a file's name speaks of; None if it mentions none.
 
@@ -37,7 +46,7 @@ def choose_splits(available: Collection[str], split: str | None, *, where: str) 
     """
     if split is None:
         return frozenset(available)
-    wanted = SPLITS.get(split.lower(), split)
+    wanted = meant(split)
     if not available:
         if wanted != "train":
             raise ValueError(

@@ -9,9 +9,8 @@ last few kinds, and all recordings of a process share the memory that a walk nee
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,6 +20,7 @@ from simflow.flow.block import Block
 from simflow.flow.guidance import Guidance
 from simflow.flow.guided import network_dtype
 from simflow.flow.sequential import walk
+from simflow.reasons import reason
 from simflow.shapes import Labels, Tokens
 
 logger = logging.getLogger("simflow")
@@ -29,22 +29,22 @@ Recorder = Callable[[Callable[[], Tensor]], tuple[Callable[[], None], Tensor]]
 """Runs a function once, and gives what runs it again and the tensor that its result is written to."""
 
 
-@dataclass
-class Recording:
-    """What a block remembers of one kind of batch: from the second of them on, its walk."""
+class Tape(NamedTuple):
+    """A recorded walk: where it reads noise and labels from, what runs it again, and where it writes tokens to."""
 
-    noise: Tokens | None = None
-    labels: Labels | None = None
-    tokens: Tokens | None = None
-    replay: Callable[[], None] | None = None
-    refused: bool = False
-    """The walk could not be recorded: batches of this kind walk."""
+    noise: Tokens
+    labels: Labels
+    replay: Callable[[], None]
+    tokens: Tokens
 
+
+Known = Tape | Literal["seen", "refused"]
+"""What is known of a kind of batch: its walk, or that there has been one, or that it could not be recorded."""
 
 KINDS = 4
 """Most kinds of batches that a block remembers."""
 
-_RECORDINGS: WeakKeyDictionary[Block, dict[Any, Recording]] = WeakKeyDictionary()
+_RECORDINGS: WeakKeyDictionary[Block, dict[Any, Known]] = WeakKeyDictionary()
 """Of the blocks that are alive, by kind, the last one used at the end. They are not part of a block: one that is copied
 has none."""
 
@@ -61,29 +61,31 @@ def replayed(
         record: how a walk is recorded; as a CUDA graph if None.
     """
     recordings, kind = _RECORDINGS.setdefault(block, {}), kind_of(block, z, guidance)
-    first = kind not in recordings
-    known = recordings[kind] = recordings.pop(kind, Recording())
+    known = recordings.pop(kind, None)
+    if known == "seen":
+        known = taped(block, z, labels, guidance, record or cuda_graph)
+    recordings[kind] = known or "seen"
     if len(recordings) > KINDS:
         del recordings[next(iter(recordings))]
-    if first:
-        return walk(block, z, labels, guidance, compiled=False)
-    if known.replay is None and not known.refused:
-        known.noise, known.labels = z.clone(), labels.clone()
-        own = known.noise, known.labels
-        try:
-            known.replay, known.tokens = (record or cuda_graph)(
-                lambda: walk(block, *own, guidance, compiled=False)
-            )
-        except RuntimeError as error:
-            known.refused = True
-            reason = str(error).strip().splitlines()[0]
-            logger.warning("a walk could not be recorded and is not replayed: %s", reason)
-    if known.replay is None or known.noise is None or known.labels is None or known.tokens is None:
+    if not isinstance(known, Tape):
         return walk(block, z, labels, guidance, compiled=False)
     known.noise.copy_(z)
     known.labels.copy_(labels)
     known.replay()
     return known.tokens
+
+
+def taped(
+    block: Block, z: Tokens, labels: Labels, guidance: Guidance | None, record: Recorder
+) -> Tape | Literal["refused"]:
+    """A block's walk on tensors of its own; what is refused is said."""
+    noise, own = z.clone(), labels.clone()
+    try:
+        replay, tokens = record(lambda: walk(block, noise, own, guidance, compiled=False))
+    except RuntimeError as error:
+        logger.warning("a walk could not be recorded and is not replayed: %s", reason(error))
+        return "refused"
+    return Tape(noise, own, replay, tokens)
 
 
 def kind_of(block: Block, z: Tokens, guidance: Guidance | None) -> tuple[Any, ...]:

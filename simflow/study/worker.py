@@ -29,6 +29,7 @@ from simflow.evaluate.provenance import made_by
 from simflow.fitting import fit
 from simflow.objective import Objective
 from simflow.pipeline import Pipeline
+from simflow.reasons import reason
 from simflow.study import layout
 from simflow.study.bench import Bench, prepare
 from simflow.study.budget import Budget, hold_to
@@ -109,9 +110,8 @@ class Worker:
         except (ValueError, RuntimeError) as error:  # one row's trouble is not the others'
             if isinstance(error, RuntimeError) and world() > 1:
                 raise  # it may be of this process alone, and the others would wait for it
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            logger.warning("%s failed: %s", job.name, said)
-            self.keep(job, {"failed": said})
+            logger.warning("%s failed: %s", job.name, reason(error))
+            self.keep(job, {"failed": reason(error)})
         return True
 
     def judge(self, job: Job, row: Row, place: Path) -> None:

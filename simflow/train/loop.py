@@ -173,10 +173,10 @@ def train(
                 )
                 state.images_seen += config.batch
                 skipped += stepped.skipped
-                looks = validation is not None and due(state.step, validation.config.every, steps)
-                if looks or due(state.step, config.log_every, steps):
+                looks = None if validation is None else validation.config.every
+                if due(state.step, config.log_every, steps) or due(state.step, looks, steps):
                     metrics = clock.read(stepped, rate, skipped)
-                    if validation is not None and looks:
+                    if validation is not None and due(state.step, looks, steps):
                         with clock.paused(), at_rest(objective, state.ema):
                             metrics = replace(metrics, held_out=validation.losses())
                             validation.remember(state, metrics.held_out, saved_config)

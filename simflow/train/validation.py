@@ -16,7 +16,7 @@ from simflow.data.config import DataConfig
 from simflow.data.held_out import CHOSEN_BY, unseen_part
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
-from simflow.data.source import distinct
+from simflow.data.source import places_by_name
 from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
 from simflow.pixels import to_float
@@ -80,15 +80,12 @@ def labels_for(unseen: ImageSet, images: ImageSet) -> Int[Tensor, " n"]:
         )
     if not images.class_names:
         return torch.full_like(unseen.labels, NULL)
-    place = {name: number for number, name in enumerate(distinct(images.class_names))}
-    own = distinct(unseen.class_names)
-    new = [
-        own[label] for label in unseen.labels.unique().tolist() if label != NULL and own[label] not in place
-    ]
+    places = places_by_name(unseen.class_names, images.class_names, absent=NULL)
+    seen = [label for label in unseen.labels.unique().tolist() if label != NULL]
+    new = [unseen.class_names[label] for label in seen if places[label] == NULL]
     if new:
         raise ValueError(f"held-out images are of classes that are not trained: {', '.join(new[:5])}")
-    numbers = torch.tensor([place.get(name, NULL) for name in own] + [NULL])
-    return numbers[unseen.labels]  # NULL is the last
+    return torch.tensor([*places, NULL])[unseen.labels]  # NULL is the last
 
 
 class Validation:

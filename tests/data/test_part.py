@@ -12,7 +12,7 @@ from PIL import Image
 
 from simflow.data import DataConfig, load
 from simflow.data.find import FASHION
-from simflow.data.held_out import held_out, unseen_part
+from simflow.data.held_out import TESTED, held_out, unseen_part
 from simflow.data.part import find_part
 
 
@@ -148,10 +148,8 @@ def test_what_is_trained_on_is_not_held_out():
     assert held_out(divided)[1] == f"{FASHION} (test)"
     assert held_out(replace(divided, split=None))[1] == f"{FASHION} (all images)"
     assert held_out(replace(divided, split="test"))[1] == f"{FASHION} (test)"
-    assert (
-        unseen_part(replace(divided, split="test")) is unseen_part(replace(divided, split="Testing")) is None
-    )
-    assert unseen_part(replace(divided, split=None)) is None
+    for split in ("test", "Testing", None):
+        assert unseen_part(replace(divided, split=split), TESTED) is None
 
 
 def test_another_set_that_is_divided_has_its_own_parts(folder):

@@ -8,7 +8,7 @@ import torch
 
 from simflow.flow.decode import Sequential, undo
 from simflow.flow.guidance import GaussianProduct, LogScale
-from simflow.flow.recording import _RECORDINGS, KINDS, replayed
+from simflow.flow.recording import _RECORDINGS, KINDS, Tape, replayed
 from simflow.flow.sequential import walk
 from tests.laws.cases import FLOWS, build, labels_for, noise_for
 
@@ -21,7 +21,7 @@ def _without_gradients():
         yield
 
 
-class Tape:
+class Stand:
     """Records as a CUDA graph does: the function is called once, and replaying writes where it wrote."""
 
     def __init__(self):
@@ -46,7 +46,7 @@ def batches(flow, count):
 @pytest.mark.parametrize("guidance", RULES, ids=["plain", "product", "temperature"])
 @pytest.mark.parametrize("name", ["adaln-unchanged-exp", "tarflow", "starflow"])
 def test_the_second_batch_is_recorded_and_later_ones_replayed(name, guidance):
-    flow, tape = build(FLOWS[name]), Tape()
+    flow, tape = build(FLOWS[name]), Stand()
     block = flow.chain()[-1]
     given = batches(flow, 4)
     for number, (z, labels) in enumerate(given):
@@ -59,7 +59,7 @@ def test_the_second_batch_is_recorded_and_later_ones_replayed(name, guidance):
 
 
 def test_another_kind_of_batch_is_another_walk_and_kinds_may_take_turns():
-    flow, tape = build(FLOWS["tarflow"]), Tape()
+    flow, tape = build(FLOWS["tarflow"]), Stand()
     block = flow.chain()[0]
     z, labels = noise_for(flow, 3), labels_for(3)
     kinds = [(3, None), (2, None), (3, RULES[1])]
@@ -71,7 +71,7 @@ def test_another_kind_of_batch_is_another_walk_and_kinds_may_take_turns():
 
 
 def test_only_the_last_kinds_are_remembered():
-    flow, tape = build(FLOWS["tarflow"]), Tape()
+    flow, tape = build(FLOWS["tarflow"]), Stand()
     block = flow.chain()[0]
     for rows in (*range(1, KINDS + 1), 1, KINDS + 1, 1, 2):
         replayed(block, noise_for(flow, rows), labels_for(rows), None, record=tape)
@@ -80,7 +80,7 @@ def test_only_the_last_kinds_are_remembered():
 
 
 def test_blocks_have_recordings_of_their_own():
-    flow, tape = build(FLOWS["tarflow"]), Tape()
+    flow, tape = build(FLOWS["tarflow"]), Stand()
     z, labels = noise_for(flow, 3), labels_for(3)
     for _ in range(3):
         for block in flow.chain():
@@ -90,7 +90,7 @@ def test_blocks_have_recordings_of_their_own():
 
 
 def test_weights_are_read_when_they_are_replayed_and_looked_for_where_they_lie():
-    flow, tape = build(FLOWS["tarflow"]), Tape()
+    flow, tape = build(FLOWS["tarflow"]), Stand()
     block = flow.chain()[0]
     z, labels = noise_for(flow, 3), labels_for(3)
     for _ in range(2):
@@ -126,7 +126,7 @@ def test_what_cannot_be_recorded_walks_and_is_said_once(caplog):
 def test_a_recording_goes_with_its_block_and_is_not_copied():
     flow = build(FLOWS["tarflow"])
     block = flow.chain()[0]
-    replayed(block, noise_for(flow, 2), labels_for(2), None, record=Tape())
+    replayed(block, noise_for(flow, 2), labels_for(2), None, record=Stand())
     other = copy.deepcopy(block)
     assert len(_RECORDINGS[block]) == 1
     assert other not in _RECORDINGS
@@ -168,4 +168,4 @@ def test_on_a_gpu_images_of_a_recorded_walk_are_those_of_the_walk(name, guidance
         torch.testing.assert_close(recorded, flow.inverse(z, labels, guidance), atol=1e-8, rtol=1e-8)
     for block in flow.chain():
         (known,) = _RECORDINGS[block].values()
-        assert known.replay is not None
+        assert isinstance(known, Tape)
