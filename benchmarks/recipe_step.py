@@ -8,14 +8,18 @@ Model arithmetic is counted as one step runs (:func:`benchmarks.arithmetic.count
 recomputing, for it is proportional to the images; attention in full. ``of the matmul rate`` is that arithmetic over the
 time of the step over the measured rate of a large matrix product in the same precision.
 
+A prior that learns alone behind a frozen encoder is timed both ways in turn: with images that are encoded in the step
+(codes "fresh"), and with codes that were made before it ("kept", :mod:`simflow.train.codes`).
+
 ``--largest`` looks for the largest batch that fits, by doubling and then halving the gap; on a GPU only, where a batch
 that does not fit is an error that can be caught. The process must have the GPU for itself.
 """
 
 import gc
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -30,8 +34,8 @@ from simflow.data.loader import Batch
 from simflow.fitting import initial
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, computing_in
-from simflow.pixels import to_float
 from simflow.seeding import generator
+from simflow.train.codes import code_shape
 from simflow.train.loop import adversary_of, begin, wrap
 from simflow.train.step import train_step
 
@@ -68,25 +72,31 @@ def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
             if setting.deadline.forgoes(what):
                 continue
             config = variant(chosen.recipe, side=chosen.data_shape, losses=losses, dtype=setting.dtype)
-            flop = flop or flop_of_an_image(config, setting)
-            config = replace(config, train=replace(config.train, compile=chosen.compile))
-            step = RecipeStep(recomputing(config) if checkpointing == "on" else config, setting)
-            batches = [biggest(step, chosen.limit, setting)] if chosen.largest else chosen.batch
+            ways = {"fresh": config}
+            if config.objective.needs_only_codes and not chosen.largest:
+                ways["kept"] = replace(config, train=replace(config.train, codes="kept"))
+            flop = flop or {name: flop_of_an_image(way, setting) for name, way in ways.items()}
+            steps = {}
+            for name, way in ways.items():
+                way = replace(way, train=replace(way.train, compile=chosen.compile))
+                steps[name] = RecipeStep(recomputing(way) if checkpointing == "on" else way, setting)
+            batches = [biggest(steps["fresh"], chosen.limit, setting)] if chosen.largest else chosen.batch
             for images in batches:
-                yield timed(step, images, flop, setting) | {
-                    "recipe": chosen.recipe,
-                    "side": config.data.image_size,
-                    "losses": losses,
-                    "checkpointing": checkpointing,
-                    "compiled": chosen.compile,
-                    "largest": chosen.largest,
-                }
-            del step
+                for record in timed(steps, images, flop, setting):
+                    yield record | {
+                        "recipe": chosen.recipe,
+                        "side": config.data.image_size,
+                        "losses": losses,
+                        "checkpointing": checkpointing,
+                        "compiled": chosen.compile,
+                        "largest": chosen.largest,
+                    }
+            del steps
             empty(setting)
 
 
 def variant(name: str, *, side: int | None, losses: str, dtype: str) -> RunConfig:
-    """The recipe at another side, all players from the first step, or without judging networks."""
+    """The recipe at another side, all players from the first step, or without judging networks; shown images."""
     config = recipes.get(name)
     objective = config.objective
     if losses == "plain":
@@ -97,7 +107,7 @@ def variant(name: str, *, side: int | None, losses: str, dtype: str) -> RunConfi
         config,
         data=replace(config.data, image_size=side or config.data.image_size),
         objective=objective,
-        train=replace(config.train, dtype=dtype),
+        train=replace(config.train, dtype=dtype, codes="fresh"),
     )
 
 
@@ -131,7 +141,7 @@ class RecipeStep:
         train_step(
             self.state,
             self.wrapped,
-            to_float(batch.images),
+            self.objective.ready(batch.images),
             batch.labels,
             microbatch=train.microbatch or len(batch.images),
             clip=train.optimizer.clip,
@@ -141,11 +151,14 @@ class RecipeStep:
         )
 
     def random(self, images: int) -> Batch:
-        """Images of noise and labels, on the device."""
+        """Images of noise, or such codes, and labels, on the device."""
         facts = self.objective.model.facts
         shape = (images, facts.channels, facts.image_size, facts.image_size)
         numbers = torch.arange(images, device=self.device)
         labels = numbers % len(facts.class_names) if facts.class_names else torch.full_like(numbers, -1)
+        if self.objective.coded:
+            shape = (images, *code_shape(self.objective.model))
+            return Batch(torch.randn(shape, dtype=torch.float16, device=self.device), labels)
         return Batch(torch.randint(256, shape, dtype=torch.uint8, device=self.device), labels)
 
     def forget_gradients(self) -> None:
@@ -202,30 +215,38 @@ def largest(fits: Callable[[int], bool], limit: int) -> int:
     return low
 
 
-def timed(step: RecipeStep, images: int, flop: float, setting: Setting) -> Record:
-    """All that is known of a batch; without a time it did not fit into memory."""
+def timed(
+    steps: Mapping[str, RecipeStep], images: int, flop: Mapping[str, float], setting: Setting
+) -> list[Record]:
+    """All that is known of a batch, taken in some ways in turn; without a time it did not fit into memory."""
     empty(setting)
-    batch = step.random(images) if images else None
     cuda = setting.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(setting.device)
-    timing = None
-    if batch is not None and fits(lambda: step(batch)):
-        runs = {"step": lambda: step(batch)}
-        timing = interleaved(runs, rounds=setting.rounds, device=setting.device, deadline=setting.deadline)[
-            "step"
-        ]
-    seconds = None if timing is None else timing.median
-    return {
-        "way": f"step of {images}",
-        "images": images,
-        "precision": setting.dtype,
-        "seconds": seconds,
-        "rounds": [] if timing is None else timing.rounds,
-        "TFLOP an image": flop / 1e12,
-        "of the matmul rate": None if seconds is None else images * flop / seconds / setting.ceilings.flops,
-        "GiB at most": torch.cuda.max_memory_allocated(setting.device) / 2**30 if cuda else None,
-    }
+    runs = {name: partial(step, step.random(images)) for name, step in steps.items() if images}
+    runs = {name: run for name, run in runs.items() if fits(run)}
+    times = interleaved(runs, rounds=setting.rounds, device=setting.device, deadline=setting.deadline)
+    memory = torch.cuda.max_memory_allocated(setting.device) / 2**30 if cuda else None
+    records = []
+    for name in steps:
+        timing = times.get(name)
+        seconds = None if timing is None else timing.median
+        rate = None if seconds is None else images * flop[name] / seconds
+        records.append(
+            {
+                "way": f"step of {images}",
+                "codes": name,
+                "images": images,
+                "precision": setting.dtype,
+                "seconds": seconds,
+                "rounds": [] if timing is None else timing.rounds,
+                "of fresh": None if timing is None or "fresh" not in times else timing.ratio(times["fresh"]),
+                "TFLOP an image": flop[name] / 1e12,
+                "of the matmul rate": None if rate is None else rate / setting.ceilings.flops,
+                "GiB at most": memory,
+            }
+        )
+    return records
 
 
 def row(record: Record) -> dict[str, str]:
@@ -235,8 +256,10 @@ def row(record: Record) -> dict[str, str]:
         "recipe": f"{record['recipe']} at {record['side']} px",
         "losses": record["losses"],
         "checkpointing": record["checkpointing"],
+        "codes": record["codes"],
         "images": f"{record['images']}{' (largest)' if record['largest'] else ''}",
         "ms": "out of memory" if seconds is None else f"{1e3 * seconds:.0f}",
+        "of fresh": "" if record["of fresh"] is None else f"{record['of fresh']:.2f}",
         "images/s": "" if seconds is None else f"{record['images'] / seconds:.1f}",
         "TFLOP an image": f"{record['TFLOP an image']:.3f}",
         "of the matmul rate": "" if share is None else f"{share:.0%}",

@@ -10,6 +10,7 @@ how often things are written may change (:func:`free_to_change`); of other setti
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import torch
 from simflow import distributed
 from simflow.config import RunConfig, completed, from_record, to_record
 from simflow.data.images import ImageSet, load
+from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.seeding import fold
@@ -28,6 +30,7 @@ from simflow.settings import value_at
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
+from simflow.train.codes import forget, kept
 from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
@@ -117,11 +120,15 @@ def fit(
             logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
         note_images(state, images)
         told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images, set()))
-        seconds_before = float(state.extra.get("seconds", 0.0))
+        seconds_before, began = float(state.extra.get("seconds", 0.0)), time.monotonic()
+        shown: Shown = images
+        if objective.coded and state.step < total_steps(how.stages):
+            shown = kept(run.codes, objective.model, images, flip=config.data.flip, dtype=how.dtype)
+            state.extra["seconds"] = seconds_before + time.monotonic() - began
         finished = train(
             objective,
             state,
-            images,
+            shown,
             config.train,
             flip=config.data.flip,
             folder=run.checkpoints,
@@ -136,6 +143,8 @@ def fit(
             until=until,
         )
         tell_skipped(images, told)
+        if finished:
+            forget(run.codes)
     return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
 
 
@@ -161,7 +170,8 @@ def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fold(config.train.seed, "weights"))
-        return Objective(config.objective, config.model.build(facts)).to(device)
+        model, coded = config.model.build(facts), config.train.codes == "kept"
+        return Objective(config.objective, model, coded=coded).to(device)
 
 
 def check_share(batch: int) -> None:
@@ -178,11 +188,11 @@ def check_share(batch: int) -> None:
 def free_to_change(record: dict[str, Any]) -> list[str]:
     """Dotted paths in a run's record whose change does not hinder going on.
 
-    They are lengths and warm-ups, how often and what is written, how sampling is done by default, and where the
-    images lie and how they are read (their classes, number of channels and size must stay).
+    They are lengths and warm-ups, how often and what is written, whether codes are kept, how sampling is done by
+    default, and where the images lie and how they are read (their classes, number of channels and size must stay).
     """
-    free = ["name", "classes", "sample", "train.compile", "train.log_every", "train.sample_every"]
-    free += ["train.save_every", "train.keep", "train.validation"]
+    free = ["name", "classes", "sample", "train.codes", "train.compile", "train.log_every"]
+    free += ["train.sample_every", "train.save_every", "train.keep", "train.validation"]
     free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
     free += ["model.prior.solver"]
     for number in range(len(record["config"]["train"]["stages"])):

@@ -32,8 +32,9 @@ from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminato
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
+from simflow.pixels import to_float
 from simflow.prior import Energy, Hidden
-from simflow.shapes import NULL, Images, Labels, Latents
+from simflow.shapes import NULL, Code, Images, Labels, Latents
 
 Value = TypeVar("Value")
 
@@ -114,6 +115,16 @@ class ObjectiveConfig:
         if not 0 <= self.label_drop <= 1:
             raise ValueError(f"objective.label_drop must be from 0 to 1, not {self.label_drop}")
 
+    @property
+    def on_images(self) -> bool:
+        """Whether any term is about images."""
+        return bool(self.reconstruction.weight or self.perceptual or self.adversarial)
+
+    @property
+    def needs_only_codes(self) -> bool:
+        """Whether every term can be had from the codes of images, which never change."""
+        return self.routing.encoder == "frozen" and not self.on_images and self.alignment is None
+
 
 BOTTOM = -2.5
 """Nats a latent number: less than noise of standard deviation 0.05 would allow."""
@@ -159,16 +170,26 @@ class Objective(nn.Module):
 
     Making it applies the routing: parts that are frozen, or that no term reaches, stop requiring gradients.
 
+    Args:
+        config: the terms and their routes.
+        model: what learns.
+        coded: :meth:`forward` is given codes in place of images.
+
     Raises:
-        ValueError: no term has a weight, the weights of a judging network are not to be had, or there is no such
-            layer to align.
+        ValueError: no term has a weight, codes are not all that the terms need, the weights of a judging network are
+            not to be had, or there is no such layer to align.
     """
 
-    def __init__(self, config: ObjectiveConfig, model: Model) -> None:
+    def __init__(self, config: ObjectiveConfig, model: Model, *, coded: bool = False) -> None:
         super().__init__()
-        self.config, self.model = config, model
+        if coded and not config.needs_only_codes:
+            raise ValueError(
+                "train.codes kept is for a prior that learns alone, behind a frozen encoder and without alignment: "
+                "leave it at fresh"
+            )
+        self.config, self.model, self.coded = config, model, coded
         autoencoder, routing = model.autoencoder, config.routing
-        self.on_images = bool(config.reconstruction.weight or config.perceptual or config.adversarial)
+        self.on_images = config.on_images
         self.on_latents = bool(config.prior_weight or config.alignment)
         if not (self.on_images or self.on_latents):
             raise ValueError("nothing is to be learnt: every term of the objective has the weight 0")
@@ -211,16 +232,20 @@ class Objective(nn.Module):
         """What learns beside the model and is saved with it, by name, but never sampled from."""
         return {} if self.alignment is None else {"projector": self.alignment.projector}
 
+    def ready(self, stored: Tensor) -> Images | Code:
+        """What training is shown as it is stored (bytes, or codes in half precision), ready for :meth:`forward`."""
+        return stored.float() if self.coded else to_float(stored)
+
     def forward(
-        self, images: Images, labels: Labels, generator: Generator, judge: Discriminator | None = None
+        self, images: Images | Code, labels: Labels, generator: Generator, judge: Discriminator | None = None
     ) -> Losses:
-        """Images in [-1, 1] and labels -> losses.
+        """Images in [-1, 1], or their codes if ``coded``, and labels -> losses.
 
         Draws, in this order, from ``generator``: posterior noise, label drops, and what the prior needs. The
         ``judge`` is a discriminator to please, which learns nothing here; without one that term is left out.
         """
         model, config = self.model, self.config
-        code = model.autoencoder.encode(images)
+        code = images if self.coded else model.autoencoder.encode(images)
         latents = model.posterior.sample(code, generator)
         numbers = latents[0].numel()
         labels = drop_labels(labels, config.label_drop, generator)

@@ -70,6 +70,7 @@ if [ "$tiny" = yes ]; then
   [ -z "$gsjacobi" ] || part gs-jacobi 60 sampling --size 2 8 2 1 64 --unguided --peer-gsjacobi "$gsjacobi" "${few[@]}"
   part growth 60 growth --base 1 2 1 1 64 --grids 2 3 --layers 1 2 --images 1 2 "${few[@]}"
   part guidance 60 guidance --sizes demo:2:1 "${few[@]}"
+  part training-codes 60 training --recipe fashion-32-prior --losses all --checkpointing off --batch 2 "${few[@]}"
 else
   half=(--dtype bf16)
   # The samplers, S to XXL at 256 tokens; floors and peers beside them.
@@ -86,6 +87,8 @@ else
   part growth 25 growth --base 16 16 6 4 768 --grids 8 16 32 --layers 1 2 4 8 --images 1 16 64 256 --rounds 1 \
     "${half[@]}"
   part guidance 10 guidance --sizes simflow-b:16 --rounds 2
+  part training-codes 15 training --recipe clothing-256-prior --batch 64 --losses all --checkpointing off --rounds 3 \
+    "${half[@]}"
   # Last, as compiling cannot be cut short.
   part training-compiled 40 training --geometry B --batch 64 --compile --rounds 3 "${half[@]}" ${peer[@]+"${peer[@]}"}
 fi

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from simflow.data.config import DataConfig
@@ -57,6 +57,14 @@ class ImageSet:
     def images(self, indices: Int[Tensor, " b"] | Sequence[int]) -> Bytes:
         """Images of these indices (``0 .. len - 1``), uint8 ``(b, channels, image_size, image_size)``."""
         return self._store.images(self._rows[torch.as_tensor(indices, dtype=torch.int64)])
+
+    def shown(self, indices: Int[Tensor, " b"], mirrored: Bool[Tensor, " b"] | None) -> Bytes:
+        """:meth:`images`, some of them mirrored left to right: what training is shown."""
+        images = self.images(indices)
+        if mirrored is not None:
+            pixels, mine = images.numpy(), mirrored.numpy()
+            pixels[mine] = pixels[mine][..., ::-1]
+        return images
 
     def some(self, limit: int | None) -> tuple[Bytes, Int[Tensor, " b"]]:
         """Up to ``limit`` images and their labels, evenly spread; all if None."""

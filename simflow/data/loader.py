@@ -13,31 +13,48 @@ barrier from then on, which costs a third of its speed (docs/performance.md). So
 
 from collections.abc import Generator
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
-from simflow.data.images import ImageSet
 from simflow.data.order import Stream
 from simflow.data.prefetch import prefetch
-from simflow.pixels import Bytes
 from simflow.seeding import generator
 from simflow.shapes import Labels
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """What training is shown of a set of images: their pixels (:class:`~simflow.data.images.ImageSet`), or what a
+    frozen encoder makes of them (:class:`~simflow.train.codes.Codes`)."""
+
+    labels: Int[Tensor, " n"]
+    """The class of each image, int64."""
+    groups: Int[Tensor, " n"] | None
+    """The group of near-duplicates of each image; None if each stands for itself."""
+
+    def __len__(self) -> int: ...
+
+    def shown(self, indices: Int[Tensor, " b"], mirrored: Bool[Tensor, " b"] | None) -> Tensor:
+        """Those of these numbers as they are stored, ``(b, ...)``, and of the ``mirrored`` what they are left to right;
+        a tensor of its own."""
+        ...
 
 
 class Batch(NamedTuple):
     """What a training step is given."""
 
-    images: Bytes
-    """As they are stored; networks want them through :func:`simflow.pixels.to_float`."""
+    images: Tensor
+    """As they are stored; networks want them through :meth:`simflow.objective.Objective.ready`."""
 
     labels: Labels
     """Int64; ``NULL`` throughout if the set has no classes."""
 
 
 def batches(
-    images: ImageSet,
+    images: Shown,
     *,
     batch: int,
     seed: int,
@@ -70,19 +87,14 @@ def batches(
 
     def make(drawn: tuple[int, Tensor]) -> Batch:
         step, indices = drawn
-        pixels = images.images(indices)
-        if flip:
-            _mirror(pixels, seed=seed, step=step, batch=batch, first=rank * share)
-        made = Batch(pixels, images.labels[indices])
+        mirrored = _coins(seed, step, batch)[rank * share : (rank + 1) * share] if flip else None
+        made = Batch(images.shown(indices, mirrored), images.labels[indices])
         return Batch(made.images.pin_memory(), made.labels.pin_memory()) if pin else made
 
     drawn = ((step, stream.at(step * batch + rank * share, share)) for step in count(start_step))
     return prefetch(make, drawn, depth=prefetched)
 
 
-def _mirror(pixels: Bytes, *, seed: int, step: int, batch: int, first: int) -> None:
-    """Mirrors, in place, the images that the step's coins say; ``first`` is this rank's place in the batch."""
-    coins = torch.rand(batch, generator=generator(seed, "flip", step)) < 0.5
-    mine = coins[first : first + len(pixels)].numpy()
-    view = pixels.numpy()
-    view[mine] = view[mine][..., ::-1]
+def _coins(seed: int, step: int, batch: int) -> Bool[Tensor, " batch"]:
+    """Which images of a step's global batch are mirrored left to right."""
+    return torch.rand(batch, generator=generator(seed, "flip", step)) < 0.5

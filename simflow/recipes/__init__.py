@@ -39,6 +39,7 @@ def recipes() -> "dict[str, Recipe]":
         "natural-32-tarflow": shipped.natural_32_tarflow,
         "clothing-256": shipped.clothing_256,
         "clothing-256-decoder": shipped.clothing_256_decoder,
+        "clothing-256-prior": shipped.clothing_256_prior,
         "tarflow-fashion": tarflow.tarflow_fashion,
         "tarflow-fashion-likelihood": tarflow.tarflow_fashion_likelihood,
         "tarflow-mnist": tarflow.tarflow_mnist,

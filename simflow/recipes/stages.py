@@ -48,10 +48,11 @@ def decoder_only(run: RunConfig) -> RunConfig:
 def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConfig:
     """:func:`prior_only` after a finished run; the learning rate falls to nothing in each stretch of steps.
 
-    Nothing is decoded, so an image costs half of what it does in stage I and batches are twice as large.
+    Nothing is decoded, and an image is encoded once in all: it costs a third of what it does in stage I, and batches
+    are twice as large.
     """
     stages = tuple(StageConfig(steps=each, schedule=Linear(final=0.0, warmup=100)) for each in steps)
-    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None)
+    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None, codes="kept")
     return replace(prior_only(run), name=name, train=train)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,10 @@ from torch.optim import Optimizer
 
 from simflow import distributed
 from simflow.bounds import at_least
-from simflow.data.images import ImageSet
-from simflow.data.loader import batches
+from simflow.data.loader import Shown, batches
 from simflow.losses.adversarial import Discriminator
 from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
-from simflow.pixels import to_float
 from simflow.seeding import fold, generator
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, Stopper
@@ -55,6 +53,10 @@ class TrainConfig:
     dtype: NetworkDtype = "float32"
     """bfloat16 (or bf16): matrix products and convolutions under autocast; affine maps, log-determinants and losses
     stay in float32."""
+    codes: Literal["fresh", "kept"] = "fresh"
+    """For a prior that learns alone behind a frozen encoder. fresh: each image is encoded whenever it is shown. kept:
+    once, in the beginning, into a file of 16-bit numbers in the run's folder, which goes when the run is finished; the
+    noise of the latents stays fresh."""
     compile: bool = False
     """torch.compile the objective: slow to start, faster where steps are many."""
     log_every: int = 10
@@ -104,7 +106,7 @@ def never() -> bool:
 def train(
     objective: Objective,
     state: TrainState,
-    images: ImageSet,
+    images: Shown,
     config: TrainConfig,
     *,
     flip: bool,
@@ -120,7 +122,7 @@ def train(
     Args:
         objective: on its device.
         state: fresh (:func:`begin`) or filled from a checkpoint.
-        images: the training set.
+        images: the training set, or the codes of its images if the objective is given those.
         config: how to train.
         flip: mirror half of the images.
         folder: where checkpoints go.
@@ -163,7 +165,7 @@ def train(
                 stepped = train_step(
                     state,
                     wrapped,
-                    to_float(batch.images.to(device, non_blocking=True)),
+                    objective.ready(batch.images.to(device, non_blocking=True)),
                     batch.labels.to(device, non_blocking=True),
                     microbatch=config.microbatch or config.batch,
                     clip=config.optimizer.clip,

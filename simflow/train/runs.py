@@ -8,6 +8,7 @@
       metrics.jsonl    one JSON object per line, every few steps
       samples/         pictures made on the way
       checkpoints/     step-0012345/ ..., see simflow.train.checkpoint
+      codes/           of a frozen encoder, while a run with train.codes kept is not finished, see simflow.train.codes
       best/            a saved model: the average at the lowest held-out loss, if train.validation.best asks for it
       .lock            held while a process trains here
 
@@ -63,6 +64,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """States to go on from."""
         return self.path / "checkpoints"
+
+    @property
+    def codes(self) -> Path:
+        """What a frozen encoder makes of the images, where the run keeps it."""
+        return self.path / "codes"
 
     @property
     def best(self) -> Path:

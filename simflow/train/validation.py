@@ -126,10 +126,11 @@ class Validation:
         device, sums = self.objective.model.device, dict[str, float]()
         batches = list(enumerate(self.chosen.split(BATCH)))
         for number, rows in batches[distributed.rank() :: distributed.world()]:
-            images, labels = self.images.images(rows).to(device), self.labels[rows].to(device)
+            images, labels = to_float(self.images.images(rows).to(device)), self.labels[rows].to(device)
+            drawn = generator(self.seed, "validation", number, device=device)
             with computing_in(self.dtype, device):
-                drawn = generator(self.seed, "validation", number, device=device)
-                found = self.objective(to_float(images), labels, drawn)
+                given = self.objective.model.autoencoder.encode(images) if self.objective.coded else images
+                found = self.objective(given, labels, drawn)
             for name, value in found.named().items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(rows)
         together = distributed.gather_objects(sums)

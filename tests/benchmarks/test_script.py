@@ -14,6 +14,7 @@ SCRIPT = Path(__file__).parents[2] / "tools" / "gpu_benchmarks.sh"
 COMPILED = "training-compiled"
 """Left out of the rehearsal: a compiler takes longer than all the rest."""
 PARTS = ("sampling", "training-recipe", "training", "loader", "sampling-guided", "growth", "guidance")
+PARTS += ("training-codes",)
 
 
 @pytest.fixture
