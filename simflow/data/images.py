@@ -80,6 +80,7 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
             ``config.corrupt`` is ``stop``, or one is larger than the canvas of ``pad``.
     """
     source = find_part(config)
+    source.prepare()
     needed = len(source.names) * config.channels * config.image_size**2
     if needed <= config.cache_gib * GIB:
         images = ImageSet(source, Packed(source, config, on_progress=on_progress), config)

@@ -2,24 +2,29 @@
 
 Which column holds the images, and what the classes are called, stands in the file where ``datasets`` wrote it; else the
 images are a column of bytes (or of ``bytes`` and ``path``) and the classes one called ``label``. The first word of a
-file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Pictures are read when one is needed, and
-stay encoded in memory. Needs pyarrow.
+file's name that is a split's is its split: ``train-00000-of-00004.parquet``. Needs pyarrow.
+
+A picture in a Parquet file cannot be had without those around it. So the pictures are held in memory, still encoded, or
+if they are many copied once, still encoded, into files of the user's cache folder that are read where they lie.
 """
 
 import importlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from simflow.data.source import Source, class_numbers, names_beside
 from simflow.data.splits import choose_splits, named_split
 from simflow.distributed import is_main
+from simflow.files import cache_folder, replacing
+from simflow.reasons import reason
 from simflow.shapes import NULL
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,10 @@ ENDING = ".parquet"
 IMAGES, LABELS = ("image", "img"), ("label", "labels")
 """What the columns are called mostly; of several that may be meant, these are."""
 
+HELD = 2**30
+"""Most bytes of pictures that are held in memory."""
+ROWS = 256
+"""Pictures copied at once."""
 
 NO_CLASS = (None, NULL)
 
@@ -80,33 +89,53 @@ def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
         class_names=class_names,
         marks=[mark for file in shown for mark in marks[file]],
         read=pictures.__getitem__,
+        prepare=pictures.prepare,
         splits=divided,
     )
 
 
 class Pictures:
-    """Encoded pictures of some files, one after the other; read when one is asked for, by any thread."""
+    """Encoded pictures of some files, one after the other; by any thread, once they are prepared."""
 
     def __init__(self, files: Sequence[Path], image: str) -> None:
         self.files, self.image = files, image
-        self.column: Any = None
-        self.reading = Lock()
+        self.pieces: list[Any] = []
+        self.ends = np.zeros(0, dtype=np.int64)
+
+    def prepare(self) -> None:
+        """Reads the pictures into memory, or copies them.
+
+        Raises:
+            ValueError: a file is damaged, or there is no room for the copy.
+        """
+        if self.pieces:
+            return
+        size = sum(size for file in self.files for _, size in groups_of(file, self.image))
+        for file in self.files:
+            self.pieces += pieces(file, self.image) if size <= HELD else mapped(file, self.image)
+        self.ends = np.cumsum([len(piece) for piece in self.pieces])
 
     def __getitem__(self, index: int) -> bytes:
-        with self.reading:
-            if self.column is None:
-                self.column = column(self.files, self.image)
-        return self.column[index].as_py() or b""
+        number = int(np.searchsorted(self.ends, index, side="right"))
+        return (
+            self.pieces[number][index - int(self.ends[number])].as_py() or b""
+        )  # counted from the piece's end
 
 
-def marks_of(file: Path, image: str) -> Iterator[int]:
-    """For each row the bytes of the pictures of its row group, which are known without reading them."""
+def groups_of(file: Path, image: str) -> Iterator[tuple[int, int]]:
+    """Rows of each row group, and bytes of its pictures as they are stored."""
     about = _opened(file).metadata
     for number in range(about.num_row_groups):
         group = about.row_group(number)
         parts = (group.column(place) for place in range(group.num_columns))
-        size = sum(p.total_compressed_size for p in parts if p.path_in_schema.split(".")[0] == image)
-        yield from [size] * group.num_rows
+        own = (part for part in parts if part.path_in_schema.split(".")[0] == image)
+        yield group.num_rows, sum(part.total_compressed_size for part in own)
+
+
+def marks_of(file: Path, image: str) -> Iterator[int]:
+    """For each row the bytes of the pictures of its row group, which are known without reading them."""
+    for rows, size in groups_of(file, image):
+        yield from [size] * rows
 
 
 def columns_of(file: Path) -> Columns:
@@ -151,18 +180,47 @@ def names_classes(types: Any, kind: Any) -> bool:
     return words or types.is_integer(kind) or types.is_boolean(kind)
 
 
-def column(files: Sequence[Path], name: str) -> Any:
-    """A column of images of some files, one after the other, as bytes.
+def pieces(file: Path, name: str) -> Iterator[Any]:
+    """A column of images as bytes, some rows at a time.
 
     Raises:
-        ValueError: a file is damaged.
+        ValueError: the file is damaged.
     """
-    arrow, compute, chunks = _arrow(), _arrow("compute"), []
-    for file in files:
-        found = values(file, name)
-        found = compute.struct_field(found, "bytes") if _arrow("types").is_struct(found.type) else found
-        chunks += found.cast(arrow.large_binary()).chunks
-    return arrow.chunked_array(chunks, type=arrow.large_binary())
+    arrow, compute, types = _arrow(), _arrow("compute"), _arrow("types")
+    try:
+        for batch in _opened(file).iter_batches(ROWS, columns=[name]):
+            found = batch.column(0)
+            found = compute.struct_field(found, "bytes") if types.is_struct(found.type) else found
+            yield found.cast(arrow.large_binary())
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is damaged: {reason(error)}") from error
+
+
+def mapped(file: Path, name: str) -> list[Any]:
+    """The same from a copy in the cache folder, made now if it is not there; processes on one machine share it.
+
+    Raises:
+        ValueError: the file is damaged, or the copy cannot be written.
+    """
+    arrow, real = _arrow(), file.resolve()
+    about = repr((str(real), real.stat().st_size, real.stat().st_mtime_ns, name)).encode()
+    copy = cache_folder() / "pictures" / f"{blake2b(about, digest_size=16).hexdigest()}.arrow"
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(copy.with_suffix(".lock")):
+            if not copy.exists():
+                logger.info("copying the pictures of %s, still encoded, into %s", file, copy)
+                schema = arrow.schema([("picture", arrow.large_binary())])
+                with (
+                    replacing(copy) as part,
+                    arrow.OSFile(str(part), "wb") as sink,
+                    _arrow("ipc").new_file(sink, schema) as out,
+                ):
+                    for piece in pieces(file, name):
+                        out.write_batch(arrow.record_batch([piece], schema=schema))
+        return _arrow("ipc").open_file(arrow.memory_map(str(copy))).read_all().column(0).chunks
+    except (arrow.ArrowException, OSError) as error:
+        raise ValueError(f"the pictures of {file} cannot be copied to {copy}: {reason(error)}") from error
 
 
 def values(file: Path, name: str) -> Any:

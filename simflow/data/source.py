@@ -54,6 +54,13 @@ class Source:
     read: Callable[[int], Raw]
     """The raw content of image ``i``; safe to call from several threads."""
 
+    prepare: Callable[[], None] = lambda: None
+    """What is to be done, once, before the first image is read.
+
+    Raises:
+        ValueError: the set cannot be read.
+    """
+
     splits: frozenset[str] = frozenset()
     """The splits of the whole set, whichever of them are listed; empty if it is not divided."""
 

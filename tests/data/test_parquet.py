@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from simflow.data import DataConfig, load
+from simflow.data import DataConfig, load, parquet
 from simflow.data.find import find
 from simflow.data.held_out import held_out
 from simflow.shapes import NULL
@@ -84,11 +84,66 @@ def test_pictures_are_read_when_they_are_needed_and_a_change_is_seen(folder, mon
     before = loaded(folder, split="test").fingerprint
     assert loaded(folder, split="test").fingerprint == before
     with monkeypatch.context() as patched:
-        patched.setattr("simflow.data.parquet.column", lambda *_: pytest.fail("pictures were read"))
+        patched.setattr("simflow.data.parquet.pieces", lambda *_: pytest.fail("pictures were read"))
         listed = find(str(folder), split=None)
         assert len(listed.names) == len(listed.marks) == 6
     write(file, [51, 52], [1, 0], image="img", names=NAMES)
     assert loaded(folder, split="test").fingerprint != before
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """Any picture is too much to be held; the cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(parquet, "HELD", 0)
+    monkeypatch.setattr(parquet, "ROWS", 2)
+    return tmp_path / "cache" / "simflow" / "pictures"
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_many_pictures_are_copied_once_and_read_where_they_lie(tmp_path, many, monkeypatch, bare):
+    file = write(tmp_path / "x.parquet", [1, 2, None, 4, 5, 6, 7], [0, 1] * 3 + [0], names=NAMES, bare=bare)
+    write(tmp_path / "y.parquet", [8, 9], [0, 1], names=NAMES, bare=bare)
+    images = loaded(tmp_path, cache_gib=0.0)
+    assert images.images([8, 0, 6, 4])[:, 0, 0, 0].tolist() == [9, 1, 7, 5]
+    copies = sorted(many.glob("*.arrow"))
+    assert len(copies) == 2
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "pieces", lambda *_: pytest.fail("pictures were copied again"))
+        again = loaded(tmp_path)
+        assert (levels(again), again.skipped) == ([1, 2, 4, 5, 6, 7, 8, 9], ("x.parquet[2]",))
+    write(file, [3, 3, 3], [0, 1, 0], names=NAMES, bare=bare)
+    assert levels(loaded(tmp_path)) == [3, 3, 3, 8, 9]
+    assert len(list(many.glob("*.arrow"))) == 3
+
+
+def test_a_set_that_may_be_held_is_not_copied(tmp_path, many, monkeypatch):
+    file = write(tmp_path / "x.parquet", [1, 2])
+    monkeypatch.setattr(parquet, "HELD", sum(size for _, size in parquet.groups_of(file, "image")))
+    assert levels(loaded(tmp_path)) == [1, 2]
+    assert not many.exists()
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_damaged_file_is_named_and_no_half_copy_stays(tmp_path, many, monkeypatch, held):
+    monkeypatch.setattr(parquet, "HELD", 2**30 if held else 0)
+    write(tmp_path / "a.parquet", [1, 2])
+    file = write(tmp_path / "b.parquet", range(200))
+    content = bytearray(file.read_bytes())
+    content[100:2000] = bytes(1900)  # the footer stays whole
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"b\.parquet is damaged: "):
+        loaded(tmp_path)
+    assert len(list(many.glob("*.arrow"))) == (0 if held else 1)
+    assert not list(many.glob(".part*"))
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, many):
+    many.parent.mkdir(parents=True)
+    many.write_text("a file")
+    write(tmp_path / "x.parquet", [1, 2])
+    with pytest.raises(ValueError, match=r"the pictures of .*x.parquet cannot be copied to .*pictures"):
+        loaded(tmp_path)
 
 
 def test_one_file_is_a_set_of_its_own(folder):
