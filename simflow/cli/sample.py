@@ -1,9 +1,11 @@
 """``simflow sample RUN``: images of seeds and classes as PNG files, a sheet and, if asked, an npz archive."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import normalize
@@ -14,6 +16,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
 from simflow.cli.bars import counting
+from simflow.cli.interrupted import finish, making, noting, read_back, there
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
 from simflow.cli.sampling import Flags, changed
@@ -31,6 +34,8 @@ from simflow.pixels import Bytes
 from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL
 
+logger = logging.getLogger("simflow")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -39,8 +44,8 @@ class Arguments:
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
     that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
-    it is complete. The same command again makes the same images again; a different command writing to the same
-    folder removes earlier images that it does not make itself.
+    it is complete. The same command again goes on with a folder that is not, and makes one that is anew, with the same
+    images; a different command writing to the same folder removes earlier images that it does not make itself.
     """
 
     run: Positional[str]
@@ -95,15 +100,24 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
         shown = chosen(labels)
         kept: list[Bytes] = []
+        made = making(pipe.model, config, labels=arguments.labels, seeds=arguments.seeds)
+        together = config.batch * distributed.world()
+        found = distributed.gather_objects(there(out, made, len(seeds), together=together))[0]
+        if found and distributed.is_main():
+            logger.info("going on with %s: %d of %d images are there", out, found, len(seeds))
         with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:
-            batches = shared_out(pipe.model, seeds, labels, config, count)
+            count(found // distributed.world())
+            batches = shared_out(pipe.model, seeds[found:], labels[found:], config, count)
             if distributed.is_main():
                 clear_png_folder(out, seeds)
+                before = read_back(out, seeds[:found], facts)
+                batches = chain(before, noting(batches, out, made, done=found))
                 if arguments.npz is not None:
                     stream = npz_stream(arguments.npz, labels, side=facts.image_size)
                     batches = passing(batches, open_files.enter_context(stream))
                 batches = keeping(batches, kept, shown)
                 save_png_folder(batches, labels, seeds, out, class_names=facts.class_names)
+                finish(out)
             else:
                 for _ in batches:
                     pass

@@ -34,6 +34,8 @@ def recipes() -> "dict[str, Recipe]":
         "emoji-32-decoder": shipped.emoji_32_decoder,
         "emoji-64": shipped.emoji_64,
         "emoji-64-decoder": shipped.emoji_64_decoder,
+        "emoji-64-joint": shipped.emoji_64_joint,
+        "emoji-64-joint-decoder": shipped.emoji_64_joint_decoder,
         "natural-32": shipped.natural_32,
         "natural-32-decoder": shipped.natural_32_decoder,
         "natural-32-tarflow": shipped.natural_32_tarflow,
