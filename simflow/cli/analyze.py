@@ -68,7 +68,7 @@ class Arguments:
     not for a sweep."""
     extractor: str = "efficientnet-lite0"
     """Networks of the sweep's Fréchet distance, with commas: efficientnet-lite0, inception=FILE, dinov2 or
-    dinov2=FOLDER; or none."""
+    dinov2=PATH; or none."""
     steps: int = Plan.steps
     """Images of an interpolation."""
     seed: int = Plan.seed

@@ -47,7 +47,7 @@ class Arguments:
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none"."""
     extractor: str = "efficientnet-lite0"
-    """Feature networks with commas: efficientnet-lite0, inception=FILE, dinov2 or dinov2=FOLDER; or none."""
+    """Feature networks with commas: efficientnet-lite0, inception=FILE, dinov2 or dinov2=PATH; or none."""
     reconstruction: bool = False
     """Also PSNR, SSIM, MS-SSIM, LPIPS and rFID (or rFD) of held-out images."""
     lpips: Kind = "squeezenet"

@@ -35,7 +35,7 @@ class Arguments:
     out: Path
     """The .npz to write."""
     extractor: str = "efficientnet-lite0"
-    """One of efficientnet-lite0, inception=FILE, dinov2 or dinov2=FOLDER."""
+    """One of efficientnet-lite0, inception=FILE, dinov2 or dinov2=PATH."""
     image_size: int | None = None
     """Height and width that images are brought to; an .npz keeps its own."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None

@@ -1,4 +1,4 @@
-"""From words to extractors: ``efficientnet-lite0,inception=FILE,dinov2=FOLDER``.
+"""From words to extractors: ``efficientnet-lite0,inception=FILE,dinov2=PATH``.
 
 What is not at hand (weights on no package index, packages that are not installed) is said in one sentence each and left
 out; another network never stands in for it. A file that was named and is not there is a mistake, and refused.

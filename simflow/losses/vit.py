@@ -1,7 +1,8 @@
-"""The frozen eye of representation alignment: DINOv2 (Oquab et al. 2023), a vision transformer on patches of 14 px.
+"""DINOv2 (Oquab et al. 2023), a vision transformer on patches of 14 px: the frozen eye of representation alignment, and
+a judge of samples (:mod:`simflow.evaluate.dino`).
 
 Images in [-1, 1] are brought to ImageNet's mean and standard deviation, resized, cut into patches and read after a
-chosen block, or after the last one and the final norm. The class token helps the others and is not given away::
+chosen block, or after the last one and the final norm. The class token helps the others; only the judge reads it::
 
     patches + positions, class token in front -> blocks: x + g1 attention(norm x), x + g2 mlp(norm x) -> norm
 
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from simflow.losses.frozen import Frozen, as_colour
 from simflow.nn.attention import Attention
 from simflow.nn.transformer import Mlp
-from simflow.shapes import Images
+from simflow.shapes import Images, Tokens
 from simflow.tensors import misfit, read_tensors
 
 FeatureMap = Float[Tensor, "b features rows columns"]
@@ -65,24 +66,41 @@ class DinoV2:
         Raises:
             ValueError: there are no such weights, they are not of DINOv2, or they have fewer blocks.
         """
-        file = weights_of(self.source)
-        state = original_names(read_tensors(file))
-        if "pos_embed" not in state or "blocks.0.ls1.gamma" not in state:
-            raise ValueError(f"{file} is not of a DINOv2: it lacks 'pos_embed' or 'blocks.0.ls1.gamma'")
-        width, positions = state["pos_embed"].shape[-1], state["pos_embed"].shape[1] - 1
-        layers = 1 + max(int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name)))
-        if self.block is not None and not 1 <= self.block <= layers:
-            raise ValueError(f"the DINOv2 in {file} has {layers} blocks, so there is no block {self.block}")
-        network = VisionTransformer(
-            width=width, layers=layers, positions=positions, block=self.block, side=self.side
-        )
-        own = network.state_dict()
-        wrong = misfit({name: tensor for name, tensor in state.items() if name in own}, own)
-        if wrong is not None:
-            raise ValueError(f"{file} is not of a DINOv2 that can be read: {wrong}")
-        network.load_state_dict({name: state[name].float() for name in own})
-        network.freeze()
-        return network
+        try:
+            return pretrained(self.source, block=self.block, side=self.side)
+        except OutOfReach as error:
+            raise ValueError(
+                f"{error}: name a file or a folder with --objective.alignment.encoder.source"
+            ) from error
+
+
+class OutOfReach(ValueError):
+    """The weights are not on this machine, and the hub gives none."""
+
+
+def pretrained(source: str, *, block: int | None = None, side: int | None = None) -> "VisionTransformer":
+    """A network with its weights, frozen, on the CPU in float32; arguments as for :class:`DinoV2`.
+
+    Raises:
+        OutOfReach: the hub is asked for the weights and gives none.
+        ValueError: there are no such weights, they are not of DINOv2, or they have fewer blocks.
+    """
+    file = weights_of(source)
+    state = original_names(read_tensors(file))
+    if "pos_embed" not in state or "blocks.0.ls1.gamma" not in state:
+        raise ValueError(f"{file} is not of a DINOv2: it lacks 'pos_embed' or 'blocks.0.ls1.gamma'")
+    width, positions = state["pos_embed"].shape[-1], state["pos_embed"].shape[1] - 1
+    layers = 1 + max(int(match[1]) for name in state if (match := re.match(r"blocks\.(\d+)\.", name)))
+    if block is not None and not 1 <= block <= layers:
+        raise ValueError(f"the DINOv2 in {file} has {layers} blocks, so there is no block {block}")
+    network = VisionTransformer(width=width, layers=layers, positions=positions, block=block, side=side)
+    own = network.state_dict()
+    wrong = misfit({name: tensor for name, tensor in state.items() if name in own}, own)
+    if wrong is not None:
+        raise ValueError(f"{file} is not of a DINOv2 that can be read: {wrong}")
+    network.load_state_dict({name: state[name].float() for name in own})
+    network.freeze()
+    return network
 
 
 class LayerScale(nn.Module):
@@ -148,8 +166,17 @@ class VisionTransformer(Frozen):
         tokens become 224 px, and 512 px with 32 x 32 tokens 448 px, as in REPA.
         """
         size = (14 * grid[0], 14 * grid[1]) if self.side is None else (self.side, self.side)
-        x = ((as_colour(images) + 1) / 2 - self.mean) / self.std
-        patches = self.patch_embed(F.interpolate(x, size=size, mode="bicubic"))
+        x = self.normalised((as_colour(images) + 1) / 2)
+        tokens = self.tokens(F.interpolate(x, size=size, mode="bicubic"))
+        return rearrange(tokens[:, 1:], "b (rows columns) d -> b d rows columns", rows=size[0] // 14)
+
+    def normalised(self, images: Images) -> Images:
+        """Colour images in [0, 1], by ImageNet's mean and standard deviation."""
+        return (images - self.mean) / self.std
+
+    def tokens(self, images: Images) -> Tokens:
+        """Normalised images, sides multiples of 14 -> tokens, that of the class first, then in raster order."""
+        patches = self.patch_embed(images)
         rows, columns = patches.shape[2:]
         tokens = rearrange(patches, "b d rows columns -> b (rows columns) d")
         x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
@@ -157,8 +184,7 @@ class VisionTransformer(Frozen):
         blocks = cast("list[TransformerBlock]", list(self.blocks))
         for block in blocks[: self.block]:
             x = block(x)
-        x = self.norm(x) if self.block is None else x
-        return rearrange(x[:, 1:], "b (rows columns) d -> b d rows columns", rows=rows)
+        return self.norm(x) if self.block is None else x
 
     def positions(self, rows: int, columns: int) -> Tensor:
         """The table of positions ``(1, 1 + rows * columns, width)``, interpolated where the grid is another."""
@@ -188,7 +214,7 @@ def weights_of(source: str) -> Path:
     """The file of weights that a file, a folder or a hub id means.
 
     Raises:
-        ValueError: there is none.
+        OutOfReach: the hub gives none.
     """
     path = Path(source).expanduser()
     if path.is_dir():
@@ -201,7 +227,6 @@ def weights_of(source: str) -> Path:
     try:
         return Path(hf_hub_download(source, "model.safetensors"))
     except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise ValueError(
-            f"there are no weights '{source}' here, and the hub gave none ({type(error).__name__}): "
-            "name a file or a folder with --objective.alignment.encoder.source"
+        raise OutOfReach(
+            f"there are no weights '{source}' here, and the hub gave none ({type(error).__name__})"
         ) from error

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from torch import nn
 
 from simflow.evaluate.choose import choose, parse
@@ -13,6 +14,8 @@ from simflow.evaluate.extractors import Missing, fill, sha256_of_file, sha256_of
 from simflow.evaluate.inception import Inception, InceptionV3
 from simflow.evaluate.lpips import AlexNet
 from simflow.evaluate.resize import antialiased, colour, tensorflow1
+from tests.losses.test_vit import class_token
+from tests.losses.tiny_vit import tiny_file, tiny_state
 
 
 def test_tensorflow1_reads_at_the_top_left_corner_and_skips_pixels():
@@ -97,28 +100,47 @@ def test_hash_of_tensors_sees_names_shapes_and_values():
     assert len({sha256_of_tensors(tensors) for tensors in [one, *others]}) == 4
 
 
-class Stand(nn.Module):
-    """The interface of transformers' Dinov2Model, looking at means of colour."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def forward(self, *, pixel_values):
-        tokens = pixel_values.mean(dim=(2, 3))[:, None].expand(-1, 5, -1) * self.weight
-
-        class Output:
-            last_hidden_state = tokens
-
-        return Output()
-
-
-def test_dino_sees_normalised_pixels():
-    dino = DINOv2(Stand(), dimension=3, weights="stand-in")
+def test_dino_gives_the_class_token_of_normalised_pixels(tmp_path):
+    place = tiny_file(tmp_path, positions=256)
+    dino = DINOv2.from_pretrained(place)
     white = torch.full((2, 3, 8, 8), 255, dtype=torch.uint8)
-    expected = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
-    torch.testing.assert_close(dino(white).features, expected.expand(2, 3))
-    assert dino.identity.frechet == "FD-DINOv2"
+    pixels = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
+    expected = class_token(tiny_state(positions=256), pixels[:, None, None].expand(2, 3, 224, 224))
+    torch.testing.assert_close(dino(white).features, expected, rtol=1e-4, atol=1e-5)
+    identity = dino.identity
+    assert (identity.frechet, identity.dimension, identity.weights) == (
+        "FD-DINOv2",
+        64,
+        "tiny-vit.safetensors",
+    )
+    other = DINOv2.from_pretrained(tiny_file(tmp_path, layers=2, positions=256)).identity
+    assert identity.sha256 != other.sha256
+
+
+def test_dino_against_transformers(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 518}
+    model = transformers.Dinov2Model(transformers.Dinov2Config(**sizes, patch_size=14)).eval()
+    model.save_pretrained(tmp_path)
+    images = torch.randint(256, (2, 3, 224, 224), dtype=torch.uint8)
+    dino = DINOv2.from_pretrained(str(tmp_path))
+    with torch.no_grad():
+        pixels = dino.network.normalised(images / 255)
+        expected = model(pixel_values=pixels).last_hidden_state[:, 0]
+    torch.testing.assert_close(dino(images).features, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dino_out_of_reach_is_left_out_and_said(monkeypatch):
+    def refused(*_):
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", refused)
+    found, left_out = choose("dinov2")
+    assert found == []
+    assert (
+        "'facebook/dinov2-large' here, and the hub gave none (LocalEntryNotFoundError); name" in left_out[0]
+    )
 
 
 def test_words():
@@ -129,7 +151,7 @@ def test_words():
     found, left_out = choose("inception")
     assert found == []
     assert "inception=FILE" in left_out[0]
-    with pytest.raises(ValueError, match="there is no folder nowhere with the weights of DINOv2"):
+    with pytest.raises(ValueError, match="there is no file"):
         choose("dinov2=nowhere")
     with pytest.raises(ValueError, match=r"there is no file nowhere\.pth") as caught:
         choose("inception=nowhere.pth")

@@ -16,10 +16,20 @@ WIDTH = 64
 
 
 def by_hand(state, images, *, blocks, final):
-    """One head of 64 numbers, loop after loop."""
+    """The patches of images in [-1, 1]."""
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    x = ((images + 1) / 2 - mean[:, None, None]) / std[:, None, None]
-    x = F.conv2d(x, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=14)
+    pixels = ((images + 1) / 2 - mean[:, None, None]) / std[:, None, None]
+    return tokens_by_hand(state, pixels, blocks=blocks, final=final)[:, 1:]
+
+
+def class_token(state, pixels, *, layers=3):
+    """The class token of normalised images after the last norm."""
+    return tokens_by_hand(state, pixels, blocks=layers, final=True)[:, 0]
+
+
+def tokens_by_hand(state, pixels, *, blocks, final):
+    """One head of 64 numbers, loop after loop."""
+    x = F.conv2d(pixels, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=14)
     x = x.flatten(2).transpose(1, 2)
     x = torch.cat([state["cls_token"].expand(len(x), 1, WIDTH), x], dim=1) + state["pos_embed"]
 
@@ -35,7 +45,7 @@ def by_hand(state, images, *, blocks, final):
         h = F.layer_norm(x, (WIDTH,), *part(f"{block}.norm2"), eps=1e-6)
         h = F.gelu(F.linear(h, *part(f"{block}.mlp.fc1")))
         x = x + state[f"{block}.ls2.gamma"] * F.linear(h, *part(f"{block}.mlp.fc2"))
-    return (F.layer_norm(x, (WIDTH,), *part("norm"), eps=1e-6) if final else x)[:, 1:]
+    return F.layer_norm(x, (WIDTH,), *part("norm"), eps=1e-6) if final else x
 
 
 def images(*shape):
