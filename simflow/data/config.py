@@ -25,6 +25,10 @@ class DataConfig:
     ``hold_out`` divides it).
     None takes all splits together."""
 
+    label: str | None = None
+    """The column with the classes, of Parquet files and of metadata.csv or .jsonl. None: the one called label, or of
+    Parquet files the one that says it is of classes."""
+
     hold_out: float = 0.0
     """The share of a set that is not divided which is never trained on and becomes its split ``test``, from 0 to below
     1. An image's name decides, so images that are added later move none from one side to the other."""

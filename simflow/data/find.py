@@ -16,6 +16,7 @@ from simflow.data import hub, idx, parquet
 from simflow.data.archive import PACKED_TAR, TAR, ZIP, list_archive
 from simflow.data.folder import list_folder
 from simflow.data.layout import arrange, is_image
+from simflow.data.metadata import refuse_column
 from simflow.data.npz import read_npz
 from simflow.data.source import Source
 from simflow.data.splits import choose_splits
@@ -36,29 +37,31 @@ def is_there(path: str) -> bool:
     return path.startswith((PREFIX, hub.PREFIX)) or Path(path).expanduser().exists()
 
 
-def find(path: str, *, split: str | None) -> Source:
+def find(path: str, *, split: str | None, label: str | None = None) -> Source:
     """Lists the images of ``path``, in any of the formats of :class:`~simflow.data.config.DataConfig`.
 
     Raises:
-        ValueError: nothing is there, it is of no known format, it is damaged, or it has no such
-        split.
+        ValueError: nothing is there, it is of no known format, it is damaged, or it has no such split or column of
+            labels.
     """
+    if path.startswith(hub.PREFIX):
+        return _folder(hub.fetched(path), split=split, label=label)
+    place = Path(path).expanduser()
+    if not path.startswith(PREFIX):
+        if place.is_dir():
+            return _folder(place, split=split, label=label)
+        if not place.is_file():
+            raise ValueError(f"there is nothing at {path}")
+        if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
+            return arrange(list_archive(place), split=split, label=label, where=path)
+        if place.suffix.lower() == parquet.ENDING:
+            return parquet.read([place], split=split, label=label, where=path)
+    refuse_column(label, where=path)
     if path.startswith(PREFIX):
         return _embedded(path, split=split)
-    if path.startswith(hub.PREFIX):
-        return _folder(hub.fetched(path), split=split)
-    place = Path(path).expanduser()
-    if place.is_dir():
-        return _folder(place, split=split)
-    if not place.is_file():
-        raise ValueError(f"there is nothing at {path}")
-    if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
-        return arrange(list_archive(place), split=split, where=path)
     if place.suffix.lower() == ".npz":
         choose_splits((), split, where=path)
         return read_npz(place)
-    if place.suffix.lower() == parquet.ENDING:
-        return parquet.read([place], split=split, where=path)
     if idx.is_idx(place):
         return _name_fashion(idx.read_file(place, split=split), folder=place.parent)
     raise ValueError(
@@ -67,18 +70,19 @@ def find(path: str, *, split: str | None) -> Source:
     )
 
 
-def _folder(place: Path, *, split: str | None) -> Source:
+def _folder(place: Path, *, split: str | None, label: str | None) -> Source:
     if idx.image_files(place):
+        refuse_column(label, where=str(place))
         return _name_fashion(idx.read_folder(place, split=split), folder=place)
     files = list_folder(place)
     tables = [name for name in files.sizes if name.lower().endswith(parquet.ENDING)]
     tables = [name for name in tables if not name.lower().endswith("metadata" + parquet.ENDING)]
     if not tables:
-        return arrange(files, split=split, where=str(place))
+        return arrange(files, split=split, label=label, where=str(place))
     loose = sum(is_image(name) for name in files.sizes)
     if loose and is_main():
         logger.warning("left out of %s: %d pictures beside its Parquet files", place, loose)
-    return parquet.read([place / name for name in tables], split=split, where=str(place))
+    return parquet.read([place / name for name in tables], split=split, label=label, where=str(place))
 
 
 def _embedded(path: str, *, split: str | None) -> Source:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from simflow.data.config import DataConfig
 from simflow.data.find import find
 from simflow.data.images import ImageSet, load
+from simflow.data.metadata import NoColumn
 from simflow.data.splits import meant
 
 TESTED, CHOSEN_BY = ("test", "validation"), ("validation", "test")
@@ -19,14 +20,20 @@ def held_out(
 
     Without a split, it is ``test`` or else ``validation``; of the set's own images, where they are not divided, what
     was held out of them; and where there is none of these, all. At another place ``hold_out`` counts only where a split
-    is named.
+    is named, and ``label`` where there is such a column.
 
     Raises:
         ValueError: there are no images, or no such split.
     """
     own = path is None or path == config.path
     here = config if path is None else replace(config, path=path)
-    divided = parts(here)
+    try:
+        divided = parts(here)
+    except NoColumn:
+        if own:
+            raise
+        here = replace(here, label=None)
+        divided = parts(here)
     if divided or not (own or split):
         here = replace(here, hold_out=0.0)
     if split is not None:
@@ -64,4 +71,4 @@ def parts(config: DataConfig) -> frozenset[str]:
     Raises:
         ValueError: there are no images.
     """
-    return find(config.path, split=None).splits - {"train"}
+    return find(config.path, split=None, label=config.label).splits - {"train"}

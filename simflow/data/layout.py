@@ -44,11 +44,11 @@ logger = logging.getLogger(__name__)
 Folders = tuple[str, ...]
 
 
-def arrange(files: Files, *, split: str | None, where: str) -> Source:
-    """Lists the images among ``files`` that belong to ``split``, with their classes.
+def arrange(files: Files, *, split: str | None, label: str | None = None, where: str) -> Source:
+    """Lists the images among ``files`` that belong to ``split``, with their classes, of the column ``label`` if given.
 
     Raises:
-        ValueError: there is no image or no such split, or only some images have a class.
+        ValueError: there is no image, no such split or no such column, or only some images have a class.
     """
     names = sorted(name for name in files.sizes if is_image(name))
     foreign = Counter(_ending(name) for name in files.sizes if is_foreign(name))
@@ -62,11 +62,13 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
         logger.warning("left out of %s: %s", where, left_out)
     listing = manifest.find(files)
     if listing is not None:
+        metadata.refuse_column(label, where=where)
         choose_splits((), split, where=where)
         labels, class_names = manifest.read(files, listing, names, where=where)
         return _source(files, names, labels, class_names)
     listing = manifest.find_list(files, names)
     if listing is not None:
+        metadata.refuse_column(label, where=where)
         choose_splits((), split, where=where)
         return _source(files, *manifest.read_list(files, listing, where=where))
 
@@ -79,7 +81,7 @@ def arrange(files: Files, *, split: str | None, where: str) -> Source:
     chosen = choose_splits(divisions if divided else (), split, where=where)
     if divided:
         folders = _drop_shared([path[1:] for path in folders])
-    said = metadata.read(files, names, where=where)
+    said = metadata.read(files, names, label=label, where=where)
     classes, class_names = _classes(names, folders, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     shown, labels = [names[index] for index in kept], [classes[index] for index in kept]

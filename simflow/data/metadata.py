@@ -1,9 +1,9 @@
 """Labels from ``metadata.csv`` and ``metadata.jsonl`` files, as the imagefolder of Hugging Face's datasets has them.
 
 Such a file stands above the images that it speaks of, one for a whole set or one in the folder of each split. A row
-names an image in ``file_name``, relative to the file, and its class in ``label``: a name, or a number whose name may
-stand in a ``classes.txt`` beside; none and -1 are no class. A file without labels, of captions for example, says
-nothing here.
+names an image in ``file_name``, relative to the file, and its class in ``label`` or in the column that
+``data.label`` says: a name, or a number whose name may stand in a ``classes.txt`` beside; none and -1 are no class. A
+file without labels, of captions for example, says nothing here.
 """
 
 import codecs
@@ -22,29 +22,54 @@ NO_CLASS = (None, "", NULL, str(NULL))
 SEPARATORS = ",;\t|"
 
 
-def read(files: Files, names: Sequence[str], *, where: str) -> tuple[Sequence[int], tuple[str, ...]] | None:
+class NoColumn(ValueError):
+    """A set has no column of the name that was asked for."""
+
+
+def refuse_column(label: str | None, *, where: str) -> None:
+    """Refuses a column of labels, where there is no table.
+
+    Raises:
+        NoColumn: one is asked for.
+    """
+    if label is not None:
+        raise NoColumn(
+            f"data.label names a column of Parquet files, metadata.csv or metadata.jsonl, and {where} has no such "
+            f"column '{label}'"
+        )
+
+
+def read(
+    files: Files, names: Sequence[str], *, label: str | None, where: str
+) -> tuple[Sequence[int], tuple[str, ...]] | None:
     """The class of each image in ``names``, ``NULL`` where none is given, and the names of the classes; None if no file
     speaks of classes.
 
+    Args:
+        label: the column of the classes; "label" if None.
+
     Raises:
+        NoColumn: no image has a label in the column that is asked for.
         ValueError: a file is damaged, gives an image two classes, or has labels without names of files; or a label is
             neither a name nor a number.
     """
+    column = LABEL if label is None else label.strip().lower()
     labels: dict[str, int | str] = {}
     listings = sorted((name for name in files.sizes if is_metadata(name)), key=lambda name: name.count("/"))
     for listing in listings:
         folder = listing.rpartition("metadata.")[0]
         for row in rows(files.read(listing), f"{listing} of {where}"):
-            if LABEL in row and not isinstance(row.get(FILE), str):
-                raise ValueError(f"{listing} of {where} has a column '{LABEL}' but none called '{FILE}'")
-            if row.get(LABEL) in NO_CLASS:
+            if column in row and not isinstance(row.get(FILE), str):
+                raise ValueError(f"{listing} of {where} has a column '{column}' but none called '{FILE}'")
+            if row.get(column) in NO_CLASS:
                 continue
             name = folder + row[FILE].replace("\\", "/").removeprefix("./")
-            label = class_of(row[LABEL], f"the label of {name} in {where}")
-            if labels.setdefault(name, label) != label:
-                raise ValueError(f"{name} has two labels in {where}: {labels[name]} and {label}")
+            found = class_of(row[column], f"the {column} of {name} in {where}")
+            if labels.setdefault(name, found) != found:
+                raise ValueError(f"{name} has two labels in {where}: {labels[name]} and {found}")
     known = [name for name in names if name in labels]
     if not known:
+        refuse_column(label, where=where)
         return None
     beside = [listing.rpartition("metadata.")[0] + "classes.txt" for listing in listings]
     called = next((names_in(files.read(f), f"{f} of {where}") for f in beside if f in files.sizes), None)

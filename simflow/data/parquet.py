@@ -20,6 +20,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from simflow.data.metadata import NoColumn
 from simflow.data.source import Source, class_numbers, names_beside
 from simflow.data.splits import choose_splits, named_split
 from simflow.distributed import is_main
@@ -50,8 +51,9 @@ class Columns(NamedTuple):
     """Of the classes, where the file says them."""
 
 
-def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
-    """The images of one split of some files, or of all splits in alphabetical order.
+def read(files: Sequence[Path], *, split: str | None, label: str | None = None, where: str) -> Source:
+    """The images of one split of some files, or of all splits in alphabetical order; their classes in the column
+    ``label``, or in the one that seems to be meant.
 
     Classes are those of all splits. A split without any label has no classes.
 
@@ -70,7 +72,7 @@ def read(files: Sequence[Path], *, split: str | None, where: str) -> Source:
     divided = frozenset(splits.values()) if len(files) > 1 else frozenset()
     wanted = choose_splits(divided, split, where=where)
     shown = [file for file in sorted(files, key=splits.__getitem__) if not divided or splits[file] in wanted]
-    columns = {file: columns_of(file) for file in files}
+    columns = {file: columns_of(file, label) for file in files}
     if (
         len({own.image for own in columns.values()}) > 1
         or len({own.names for own in columns.values() if own.label}) > 1
@@ -138,10 +140,11 @@ def marks_of(file: Path, image: str) -> Iterator[int]:
         yield from [size] * rows
 
 
-def columns_of(file: Path) -> Columns:
-    """The columns of a file.
+def columns_of(file: Path, wanted: str | None = None) -> Columns:
+    """The columns of a file, of the classes the one that is ``wanted``.
 
     Raises:
+        NoColumn: it has no such column of classes.
         ValueError: pyarrow is not installed, it is no Parquet file, or has no column of images.
     """
     schema = _opened(file).schema_arrow
@@ -153,7 +156,14 @@ def columns_of(file: Path) -> Columns:
     images = [name for name in binary if kinds.get(name, "Image") == "Image"]
     if not images:
         raise ValueError(f"there is no column of images in {file}; its columns are {', '.join(schema.names)}")
-    label = _likely([name for name, kind in kinds.items() if kind == "ClassLabel"], LABELS)
+    if wanted is not None and (
+        wanted not in schema.names or not names_classes(types, schema.field(wanted).type)
+    ):
+        raise NoColumn(
+            f"there is no column '{wanted}' with names or numbers of classes in {file}; its columns are "
+            f"{', '.join(schema.names)}"
+        )
+    label = wanted or _likely([name for name, kind in kinds.items() if kind == "ClassLabel"], LABELS)
     plain = next((name for name in LABELS if name in schema.names), None)
     if label is None and plain is not None:
         if names_classes(types, schema.field(plain).type):

@@ -27,8 +27,8 @@ def find_part(config: DataConfig) -> Source:
             the division has no image.
     """
     if not config.hold_out:
-        return find(config.path, split=config.split)
-    everything = find(config.path, split=None)
+        return find(config.path, split=config.split, label=config.label)
+    everything = find(config.path, split=None, label=config.label)
     if everything.splits - {"train"}:
         raise ValueError(
             f"{config.path} is divided already ({', '.join(sorted(everything.splits))}): "

@@ -10,11 +10,11 @@ from simflow.data.source import Files, places_among
 from simflow.shapes import NULL
 
 
-def listed(*names, split="train", **contents):
+def listed(*names, split="train", label=None, **contents):
     """The source of files of these names; ``contents`` are further text files, with ``_`` for the dot."""
     texts = {name.replace("_", "."): text.encode() for name, text in contents.items()}
     files = Files(sizes=dict.fromkeys(names, 1) | {name: len(t) for name, t in texts.items()}, read=texts.get)
-    return arrange(files, split=split, where="there")
+    return arrange(files, split=split, label=label, where="there")
 
 
 def by_name(source):
@@ -85,6 +85,16 @@ def test_metadata_says_the_classes_by_name():
     source = listed("1.png", "b/2.png", metadata_jsonl=rows(("1.png", "dog"), ("b\\2.png", "cat")) + "\n")
     assert source.class_names == ("cat", "dog")
     assert by_name(source) == {"1.png": 1, "b/2.png": 0}
+
+
+def test_another_column_of_metadata_may_say_the_classes():
+    table = "file_name,label,Kind\n1.png,0,cat\n2.png,0,dog\n"
+    assert listed("1.png", "2.png", metadata_csv=table).class_names == ("0",)
+    kinds = listed("1.png", "2.png", metadata_csv=table, label="kind")
+    assert (kinds.class_names, kinds.labels.tolist()) == (("cat", "dog"), [0, 1])
+    for names in (["1.png", "2.png"], ["a/1.png", "b/2.png"]):
+        with pytest.raises(ValueError, match=r"data.label names a column .* has no such column 'kind'"):
+            listed(*names, label="kind")
 
 
 def test_metadata_in_each_split_with_numbers_and_names_beside():

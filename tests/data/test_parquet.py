@@ -219,6 +219,38 @@ def test_labels_of_all_kinds(tmp_path, labels, class_names, numbers):
     assert (images.class_names, images.labels.tolist()) == (class_names, numbers)
 
 
+def test_the_column_of_the_classes_may_be_named(tmp_path):
+    file = write(tmp_path / "x.parquet", [1, 2, 3], [0, 1, 0], label="fine", names=NAMES)
+    table = pq.read_table(file)
+    table = table.append_column("coarse", pa.array(["pet", "pest", "pet"])).append_column(
+        "size", pa.array([0.5] * 3)
+    )
+    pq.write_table(table, file)
+    assert loaded(file).class_names == NAMES
+    coarse = loaded(file, label="coarse")
+    assert (coarse.class_names, coarse.labels.tolist()) == (("pest", "pet"), [1, 0, 1])
+    assert loaded(file, label="fine").class_names == NAMES
+    for column in ("size", "nothing"):
+        with pytest.raises(
+            ValueError, match=f"there is no column '{column}' .* its columns are id, image, fine, coarse"
+        ):
+            loaded(file, label=column)
+
+
+def test_at_another_place_the_column_counts_where_there_is_one(tmp_path):
+    write(tmp_path / "a" / "train.parquet", [1, 2], ["x", "y"], label="kind", notes=False)
+    write(tmp_path / "b" / "test.parquet", [3, 4], ["y", "x"], label="kind", notes=False)
+    for name in "xy":
+        (tmp_path / "c" / name).mkdir(parents=True)
+        Image.new("L", (4, 4), 7).save(tmp_path / "c" / name / "1.png")
+    config = DataConfig(path=str(tmp_path / "a"), image_size=4, channels=1, label="kind")
+    for other, labels in (("b", [1, 0]), ("c", [0, 1])):
+        images, _ = held_out(config, path=str(tmp_path / other))
+        assert (images.class_names, images.labels.tolist()) == (("x", "y"), labels)
+    with pytest.raises(ValueError, match="there is no column 'none'"):
+        held_out(DataConfig(path=str(tmp_path / "a"), image_size=4, label="none"))
+
+
 def test_labels_that_are_no_classes_are_said(tmp_path, caplog):
     file = write(tmp_path / "x.parquet", [1, 2], [[0], [1]], notes=False)
     assert loaded(file).class_names == ()
