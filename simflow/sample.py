@@ -170,9 +170,10 @@ def generated(model: Model, seeds: Sequence[int], labels: Sequence[int], config:
 @torch.no_grad()
 def trajectory(
     model: Model, *, seeds: Sequence[int], labels: Sequence[int], config: SampleConfig
-) -> list[Bytes]:
-    """How the samples of these seeds come about: the noise, what each undone block makes of it, and the refined
-    latents if there is a refinement, all decoded. The last are the images that :func:`sample` gives.
+) -> dict[str, Bytes]:
+    """How the samples of these seeds come about: "noise", what each undone block makes of it ("block 3 (deep)",
+    "block 2", "block 1"), and, if there is a refinement, the latents after the "score step", all decoded. The last are
+    the images that :func:`sample` gives.
 
     Raises:
         ValueError: the prior is no flow, or a label is out of range.
@@ -184,10 +185,14 @@ def trajectory(
     noise = noise_of(model, seeds, config)
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
+    blocks = [f"block {number}" for number in range(len(model.prior.blocks), 0, -1)]
+    named = dict(
+        zip(["noise", f"{blocks[0]} (deep)", *blocks[1:]] if blocks else ["noise"], states, strict=True)
+    )
     refinement = applicable(config.refinement, model)
     if refinement is not None:
-        states.append(model.refined(states[-1], wanted, refinement))
-    return [to_uint8(model.decode(state).float()).cpu() for state in states]
+        named["score step"] = model.refined(states[-1], wanted, refinement)
+    return {name: to_uint8(model.decode(state).float()).cpu() for name, state in named.items()}
 
 
 def guided(

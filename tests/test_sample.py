@@ -60,7 +60,9 @@ def test_the_way_of_decoding_is_used():
         config = SampleConfig(guidance=HOW.guidance, refinement=HOW.refinement, decoding=decoding)
         assert (generated(model, SEEDS, LABELS, config) - exact).abs().max() > 1e-3
         states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
-        assert torch.equal(states[-1].int(), levels(model, config))
+        assert list(states) == ["noise", "block 3 (deep)", "block 2", "block 1", "score step"]
+        assert torch.equal(states["score step"].int(), levels(model, config))
+        assert not torch.equal(states["noise"], states["block 1"])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -106,7 +108,7 @@ def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):
     assert rough.dtype == torch.float32
     assert 1e-6 < (rough - exact).abs().max() < 0.2
     states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
-    assert torch.equal(states[-1].int(), levels(model, config))
+    assert torch.equal(states["score step"].int(), levels(model, config))
 
 
 def test_a_score_step_by_classes_is_left_out_without_any(monkeypatch):
@@ -122,7 +124,7 @@ def test_a_score_step_by_classes_is_left_out_without_any(monkeypatch):
     (both,) = sample_each(model, seeds=SEEDS, labels=labels, config=plain, refinements=steps)
     assert torch.equal(both[0].images, both[1].images)
     states = trajectory(model, seeds=SEEDS, labels=labels, config=HOW)
-    assert len(states) == len(trajectory(model, seeds=SEEDS, labels=labels, config=plain))
+    assert list(states) == ["noise", "block 3 (deep)", "block 2", "block 1"]
     assert not scored
     denoised = generated(model, SEEDS, labels, replace(HOW, refinement=ScoreDenoise(std=0.3)))
     assert scored

@@ -26,10 +26,7 @@ def through_the_blocks(
         ValueError: the prior is no flow.
     """
     states = trajectory(model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=config)
-    blocks = range(len(model.prior.depths), 0, -1)
-    captions = ["noise", *(f"block {number} undone" for number in blocks), "score step"]
-    rows = dict(zip(captions, states, strict=False))
-    return labelled_grid(rows, scale=enlargement(model.facts.image_size))
+    return labelled_grid(states, scale=enlargement(model.facts.image_size))
 
 
 def before_and_after(

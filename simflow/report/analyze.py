@@ -23,8 +23,7 @@ from simflow.report.origin import Origin
 from simflow.report.picture import Picture
 from simflow.report.robustness import Robustness, decoded, robustness, strip
 from simflow.report.sweep import Sweep
-from simflow.report.trajectory import trajectory
-from simflow.sample import balanced_labels
+from simflow.sample import balanced_labels, trajectory
 from simflow.shapes import NULL, Labels, Latents
 
 logger = logging.getLogger("simflow")
@@ -80,12 +79,13 @@ def analyze(
     if isinstance(model.prior, Flow):
         noise, reason = noise_of(model.prior, drawn, labels.to(pipe.device), batch)
         left_out += reason
-        pictures["trajectory"] = trajectory(
+        states = trajectory(
             model,
             seeds=list(range(samples.COLUMNS)),
             labels=balanced_labels(samples.COLUMNS, len(facts.class_names)),
             config=pipe.config.sample,
         )
+        pictures["trajectory"] = Picture(captions=tuple(states), images=torch.stack(list(states.values())))
     else:
         left_out.append("The noise and the way of a sample are left out: the prior is not a flow of blocks.")
     swept, shown, reason = over_guidance(pipe, held_out, train, plan, networks or Chosen([], []))

@@ -13,7 +13,6 @@ from simflow.report import analysis
 from simflow.report.analysis import Plan, load, save
 from simflow.report.origin import names_of
 from simflow.report.picture import Picture, load_pictures, save_pictures
-from simflow.report.trajectory import trajectory
 from simflow.sample import sample
 from tests.whole.tiny import CLASSES
 
@@ -68,15 +67,6 @@ def test_samples_are_those_of_the_same_seeds(folder, whole_run):
     pipe = Pipeline.from_pretrained(whole_run)
     made = next(sample(pipe.model, seeds=[7], labels=[1], config=pipe.config.sample)).images
     assert (pictures["samples"].images[1, 2].int() - made[0].int()).abs().max() <= 1
-
-
-def test_a_trajectory_ends_at_the_sample(whole_run):
-    pipe = Pipeline.from_pretrained(whole_run)
-    seeds, labels = [3, 4], [0, 2]
-    made = next(sample(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)).images
-    way = trajectory(pipe.model, seeds=seeds, labels=labels, config=pipe.config.sample)
-    assert torch.equal(way.images[-1], made)
-    assert not torch.equal(way.images[0], made)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}'])
