@@ -73,7 +73,7 @@ def _packed_tar(path: Path) -> Files:
     with tarfile.open(path, "r:*") as archive:
         for member in archive:
             name = _clean(member.name)
-            wanted = is_image(name) or name.endswith((".json", ".jsonl", ".txt", ".csv"))
+            wanted = is_image(name) or name.endswith((".json", ".jsonl", ".txt", ".csv", ".cls"))
             file = archive.extractfile(member) if wanted else None
             if file is not None:
                 contents[name] = file.read()

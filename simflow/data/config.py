@@ -16,7 +16,7 @@ class DataConfig:
     """
 
     path: str
-    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, an idx or .parquet file or a folder of such, or
+    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, idx files, .parquet files or .tar files of WebDataset, or
     ``hub:OWNER/NAME`` (a data set of the Hugging Face hub), ``embedded:fashion-mnist`` (6 000 training images) or
     ``embedded:fashion-mnist-heldout`` (1 000 images never to be trained on)."""
 

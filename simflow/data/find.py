@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simflow.data import hub, idx, parquet
+from simflow.data import hub, idx, parquet, webdataset
 from simflow.data.archive import PACKED_TAR, TAR, ZIP, list_archive
 from simflow.data.folder import list_folder
 from simflow.data.layout import arrange, is_image
@@ -53,7 +53,10 @@ def find(path: str, *, split: str | None, label: str | None = None) -> Source:
         if not place.is_file():
             raise ValueError(f"there is nothing at {path}")
         if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
-            return arrange(list_archive(place), split=split, label=label, where=path)
+            files = list_archive(place)
+            if webdataset.is_one(files, label):
+                return webdataset.read({place: files}, split=split, label=label, where=path)
+            return arrange(files, split=split, label=label, where=path)
         if place.suffix.lower() == parquet.ENDING:
             return parquet.read([place], split=split, label=label, where=path)
     refuse_column(label, where=path)
@@ -77,9 +80,13 @@ def _folder(place: Path, *, split: str | None, label: str | None) -> Source:
     files = list_folder(place)
     tables = [name for name in files.sizes if name.lower().endswith(parquet.ENDING)]
     tables = [name for name in tables if not name.lower().endswith("metadata" + parquet.ENDING)]
-    if not tables:
-        return arrange(files, split=split, label=label, where=str(place))
     loose = sum(is_image(name) for name in files.sizes)
+    if not tables:
+        tars = [] if loose else [place / name for name in files.sizes if name.lower().endswith(TAR)]
+        packed = {tar: list_archive(tar) for tar in tars}
+        if any(webdataset.is_one(each, label) for each in packed.values()):
+            return webdataset.read(packed, split=split, label=label, where=str(place))
+        return arrange(files, split=split, label=label, where=str(place))
     if loose and is_main():
         logger.warning("left out of %s: %d pictures beside its Parquet files", place, loose)
     return parquet.read([place / name for name in tables], split=split, label=label, where=str(place))

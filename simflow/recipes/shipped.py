@@ -235,7 +235,7 @@ def emoji_64_decoder() -> RunConfig:
 
 def emoji_64() -> RunConfig:
     """A flow on it: ``simflow train emoji-64 --data emoji.zip --start_from runs/decoder --out runs/emoji-64``."""
-    run = prior_stage(at_64(), "emoji-64", steps=(8500,))
+    run = prior_stage(at_64(), "emoji-64", steps=(7000,))
     return replace(run, train=replace(run.train, batch=64), start_from=AUTOENCODER)
 
 

@@ -1,0 +1,143 @@
+"""WebDataset: pictures in tar files, the class of each beside it under the same name.
+
+::
+
+    imagenet1k-train-0000.tar
+      n01440764_10026.jpg       a picture
+      n01440764_10026.cls       its class, a number or a name
+      n01440764_10026.json      or an object with a "label", or with what data.label says
+
+What is of one picture has one name up to its first dot. Numbers may have names in a ``classes.txt`` beside the files.
+The first word of a tar file's name that is a split's is its split. Nothing is unpacked: pictures are read where they
+lie.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simflow.data.layout import is_image
+from simflow.data.metadata import LABEL, NO_CLASS, class_of, decoded, parsed, refuse_column
+from simflow.data.source import Files, Source, class_numbers, names_beside
+from simflow.data.splits import choose_splits, named_split
+from simflow.shapes import NULL
+
+CLASS, RECORD = ".cls", ".json"
+
+
+def is_one(files: Files, label: str | None) -> bool:
+    """Whether the files of an archive are of this kind: a picture has its class beside it.
+
+    Records that speak of other things, such as annotations in class folders, do not make them so.
+    """
+    beside = {sample_of(name): name for name in files.sizes if name.endswith((CLASS, RECORD))}
+    first = next((beside[sample_of(name)] for name in pictures(files) if sample_of(name) in beside), None)
+    return first is not None and (
+        first.endswith(CLASS) or (label or LABEL) in record(files, first, where=first)
+    )
+
+
+def read(tars: Mapping[Path, Files], *, split: str | None, label: str | None, where: str) -> Source:
+    """The images of one split of some tar files, or of all splits in alphabetical order.
+
+    Classes are those of all splits. A split without any label has no classes.
+
+    Raises:
+        ValueError: there is no such split, or only some images of it have a label; or a record is damaged.
+    """
+    splits = {tar: named_split(tar.name) or "train" for tar in tars}
+    divided = frozenset(splits.values()) if len(tars) > 1 else frozenset()
+    wanted = choose_splits(divided, split, where=where)
+    order = sorted(tars, key=lambda tar: (splits[tar], tar.name))
+    images = {tar: pictures(tars[tar]) for tar in order}
+    said = {tar: labels_of(tars[tar], images[tar], label, where=str(tar)) for tar in order}
+    shown = [tar for tar in order if not divided or splits[tar] in wanted]
+    places = [(tar, name) for tar in shown for name in images[tar]]
+    if not places:
+        raise ValueError(f"there is no image in {where}")
+    known = [found for tar in order for found in said[tar] if found is not None]
+    if not known:
+        refuse_column(label, where=where)
+    asked = [found for tar in shown for found in said[tar]]
+    missing = asked.count(None)
+    if 0 < missing < len(asked):
+        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
+    numbers, class_names = np.full(len(asked), NULL), ()
+    if not missing:
+        every, class_names = class_numbers(known, names_beside(order[0].parent), where=where)
+        number = dict(zip(known, every.tolist(), strict=True))
+        numbers = np.array([number[found] for found in asked if found is not None], dtype=np.int64)
+    unique = len({name for _, name in places}) == len(places)
+    return Source(
+        names=[f"{tar.name}/{name}" for tar, name in places],
+        keys=[name if unique else f"{tar.name}/{name}" for tar, name in places],
+        labels=numbers,
+        class_names=class_names,
+        marks=[tars[tar].sizes[name] for tar, name in places],
+        read=lambda index: tars[places[index][0]].read(places[index][1]),
+        splits=divided,
+    )
+
+
+def labels_of(
+    files: Files, images: Sequence[str], label: str | None, *, where: str
+) -> list[int | str | None]:
+    """The class of each image as it is written down; None where there is none.
+
+    Raises:
+        ValueError: a record is no JSON, or its label is neither a name nor a number.
+    """
+    beside = {
+        sample_of(name) + ending: name
+        for name in files.sizes
+        for ending in (CLASS, RECORD)
+        if name.endswith(ending)
+    }
+    found: list[int | str | None] = []
+    for name in images:
+        text, about = (beside.get(sample_of(name) + ending) for ending in (CLASS, RECORD))
+        value = None
+        if text is not None and label is None:
+            value = decoded(files.read(text)).strip()
+        elif about is not None:
+            value = record(files, about, where=where).get(label or LABEL)
+        found.append(None if value in NO_CLASS else class_of(value, f"the label of {name} in {where}"))
+    return found
+
+
+def pictures(files: Files) -> list[str]:
+    """The picture of each sample: the one without a second ending, such as a mask has, if there is one."""
+    images = sorted(name for name in files.sizes if is_image(name))
+    plain = {sample_of(name) for name in images if is_plain(name)}
+    return [name for name in images if is_plain(name) or sample_of(name) not in plain]
+
+
+def is_plain(name: str) -> bool:
+    """Whether a file has one ending.
+
+    >>> is_plain("a.b/1.png"), is_plain("1.seg.png")
+    (True, False)
+    """
+    return name.rpartition("/")[2].count(".") == 1
+
+
+def record(files: Files, name: str, *, where: str) -> Mapping[str, Any]:
+    """What is said of a picture; nothing if that is no object.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    content = parsed(decoded(files.read(name)), f"{name} in {where}")
+    return content if isinstance(content, dict) else {}
+
+
+def sample_of(name: str) -> str:
+    """What the files of one picture have in common.
+
+    >>> sample_of("a.b/n01_2.seg.png"), sample_of("n01_2.cls")
+    ('a.b/n01_2', 'n01_2')
+    """
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
