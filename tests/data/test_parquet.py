@@ -115,6 +115,10 @@ def test_many_pictures_are_copied_once_and_read_where_they_lie(tmp_path, many, m
     write(file, [3, 3, 3], [0, 1, 0], names=NAMES, bare=bare)
     assert levels(loaded(tmp_path)) == [3, 3, 3, 8, 9]
     assert len(list(many.glob("*.arrow"))) == 3
+    size = file.stat().st_size
+    write(file, [4, 4, 4], [0, 1, 0], names=NAMES, bare=bare)
+    assert file.stat().st_size == size, "the time alone tells them apart"
+    assert levels(loaded(tmp_path)) == [4, 4, 4, 8, 9]
 
 
 def test_a_set_that_may_be_held_is_not_copied(tmp_path, many, monkeypatch):

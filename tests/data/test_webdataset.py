@@ -112,6 +112,12 @@ def test_a_split_without_classes_has_none(tmp_path):
     )
 
 
+def test_all_splits_together_are_in_the_order_of_their_names(tmp_path):
+    write(tmp_path / "a-val.tar", a_png=1, a_cls="0")
+    write(tmp_path / "b-train.tar", b_png=2, b_cls="0")
+    assert levels(loaded(tmp_path, split=None)) == [2, 1]
+
+
 def test_a_share_is_held_out_of_undivided_files(tmp_path):
     for tar in range(2):
         numbers = [(f"{tar}x{number}", 100 * tar + number) for number in range(50)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from simflow.autoencoder.compact import CompactAutoencoder
 from simflow.cli import main
 from simflow.data import load
 from simflow.fitting import facts_of, fit, initial
+from simflow.losses.alignment import AlignmentConfig
 from simflow.pixels import to_float
 from simflow.posterior import LearnedVariance
 from simflow.recipes.stages import prior_only
@@ -91,10 +93,35 @@ def test_they_are_what_the_encoder_makes_of_images_and_of_mirrored_ones(tmp_path
         expected = model.autoencoder.encode(to_float(images.shown(indices, mirrored)))
     torch.testing.assert_close(shown.float(), expected, rtol=2**-11, atol=1e-6)
     assert not torch.equal(shown[0], shown[2])
+    every = torch.arange(24)
+    with torch.no_grad():
+        each = [model.autoencoder.encode(to_float(images.shown(every, every >= start))) for start in (0, 24)]
+    for start, all_of_them in zip((0, 24), each, strict=True):
+        torch.testing.assert_close(
+            found.shown(every, every >= start).float(), all_of_them, rtol=2**-11, atol=1e-6
+        )
     assert torch.equal(found.shown(indices, None)[2], shown[0])
     assert torch.equal(found.labels, images.labels)
     shown += 1  # a tensor of its own
     assert not torch.equal(found.shown(indices, mirrored), shown)
+
+
+def test_the_encoder_computes_as_in_a_step(tmp_path, config):
+    images = load(config.data)
+    model, rows = coded(config, images).model, torch.arange(24)
+    rough = kept(tmp_path / "rough", model, images, dtype="bfloat16").shown(rows, None)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = model.autoencoder.encode(to_float(images.images(rows)))
+    torch.testing.assert_close(rough.float(), expected.float(), rtol=1e-2, atol=1e-2)
+    exact = kept(tmp_path / "exact", model, images).shown(rows, None)
+    assert (rough.float() - exact.float()).abs().mean() > 1e-4
+
+
+def test_the_time_of_encoding_is_that_of_the_run(tmp_path, keeping, monkeypatch):
+    fill = codes.fill
+    monkeypatch.setattr(codes, "fill", lambda *rest: time.sleep(0.5) or fill(*rest))
+    assert finished(keeping, tmp_path / "run")
+    assert said(tmp_path / "run", "seconds")[0] > 0.5
 
 
 def test_losses_are_those_of_the_images(tmp_path, config):
@@ -217,6 +244,12 @@ def test_a_learned_variance_keeps_its_moments_and_held_out_images_are_scored(tmp
     assert fit(replace(config, train=replace(train, codes="fresh")), tmp_path / "fresh").finished
     for name in ("loss/total", "held_out/total"):
         assert said(tmp_path / "kept", name) == pytest.approx(said(tmp_path / "fresh", name), rel=2e-3)
+
+
+def test_features_to_align_with_need_images():
+    alone = prior_only(recipes.get("demo")).objective
+    assert alone.needs_only_codes
+    assert not replace(alone, alignment=AlignmentConfig()).needs_only_codes
 
 
 @pytest.mark.parametrize(
