@@ -34,13 +34,13 @@ CHUNK = 64
 
 
 def making(model: Model, config: SampleConfig, *, labels: str, seeds: str | None) -> dict[str, Any]:
-    """What decides how the images look: weights, way of sampling, and the classes and seeds that were asked for."""
-    asked = {
-        "labels": labels,
-        "seeds": seeds,
-    }  # without seeds they are 0, 1, ..., and more of them begin likewise
-    made = {"sha256": sha256_of_tensors(model.state_dict()), "sampling": sampling_of(config)}
-    return json.loads(to_json(asked | made))
+    """What decides how the images look: weights, way of sampling, and the classes and seeds that were asked for.
+
+    Without ``seeds`` they are 0, 1, ..., and more of them begin alike.
+    """
+    weights = sha256_of_tensors(model.state_dict())
+    made = {"labels": labels, "seeds": seeds, "sha256": weights, "sampling": sampling_of(config)}
+    return json.loads(to_json(made))
 
 
 def there(folder: Path, made: dict[str, Any], count: int, *, together: int) -> int:

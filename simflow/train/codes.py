@@ -81,6 +81,7 @@ def kept(folder: Path, model: Model, images: ImageSet, *, flip: bool, dtype: Net
     if not distributed.gather_objects(is_there(file, record, about))[0]:
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
+            record.unlink(missing_ok=True)  # it must never speak of a file that it does not describe
             logger.info("encoding %d images%s", len(images), ", and mirrored" if flip else "")
         with replacing(file) if distributed.is_main() else nullcontext(part_of(file)) as part:
             if distributed.is_main():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from dataclasses import replace
 
@@ -215,6 +216,21 @@ def test_codes_that_are_damaged_or_of_something_else_are_made_again(tmp_path, ke
     after = kept(folder, model, images).shown(rows, rows >= 0)
     assert torch.equal(after, before) == (harm != "other encoder")
     assert json.loads((folder / "codes.json").read_text())["shape"] == [2, 24, 4, 2, 2]
+
+
+def test_a_record_never_speaks_of_other_codes(tmp_path, keeping, monkeypatch):
+    """Interrupted between the file and its record, codes of other images do not pass for those of the first."""
+    images = load(keeping.data)
+    model, folder, rows = coded(keeping, images).model, tmp_path / "codes", torch.arange(24)
+    before = kept(folder, model, images).shown(rows, None)
+    own, images.fingerprint = images.fingerprint, "0" * 16
+    with monkeypatch.context() as patched:
+        patched.setattr(codes, "write_json", lambda *_: sys.exit(1))
+        patched.setattr(CompactAutoencoder, "encode", lambda self, images: torch.zeros(len(images), 4, 2, 2))
+        with pytest.raises(SystemExit):
+            kept(folder, model, images)
+    images.fingerprint = own
+    assert torch.equal(kept(folder, model, images).shown(rows, None), before)
 
 
 def test_what_fails_on_the_way_leaves_no_codes(tmp_path, keeping, monkeypatch):
