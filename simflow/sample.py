@@ -185,10 +185,9 @@ def trajectory(
     noise = noise_of(model, seeds, config)
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
-    blocks = [f"block {number}" for number in range(len(model.prior.blocks), 0, -1)]
-    named = dict(
-        zip(["noise", f"{blocks[0]} (deep)", *blocks[1:]] if blocks else ["noise"], states, strict=True)
-    )
+    deep = len(model.prior.blocks)
+    blocks = (f"block {number}{' (deep)' if number == deep else ''}" for number in range(deep, 0, -1))
+    named = dict(zip(["noise", *blocks], states, strict=True))
     refinement = applicable(config.refinement, model)
     if refinement is not None:
         named["score step"] = model.refined(states[-1], wanted, refinement)

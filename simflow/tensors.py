@@ -7,6 +7,7 @@ Wherever a file of weights is asked for, ``hub:OWNER/NAME/FILE`` names one on th
 and kept in the hub's own cache.
 """
 
+import hashlib
 import pickle
 import re
 from collections.abc import Mapping
@@ -41,6 +42,16 @@ def local_file(path: Path) -> Path:
         return Path(hf_hub_download(named[1], named[2]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {reason(error)}") from error
+
+
+def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Hexadecimal digest of named tensors: names, shapes, dtypes and bytes, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

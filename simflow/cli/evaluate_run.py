@@ -27,7 +27,7 @@ from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 from simflow.evaluate.choose import Chosen, choose
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk
-from simflow.evaluate.extractors import Extractor, Missing, sha256_of_tensors
+from simflow.evaluate.extractors import Extractor, Missing
 from simflow.evaluate.generation import LEAST, GenerationConfig, require_enough
 from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.protocol import Real, classes, generation, require_same_size
@@ -44,6 +44,7 @@ from simflow.pipeline import Pipeline
 from simflow.places import find
 from simflow.sample import SampleConfig
 from simflow.shapes import NULL
+from simflow.tensors import sha256_of_tensors
 from simflow.train.checkpoint import step_behind
 
 PAIRS = 40

@@ -14,7 +14,6 @@ import torch
 from einops import rearrange
 from PIL import Image
 
-from simflow.evaluate.extractors import sha256_of_tensors
 from simflow.evaluate.figures import to_json
 from simflow.evaluate.shards import sampling_of
 from simflow.export import UNFINISHED, png_name
@@ -22,6 +21,7 @@ from simflow.files import read_json, write_json
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig
+from simflow.tensors import sha256_of_tensors
 
 MAKING = ".making.json"
 """What the images of an unfinished folder are made with."""

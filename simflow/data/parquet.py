@@ -21,8 +21,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from simflow.data.metadata import NoColumn
-from simflow.data.source import Source, class_numbers, names_beside
-from simflow.data.splits import choose_splits, named_split
+from simflow.data.source import Source, names_beside, numbered
+from simflow.data.splits import choose_splits, split_by_name
 from simflow.distributed import is_main
 from simflow.files import cache_folder, replacing
 from simflow.reasons import reason
@@ -38,8 +38,6 @@ HELD = 2**30
 """Most bytes of pictures that are held in memory."""
 ROWS = 256
 """Pictures copied at once."""
-
-NO_CLASS = (None, NULL)
 
 
 class Columns(NamedTuple):
@@ -68,10 +66,9 @@ def read(files: Sequence[Path], *, split: str | None, label: str | None = None, 
             f"the Parquet files of {where} lie in several folders, which may be several sets: give one, such as "
             f"{folders[0]}"
         )
-    splits = {file: named_split(file.name) or "train" for file in files}
-    divided = frozenset(splits.values()) if len(files) > 1 else frozenset()
+    splits, divided = split_by_name(files)
     wanted = choose_splits(divided, split, where=where)
-    shown = [file for file in sorted(files, key=splits.__getitem__) if not divided or splits[file] in wanted]
+    shown = [file for file, own in splits.items() if not divided or own in wanted]
     columns = {file: columns_of(file, label) for file in files}
     if (
         len({own.image for own in columns.values()}) > 1
@@ -82,8 +79,9 @@ def read(files: Sequence[Path], *, split: str | None, label: str | None = None, 
     labels, class_names = classes(columns, shown, beside=Path(folders[0]), where=where)
     if not len(labels):
         raise ValueError(f"there is no image in {where}")
-    marks = {file: list(marks_of(file, image)) for file in shown}
-    pictures = Pictures(shown, image)
+    groups = {file: list(groups_of(file, image)) for file in shown}
+    marks = {file: [size for rows, size in own for _ in range(rows)] for file, own in groups.items()}
+    pictures = Pictures(shown, image, size=sum(size for own in groups.values() for _, size in own))
     return Source(
         names=[f"{file.name}[{row}]" for file in shown for row in range(len(marks[file]))],
         keys=[str(row) for row in range(len(labels))],
@@ -97,10 +95,10 @@ def read(files: Sequence[Path], *, split: str | None, label: str | None = None, 
 
 
 class Pictures:
-    """Encoded pictures of some files, one after the other; by any thread, once they are prepared."""
+    """Encoded pictures of some files, one after the other, of so many bytes in all; by any thread, once prepared."""
 
-    def __init__(self, files: Sequence[Path], image: str) -> None:
-        self.files, self.image = files, image
+    def __init__(self, files: Sequence[Path], image: str, *, size: int) -> None:
+        self.files, self.image, self.size = files, image, size
         self.pieces: list[Any] = []
         self.ends = np.zeros(0, dtype=np.int64)
 
@@ -112,32 +110,24 @@ class Pictures:
         """
         if self.pieces:
             return
-        size = sum(size for file in self.files for _, size in groups_of(file, self.image))
         for file in self.files:
-            self.pieces += pieces(file, self.image) if size <= HELD else mapped(file, self.image)
+            self.pieces += pieces(file, self.image) if self.size <= HELD else mapped(file, self.image)
         self.ends = np.cumsum([len(piece) for piece in self.pieces])
 
     def __getitem__(self, index: int) -> bytes:
         number = int(np.searchsorted(self.ends, index, side="right"))
-        return (
-            self.pieces[number][index - int(self.ends[number])].as_py() or b""
-        )  # counted from the piece's end
+        from_its_end = index - int(self.ends[number])
+        return self.pieces[number][from_its_end].as_py() or b""
 
 
 def groups_of(file: Path, image: str) -> Iterator[tuple[int, int]]:
-    """Rows of each row group, and bytes of its pictures as they are stored."""
+    """Rows of each row group, and bytes of its pictures as they are stored, which are known without reading them."""
     about = _opened(file).metadata
     for number in range(about.num_row_groups):
         group = about.row_group(number)
         parts = (group.column(place) for place in range(group.num_columns))
         own = (part for part in parts if part.path_in_schema.split(".")[0] == image)
         yield group.num_rows, sum(part.total_compressed_size for part in own)
-
-
-def marks_of(file: Path, image: str) -> Iterator[int]:
-    """For each row the bytes of the pictures of its row group, which are known without reading them."""
-    for rows, size in groups_of(file, image):
-        yield from [size] * rows
 
 
 def columns_of(file: Path, wanted: str | None = None) -> Columns:
@@ -256,18 +246,12 @@ def classes(
     own: dict[Path, list[int | str | None]] = {}
     for file, each in columns.items():
         rows = _opened(file).metadata.num_rows
-        own[file] = [None] * rows if each.label is None else values(file, each.label).to_pylist()
+        found = [None] * rows if each.label is None else values(file, each.label).to_pylist()
+        own[file] = [None if label == NULL else label for label in found]
     asked = [label for file in shown for label in own[file]]
-    missing = sum(label in NO_CLASS for label in asked)
-    if missing == len(asked):
-        return np.full(len(asked), NULL), ()
-    if missing:
-        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
+    every = (label for labels in own.values() for label in labels)
     names = next((each.names for each in columns.values() if each.names is not None), None)
-    known = [label for labels in own.values() for label in labels if label not in NO_CLASS]
-    numbers, class_names = class_numbers(known, names_beside(beside) if names is None else names, where=where)
-    number = dict(zip(known, numbers.tolist(), strict=True))
-    return np.array([number[label] for label in asked if label is not None], dtype=np.int64), class_names
+    return numbered(asked, every, lambda: names_beside(beside) if names is None else names, where=where)
 
 
 def _likely(names: Sequence[str], known: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ and become a source at once. Nothing here decodes a picture: a source returns fi
 
 import itertools
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,6 +190,30 @@ def class_numbers(
     class_names = ordered(set(words))
     place = {name: number for number, name in enumerate(class_names)}
     return np.array([place[word] for word in words], dtype=np.int64), class_names
+
+
+def numbered(
+    asked: Sequence[int | str | None],
+    every: Iterable[int | str | None],
+    names: Callable[[], Sequence[str] | None],
+    *,
+    where: str,
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The class of each image asked for, numbered as the labels of every split are, and the names of all classes; no
+    classes if no image asked for has a label. ``names`` gives those of numbers, as for :func:`class_numbers`.
+
+    Raises:
+        ValueError: only some images asked for have a label; or as :func:`class_numbers`.
+    """
+    missing = asked.count(None)
+    if missing == len(asked):
+        return np.full(len(asked), NULL), ()
+    if missing:
+        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
+    known = [label for label in every if label is not None]
+    numbers, class_names = class_numbers(known, names(), where=where)
+    number = dict(zip(known, numbers.tolist(), strict=True))
+    return np.array([number[label] for label in asked if label is not None], dtype=np.int64), class_names
 
 
 def names_in(content: bytes, what: str) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ A set without such a division has one part, and its name is ``train``.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 SPLITS = {
     "train": "train",
@@ -36,6 +37,18 @@ def named_split(name: str) -> str | None:
     """
     words = re.findall(r"[a-z0-9]+", name.lower())
     return next((SPLITS[word] for word in words if word in SPLITS), None)
+
+
+def split_by_name(files: Iterable[Path]) -> tuple[dict[Path, str], frozenset[str]]:
+    """The split of each file, that which its name speaks of or train, in the order of splits and names; and the splits
+    of the whole, none if it is a single file.
+
+    >>> split_by_name([Path("b-train.tar"), Path("a-val.tar")])[0].values()
+    dict_values(['train', 'validation'])
+    """
+    splits = {file: named_split(file.name) or "train" for file in files}
+    ordered = dict(sorted(splits.items(), key=lambda pair: (pair[1], pair[0].name)))
+    return ordered, frozenset(splits.values()) if len(splits) > 1 else frozenset()
 
 
 def choose_splits(available: Collection[str], split: str | None, *, where: str) -> frozenset[str]:

@@ -16,13 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from simflow.data.layout import is_image
 from simflow.data.metadata import LABEL, NO_CLASS, class_of, decoded, parsed, refuse_column
-from simflow.data.source import Files, Source, class_numbers, names_beside
-from simflow.data.splits import choose_splits, named_split
-from simflow.shapes import NULL
+from simflow.data.source import Files, Source, names_beside, numbered
+from simflow.data.splits import choose_splits, split_by_name
 
 CLASS, RECORD = ".cls", ".json"
 
@@ -33,6 +30,8 @@ def is_one(files: Files, label: str | None) -> bool:
     Records that speak of other things, such as annotations in class folders, do not make them so.
     """
     beside = {sample_of(name): name for name in files.sizes if name.endswith((CLASS, RECORD))}
+    if not beside:
+        return False
     first = next((beside[sample_of(name)] for name in pictures(files) if sample_of(name) in beside), None)
     return first is not None and (
         first.endswith(CLASS) or (label or LABEL) in record(files, first, where=first)
@@ -47,33 +46,24 @@ def read(tars: Mapping[Path, Files], *, split: str | None, label: str | None, wh
     Raises:
         ValueError: there is no such split, or only some images of it have a label; or a record is damaged.
     """
-    splits = {tar: named_split(tar.name) or "train" for tar in tars}
-    divided = frozenset(splits.values()) if len(tars) > 1 else frozenset()
+    splits, divided = split_by_name(tars)
     wanted = choose_splits(divided, split, where=where)
-    order = sorted(tars, key=lambda tar: (splits[tar], tar.name))
-    images = {tar: pictures(tars[tar]) for tar in order}
-    said = {tar: labels_of(tars[tar], images[tar], label, where=str(tar)) for tar in order}
-    shown = [tar for tar in order if not divided or splits[tar] in wanted]
+    images = {tar: pictures(tars[tar]) for tar in splits}
+    said = {tar: labels_of(tars[tar], images[tar], label, where=str(tar)) for tar in splits}
+    shown = [tar for tar, own in splits.items() if not divided or own in wanted]
     places = [(tar, name) for tar in shown for name in images[tar]]
     if not places:
         raise ValueError(f"there is no image in {where}")
-    known = [found for tar in order for found in said[tar] if found is not None]
-    if not known:
+    every = [found for each in said.values() for found in each]
+    if every.count(None) == len(every):
         refuse_column(label, where=where)
     asked = [found for tar in shown for found in said[tar]]
-    missing = asked.count(None)
-    if 0 < missing < len(asked):
-        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
-    numbers, class_names = np.full(len(asked), NULL), ()
-    if not missing:
-        every, class_names = class_numbers(known, names_beside(order[0].parent), where=where)
-        number = dict(zip(known, every.tolist(), strict=True))
-        numbers = np.array([number[found] for found in asked if found is not None], dtype=np.int64)
+    labels, class_names = numbered(asked, every, lambda: names_beside(next(iter(splits)).parent), where=where)
     unique = len({name for _, name in places}) == len(places)
     return Source(
         names=[f"{tar.name}/{name}" for tar, name in places],
         keys=[name if unique else f"{tar.name}/{name}" for tar, name in places],
-        labels=numbers,
+        labels=labels,
         class_names=class_names,
         marks=[tars[tar].sizes[name] for tar, name in places],
         read=lambda index: tars[places[index][0]].read(places[index][1]),

@@ -6,10 +6,11 @@ last norm, of images at 224 px, normalised by ImageNet's mean and deviation. The
 and a hash of all tensors are part of the identity, so that the sizes of DINOv2 cannot be confused.
 """
 
-from simflow.evaluate.extractors import Extractor, Identity, Missing, Seen, sha256_of_tensors
+from simflow.evaluate.extractors import Extractor, Identity, Missing, Seen
 from simflow.evaluate.resize import ANTIALIASED, antialiased, colour
 from simflow.losses.vit import OutOfReach, VisionTransformer, pretrained
 from simflow.pixels import Bytes
+from simflow.tensors import sha256_of_tensors
 
 SIZE = 224
 DEFAULT = "facebook/dinov2-large"

@@ -99,16 +99,6 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """Hexadecimal digest of named tensors: names, shapes, dtypes and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Gives a network weights of its own names and shapes; counters of batch norms may be absent.
 

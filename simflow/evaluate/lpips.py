@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simflow.evaluate.extractors import Missing, sha256_of_tensors
+from simflow.evaluate.extractors import Missing
 from simflow.losses.backbones import Backbone
 from simflow.losses.frozen import as_colour
 from simflow.losses.perceptual import Perceptual, SqueezeNetDistance, VGG16Distance, from_files
 from simflow.shapes import Images
+from simflow.tensors import sha256_of_tensors
 
 Kind = Literal["squeezenet", "vgg", "alex", "none"]
 

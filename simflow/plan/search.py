@@ -27,7 +27,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from simflow.evaluate.extractors import sha256_of_tensors
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import Guidance
 from simflow.flow.jacobi import Jacobi
@@ -39,6 +38,7 @@ from simflow.plan.trials import candidates, fastest, try_blocks
 from simflow.sample import SampleConfig, applicable, balanced_labels, generated, noise_of
 from simflow.seeding import fold
 from simflow.shapes import Images
+from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")
 

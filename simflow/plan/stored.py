@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 
 from simflow import settings
-from simflow.evaluate.extractors import sha256_of_tensors
 from simflow.files import write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Model
@@ -25,6 +24,7 @@ from simflow.plan.clock import Clock, kind_of
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import SampleConfig
+from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")
 

@@ -14,7 +14,6 @@ A run that goes on takes the file as it is, and so ends in the same bytes as one
 bits moves a number by a two-thousandth of itself at most, a thousandth part of the noise that is added to it.
 """
 
-import hashlib
 import logging
 import shutil
 import time
@@ -33,6 +32,7 @@ from simflow.data.images import ImageSet
 from simflow.files import part_of, read_json, replacing, write_json
 from simflow.model import Model, NetworkDtype, computing_in
 from simflow.pixels import to_float
+from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")
 
@@ -147,10 +147,6 @@ def code_shape(model: Model) -> tuple[int, int, int]:
 
 
 def digest(model: Model) -> str:
-    """16 hexadecimal digits that tell encoders apart by their weights."""
-    found = hashlib.blake2b(digest_size=8)
-    for part in model.autoencoder.encoder_parts():
-        for name, tensor in part.state_dict().items():
-            found.update(name.encode())
-            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+    """What tells encoders apart by their weights."""
+    parts = enumerate(model.autoencoder.encoder_parts())
+    return sha256_of_tensors({f"{i}.{name}": t for i, part in parts for name, t in part.state_dict().items()})

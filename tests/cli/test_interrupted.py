@@ -5,12 +5,11 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from simflow.cli import main
 from simflow.sample import sample_all
 from tests.cli.test_speed import furthest, sampled
-from tests.whole.test_processes import two_processes
+from tests.whole.test_processes import pictures, two_processes
 
 BATCH = ["--batch", "3"]
 
@@ -99,15 +98,7 @@ def test_images_of_a_finished_call_are_not_taken_for_those_of_one_that_was_stopp
     made.clear()
     assert main(asking(tiny_run, out)) == 0
     assert made == [[3, 4, 5], [6, 7, 8], [9]]
-    assert furthest(sampled(tiny_run, tmp_path / "whole", *BATCH), read(out)) == 0
-
-
-def read(folder):
-    found = {}
-    for path in sorted(folder.glob("0*.png")):
-        with Image.open(path) as picture:
-            found[path.name] = np.asarray(picture).astype(int)
-    return found
+    assert furthest(sampled(tiny_run, tmp_path / "whole", *BATCH), pictures(out)) == 0
 
 
 @pytest.mark.parametrize("harm", ["no note", "half a note", "no table"])
@@ -134,4 +125,4 @@ def test_two_processes_go_on_together(tmp_path, tiny_run, monkeypatch):
     done = two_processes(["sample", str(tiny_run), "-n", "10", "--device", "cpu", "--out", str(out), *BATCH])
     assert done.returncode == 0, done.stderr
     assert "6 of 10 images are there" in done.stderr
-    assert furthest(sampled(tiny_run, tmp_path / "whole", *BATCH), read(out)) <= 1
+    assert furthest(sampled(tiny_run, tmp_path / "whole", *BATCH), pictures(out)) <= 1

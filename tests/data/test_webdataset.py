@@ -4,19 +4,11 @@ import io
 import json
 import tarfile
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from simflow.data import DataConfig, load
 from simflow.data.find import find
 from simflow.shapes import NULL
-
-
-def png(level):
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((4, 4), level, dtype=np.uint8)).save(buffer, "png")
-    return buffer.getvalue()
+from tests.data.test_parquet import levels, loaded, png
 
 
 def write(path, **files):
@@ -29,14 +21,6 @@ def write(path, **files):
             member.size = len(data)
             archive.addfile(member, io.BytesIO(data))
     return path
-
-
-def loaded(path, **choices):
-    return load(DataConfig(**{"path": str(path), "image_size": 4, "channels": 1} | choices))
-
-
-def levels(images):
-    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from torch import nn
 from simflow.evaluate.choose import choose, parse
 from simflow.evaluate.dino import DINOv2
 from simflow.evaluate.efficientnet import EfficientNetLite0, Lite0
-from simflow.evaluate.extractors import Missing, fill, sha256_of_file, sha256_of_tensors
+from simflow.evaluate.extractors import Missing, fill, sha256_of_file
 from simflow.evaluate.inception import Inception, InceptionV3
 from simflow.evaluate.lpips import AlexNet
 from simflow.evaluate.resize import antialiased, colour, tensorflow1
+from simflow.tensors import sha256_of_tensors
 from tests.losses.test_vit import class_token
 from tests.losses.tiny_vit import tiny_file, tiny_state
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from simflow.evaluate.extractors import sha256_of_tensors
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
@@ -17,6 +16,7 @@ from simflow.plan.clock import Stopwatch
 from simflow.plan.record import Trial
 from simflow.plan.stored import file_of, held, objection, read, recall, write
 from simflow.sample import SampleConfig
+from simflow.tensors import sha256_of_tensors
 from tests.test_sample import model_of
 
 HOW = SampleConfig(guidance=GaussianProduct(weight=1.0), batch=2)

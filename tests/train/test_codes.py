@@ -23,8 +23,8 @@ from simflow.recipes.stages import prior_only
 from simflow.seeding import generator
 from simflow.settings import override
 from simflow.train import codes
-from simflow.train.callbacks import Callback
 from simflow.train.validation import ValidationConfig
+from tests.test_fitting import Steps
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import SETTINGS, pictures, trained, words
 
@@ -153,16 +153,6 @@ def test_a_prior_learns_what_it_learns_from_images_and_no_codes_stay(tmp_path, m
     moved = [name for name, tensor in again["ema"].items() if not torch.equal(tensor, before[name])]
     assert moved
     assert all(name.startswith("prior.") for name in moved)
-
-
-class Steps(Callback):
-    """Counts them."""
-
-    def __init__(self):
-        self.done = 0
-
-    def on_step(self, metrics):
-        self.done = metrics.step
 
 
 def finished(config, folder, *, until=None):
