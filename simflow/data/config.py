@@ -16,9 +16,10 @@ class DataConfig:
     """
 
     path: str
-    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, idx files, .parquet files or .tar files of WebDataset, or
-    ``hub:OWNER/NAME`` (a data set of the Hugging Face hub), ``embedded:fashion-mnist`` (6 000 training images) or
-    ``embedded:fashion-mnist-heldout`` (1 000 images never to be trained on)."""
+    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, a folder or tar file of such archives, idx files, .parquet
+    files or .tar files of WebDataset, or ``hub:OWNER/NAME`` (a data set of the Hugging Face hub),
+    ``embedded:fashion-mnist`` (6 000 training images) or ``embedded:fashion-mnist-heldout`` (1 000 images never to be
+    trained on)."""
 
     split: str | None = "train"
     """Which of train, validation or test. A set that is not divided has only ``train``, which is all of it (unless

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from simflow.data import hub, idx, parquet, webdataset
-from simflow.data.archive import PACKED_TAR, TAR, ZIP, list_archive
+from simflow.data.archive import is_archive, list_archive, together
 from simflow.data.folder import list_folder
-from simflow.data.layout import arrange, is_image
+from simflow.data.layout import arrange, is_hidden, is_image
 from simflow.data.metadata import refuse_column
 from simflow.data.npz import read_npz
 from simflow.data.source import Source
@@ -52,7 +52,7 @@ def find(path: str, *, split: str | None, label: str | None = None) -> Source:
             return _folder(place, split=split, label=label)
         if not place.is_file():
             raise ValueError(f"there is nothing at {path}")
-        if place.name.lower().endswith(ZIP + TAR + PACKED_TAR):
+        if is_archive(place.name):
             files = list_archive(place)
             if webdataset.is_one(files, label):
                 return webdataset.read({place: files}, split=split, label=label, where=path)
@@ -82,10 +82,12 @@ def _folder(place: Path, *, split: str | None, label: str | None) -> Source:
     tables = [name for name in tables if not name.lower().endswith("metadata" + parquet.ENDING)]
     loose = sum(is_image(name) for name in files.sizes)
     if not tables:
-        tars = [] if loose else [place / name for name in files.sizes if name.lower().endswith(TAR)]
-        packed = {tar: list_archive(tar) for tar in tars}
-        if any(webdataset.is_one(each, label) for each in packed.values()):
-            return webdataset.read(packed, split=split, label=label, where=str(place))
+        packed = [] if loose else [name for name in files.sizes if is_archive(name) and not is_hidden(name)]
+        archives = {name: list_archive(place / name) for name in packed}
+        if any(webdataset.is_one(each, label) for each in archives.values()):
+            tars = {place / name: each for name, each in archives.items()}
+            return webdataset.read(tars, split=split, label=label, where=str(place))
+        files = together(files, archives, where=str(place))
         return arrange(files, split=split, label=label, where=str(place))
     if loose and is_main():
         logger.warning("left out of %s: %d pictures beside its Parquet files", place, loose)

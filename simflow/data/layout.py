@@ -96,7 +96,7 @@ def is_image(name: str) -> bool:
     >>> is_image("a/b.JPG"), is_image("a/notes.txt"), is_image("a/._b.jpg"), is_image("__MACOSX/b.jpg")
     (True, False, False, False)
     """
-    return _ending(name) in SUFFIXES and not _is_hidden(name)
+    return _ending(name) in SUFFIXES and not is_hidden(name)
 
 
 def is_foreign(name: str) -> bool:
@@ -105,7 +105,7 @@ def is_foreign(name: str) -> bool:
     >>> is_foreign("a/b.HEIC"), is_foreign("a/b.png"), is_foreign("a/notes.txt")
     (True, False, False)
     """
-    return _ending(name) in FOREIGN and not _is_hidden(name)
+    return _ending(name) in FOREIGN and not is_hidden(name)
 
 
 def _ending(name: str) -> str:
@@ -113,7 +113,8 @@ def _ending(name: str) -> str:
     return "." + name.lower().rpartition(".")[2]
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a part of a name is hidden (``.x``), or it is a Mac archive's shadow."""
     return name.startswith((".", "__MACOSX/")) or "/." in name
 
 

@@ -1,0 +1,208 @@
+"""Archives in folders, tar files in tar files, and the places of files that are kept for the next time."""
+
+import io
+import os
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from simflow.data import DataConfig, load, tar
+from simflow.shapes import NULL
+
+SIZE = 6
+
+
+def picture(level):
+    file = io.BytesIO()
+    Image.fromarray(np.full((SIZE, SIZE), level, dtype=np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def pack(path, files):
+    """A tar or a zip at ``path`` with these contents by name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return path
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def loaded(path, **choices):
+    return load(DataConfig(path=str(path), image_size=SIZE, channels=1, **choices))
+
+
+def levels(images):
+    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
+
+
+def test_archives_in_a_folder_are_its_classes(tmp_path):
+    """As ImageNet's training images come: a tar file for each class. Any mixture of archives will do."""
+    pack(tmp_path / "n02.tar", {"b.png": picture(20), "a.png": picture(10)})
+    pack(tmp_path / "n01.zip", {"sub/z.png": picture(30)})
+    pack(tmp_path / "n10.tar.gz", {"c.png": picture(40)})
+    (tmp_path / "readme.txt").write_text("not an image")
+    images = loaded(tmp_path)
+    assert images.class_names == ("n01", "n02", "n10")
+    assert images.labels.tolist() == [0, 1, 1, 2]
+    assert levels(images) == [30, 10, 20, 40]
+
+
+def test_archives_named_after_splits_are_splits(tmp_path):
+    for split, level in (("train", 10), ("val", 20)):
+        pack(tmp_path / f"set_{split}.zip", {"ant/1.png": picture(level), "bee/1.png": picture(level + 1)})
+    train, validation = loaded(tmp_path), loaded(tmp_path, split="validation")
+    assert (levels(train), levels(validation)) == ([10, 11], [20, 21])
+    assert train.class_names == validation.class_names == ("ant", "bee")
+
+
+@pytest.mark.parametrize("ending", ["{:03}.tar", "photos-{:05}-of-00002.tar", "part.{:03}.zip"])
+def test_numbered_parts_are_one_set(tmp_path, ending):
+    """They are as if unpacked in one place: folders in them are classes, and without any there are none."""
+    for number in range(2):
+        pack(tmp_path / "flat" / ending.format(number), {f"{number}.png": picture(10 + number)})
+        name = f"{'ab'[number]}/{number}.png"
+        pack(
+            tmp_path / "deep" / ending.format(number),
+            {name: picture(10 + number), f"a/also{number}.png": picture(5)},
+        )
+    flat, deep = loaded(tmp_path / "flat"), loaded(tmp_path / "deep")
+    assert (flat.class_names, levels(flat)) == ((), [10, 11])
+    assert flat.labels.tolist() == [NULL, NULL]
+    assert (deep.class_names, levels(deep)) == (("a", "b"), [10, 5, 5, 11])
+
+
+def test_parts_with_the_same_picture_are_refused(tmp_path):
+    for number in range(2):
+        pack(
+            tmp_path / f"part-{number:03}.tar",
+            {"same.png": picture(number), "notes.txt": b"twice is no harm"},
+        )
+    with pytest.raises(ValueError, match=r"two archives in .* have a picture same\.png"):
+        loaded(tmp_path)
+
+
+def test_numbers_with_gaps_are_classes(tmp_path):
+    for number in ("001", "002", "004"):
+        pack(tmp_path / f"{number}.tar", {"same.png": picture(int(number))})
+    assert loaded(tmp_path).class_names == ("001", "002", "004")
+
+
+def test_hidden_archives_are_left_out(tmp_path):
+    pack(tmp_path / "ant.tar", {"a.png": picture(1)})
+    pack(tmp_path / ".bee.tar", {"b.png": picture(2)})
+    assert levels(loaded(tmp_path)) == [1]
+
+
+def nested(path):
+    inner = {
+        name: pack(
+            path.parent / "inner" / f"{name}.tar", {f"{name}{i}.png": picture(10 * i + n) for i in (1, 2)}
+        )
+        for n, name in enumerate(("ant", "bee"))
+    }
+    return pack(path, {f"{name}.tar": file.read_bytes() for name, file in inner.items()})
+
+
+def test_tar_files_in_a_tar_file_are_its_classes(tmp_path):
+    """As ImageNet's training images come, in one file."""
+    images = loaded(nested(tmp_path / "train.tar"))
+    assert images.class_names == ("ant", "bee")
+    assert levels(images) == [10, 20, 11, 21]
+
+
+def test_a_tar_file_beside_pictures_is_no_class(tmp_path):
+    inner = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    assert levels(loaded(pack(tmp_path / "set.tar", {"inner.tar": inner, "y.png": picture(2)}))) == [2]
+
+
+def test_an_inner_tar_file_without_an_end_does_not_run_on_into_the_next(tmp_path):
+    """Two empty blocks end a tar file, and there are some without."""
+    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    member = whole[: 512 + 512 * -(-len(picture(1)) // 512)]
+    images = loaded(pack(tmp_path / "set.tar", {"ant.tar": member, "bee.tar": whole}))
+    assert (images.class_names, levels(images)) == (("ant", "bee"), [1, 1])
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """The cache folder of places, which are kept of any tar file."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tar, "MANY", 1)
+    return tmp_path / "cache" / "simflow" / "places"
+
+
+def looks(monkeypatch):
+    """Counts how often a tar file is read through."""
+    seen, found = [], tar._found
+    monkeypatch.setattr(tar, "_found", lambda path: (seen.append(path), found(path))[1])
+    return seen
+
+
+def test_places_are_found_once(tmp_path, kept, monkeypatch):
+    file, seen = nested(tmp_path / "set.tar"), looks(monkeypatch)
+    first, second = loaded(file), loaded(file)
+    assert len(seen) == 1
+    assert levels(first) == levels(second) == [10, 20, 11, 21]
+    assert first.fingerprint == second.fingerprint
+    assert tar.places_in(file) == tar._found(file)
+    assert [each.suffix for each in sorted(kept.iterdir())] == [".lock", ".npz"]
+
+
+def test_places_of_a_changed_file_are_found_again(tmp_path, kept, monkeypatch):
+    file, seen = pack(tmp_path / "set.tar", {"x.png": picture(1)}), looks(monkeypatch)
+    loaded(file)
+    pack(file, {"y.png": picture(3)})
+    os.utime(file, ns=(1, 1))
+    assert (levels(loaded(file)), len(seen)) == ([3], 2)
+
+
+def test_damaged_places_are_found_again(tmp_path, kept, monkeypatch):
+    file, seen = pack(tmp_path / "set.tar", {"x.png": picture(1)}), looks(monkeypatch)
+    loaded(file)
+    (list_,) = kept.glob("*.npz")
+    for damage in (b"", b"no archive", list_.read_bytes()[:-40]):
+        list_.write_bytes(damage)
+        assert levels(loaded(file)) == [1]
+    assert len(seen) == 4
+
+
+def test_names_that_are_not_utf8_come_through(tmp_path, kept):
+    odd = b"b\xe9.png".decode(errors=tar.ODD)
+    places = {"a.png": tar.Place(512, 10), odd: tar.Place(1536, 20)}
+    kept.mkdir(parents=True)
+    tar.write(kept / "x.npz", places)
+    assert tar.read(kept / "x.npz") == places
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypatch, caplog):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tar, "MANY", 1)
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+    assert "cannot be kept for the next time" in caplog.text
+
+
+def test_small_tar_files_are_read_through_each_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_images_read_by_many_threads_are_the_right_ones(tmp_path):
+    files = {f"{number:03}.png": picture(number) for number in range(200)}
+    for ending in ("tar", "zip"):
+        pack(tmp_path / ending / f"a.{ending}", dict(list(files.items())[:100]))
+        pack(tmp_path / ending / f"b.{ending}", dict(list(files.items())[100:]))
+        images = loaded(tmp_path / ending, workers=8)
+        assert torch.equal(images.images(range(200))[:, 0, 0, 0], torch.arange(200, dtype=torch.uint8))
