@@ -22,6 +22,7 @@ from simflow.evaluate.figures import finite
 from simflow.evaluate.generation import GenerationConfig
 from simflow.evaluate.protocol import generation
 from simflow.evaluate.provenance import made_by
+from simflow.evaluate.shares import notes
 from simflow.files import write_json
 
 __all__ = ["Arguments", "run"]
@@ -94,5 +95,6 @@ def judge_samples(
         "samples": {"source": path, "seeds": None, "rounding": "as in the file"} | described(samples),
         "reference": {"source": real.source} | described(real.pictures),
         "generation": figures,
+        "notes": notes(samples, real.pictures),
         "left_out": extractors.left_out + left_out,
     }

@@ -38,14 +38,15 @@ class Arguments:
     reference: str | None = None
     """Real images (any data set) or an .npz of images or statistics; the run's training images if not given."""
     num: Annotated[int, arg(aliases=["-n"])] = 50_000
-    """How many images to sample: seeds from 0 on, classes in turn.
+    """How many images to sample: seeds from 0 on.
     Under torchrun write -n, because torchrun reads --num as one of its own options."""
     how: OmitArgPrefixes[Flags]
     """The way of sampling, as for simflow sample."""
     speed: OmitArgPrefixes[Speed]
     """How fast, and how near to exact, as for simflow sample; the record says what was used."""
     labels: str = "all"
-    """Classes: names or numbers with commas, "all" in turn, or "none"."""
+    """Classes: names or numbers with commas, "all" in turn, "data" as often as the real images have them, or
+    "none"."""
     extractor: str = "efficientnet-lite0"
     """Feature networks with commas: efficientnet-lite0, inception=FILE, dinov2 or dinov2=PATH; or none."""
     reconstruction: bool = False

@@ -35,6 +35,7 @@ from simflow.evaluate.provenance import ROUNDING
 from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.scores import Scores, no_bound
 from simflow.evaluate.shards import Shards, make, sampling_of
+from simflow.evaluate.shares import apportioned, counts_of, notes
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.export import enlargement, pairs_grid
 from simflow.files import replacing
@@ -75,16 +76,20 @@ def judge_run(
     train = load_showing(data, console)
     unseen, unseen_called = held_out(replace(pipe.config, data=data), None, None)
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop", hold_out=0.0)))
-    real = reference_of(arguments, train, f"{data.path} ({data.split or 'all images'})", console)
+    seen, unseen = train.once(), unseen.once()
+    alike = ", one of each that are alike" if len(seen) < len(train) else ""
+    real = reference_of(arguments, seen, f"{data.path} ({data.split or 'all images'}{alike})", console)
     check_beforehand(arguments, extractors, real, pipe.model.facts)
     perceptual, no_distance = distance_of(arguments)
 
     how = way_of(arguments, pipe, source)
     desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
-    samples, sampled = sampled_images(arguments, pipe, how, source, out, desk)
+    whole = seen if arguments.reference is None or real.pictures is None else real.pictures
+    counts = frequencies(arguments, pipe.model.facts, whole)
+    samples, sampled = sampled_images(arguments, pipe, how, counts, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
     apart = unseen.fingerprint != train.fingerprint
-    by_class, no_classes = classes(samples, train, unseen if apart else None)
+    by_class, no_classes = classes(samples, seen, unseen if apart else None)
     fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {
         "run": run_of(source, pipe, arguments.which, sampled.pop("sha256")),
@@ -93,6 +98,7 @@ def judge_run(
         "held_out": {"source": unseen_called} | described(unseen, fit=data.fit),
         "generation": figures,
         "classes": by_class,
+        "notes": notes(samples, whole, told="; --labels data draws them as often"),
         "left_out": extractors.left_out + left_out + no_classes,
         "files": {},
     }
@@ -117,7 +123,7 @@ def judge_run(
         page.leave_out(*no_distance)
         table |= rebuild(page, pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
     if arguments.likelihood:
-        table |= code(page, pipe.model, train, unseen, numbers, foreign, desk)
+        table |= code(page, pipe.model, seen, unseen, numbers, foreign, desk)
     if arguments.per_image and distributed.is_main():
         with replacing(page.file("per_image", "npz")) as part, part.open("wb") as opened:
             arrays = {name: values.numpy() for name, values in table.items()}
@@ -172,13 +178,43 @@ def way_of(arguments: Arguments, pipe: Pipeline, source: str) -> SampleConfig:
     return sped(config, arguments.speed, model=pipe.model, source=source)
 
 
+def frequencies(arguments: Arguments, facts: Facts, real: Pictures) -> list[int] | None:
+    """How many real images each class has, for ``--labels data``; None for others.
+
+    Raises:
+        ValueError: the real images do not have the model's classes.
+    """
+    if arguments.labels != "data":
+        return None
+    counts = counts_of(real, facts.class_names)
+    if counts is None:
+        raise ValueError(
+            "--labels data draws classes as often as real images have them, and these have not the model's classes"
+        )
+    return counts
+
+
 def sampled_images(
-    arguments: Arguments, pipe: Pipeline, config: SampleConfig, source: str, out: Path, desk: Desk
+    arguments: Arguments,
+    pipe: Pipeline,
+    config: SampleConfig,
+    counts: list[int] | None,
+    source: str,
+    out: Path,
+    desk: Desk,
 ) -> tuple[Shards, dict[str, Any]]:
-    """Samples in ``out/samples/NAME``, and how they were made."""
-    seeds = range(arguments.num)
-    labels = labels_for(arguments.labels, pipe.model.facts, seeds)
-    made = {"sha256": sha256_of_tensors(pipe.model.state_dict()), "labels": arguments.labels}
+    """Samples in ``out/samples/NAME``, of classes as frequent as these ``counts`` if there are any, and how they were
+    made."""
+    seeds, facts = range(arguments.num), pipe.model.facts
+    made: dict[str, Any] = {
+        "sha256": sha256_of_tensors(pipe.model.state_dict()),
+        "labels": arguments.labels,
+    }
+    if counts is None:
+        labels = labels_for(arguments.labels, facts, seeds)
+    else:
+        labels = apportioned(counts, arguments.num)
+        made["real_by_class"] = dict(zip(facts.class_names, counts, strict=True))
     with desk.counting("sampling", len(seeds)) as count:
         samples = make(
             pipe.model,

@@ -41,6 +41,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"by {part['extractor']['network']}"
         for figure in part["figures"]:
             yield f"  {line(figure)}"
+    for sentence in record.get("notes", ()):
+        yield f"note: {sentence}"
     known = record.get("classes")
     if known is not None:
         if known["accuracy"] is not None:

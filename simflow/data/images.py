@@ -7,13 +7,14 @@ images.labels[[0, 1]]  ->  int64 (2,)
 
 import hashlib
 from collections.abc import Sequence
+from copy import copy
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
 from simflow.data.config import DataConfig
-from simflow.data.order import spread
+from simflow.data.order import one_of_each, spread
 from simflow.data.part import find_part, kin
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
@@ -65,6 +66,16 @@ class ImageSet:
             pixels, mine = images.numpy(), mirrored.numpy()
             pixels[mine] = pixels[mine][..., ::-1]
         return images
+
+    def once(self) -> "ImageSet":
+        """The same set with one of each group of near-duplicates, as an epoch of training shows it; itself without
+        groups."""
+        if self.groups is None:
+            return self
+        kept = one_of_each(self.groups, seed=0, epoch=0).sort().values
+        fewer = copy(self)
+        fewer._rows, fewer.labels, fewer.groups = self._rows[kept], self.labels[kept], None
+        return fewer
 
     def some(self, limit: int | None) -> tuple[Bytes, Int[Tensor, " b"]]:
         """Up to ``limit`` images and their labels, evenly spread; all if None."""

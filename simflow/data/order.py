@@ -38,15 +38,13 @@ class Stream:
 
     def __init__(self, *, size: int, seed: int, groups: Int[Tensor, " n"] | None = None) -> None:
         groups = torch.arange(size) if groups is None else groups
-        counts, members = torch.bincount(groups), groups.argsort(stable=True)
-        firsts = counts.cumsum(0) - counts
+        count = len(torch.bincount(groups))
 
         def permutation(epoch: int) -> Tensor:
-            order = torch.randperm(len(counts), generator=generator(seed, "order", epoch))
-            drawn = torch.rand(len(counts), generator=generator(seed, "alike", epoch), dtype=torch.float64)
-            return members[firsts + (drawn * counts).long()][order]
+            order = torch.randperm(count, generator=generator(seed, "order", epoch))
+            return one_of_each(groups, seed=seed, epoch=epoch)[order]
 
-        self._size = len(counts)
+        self._size = count
         self._permutation = lru_cache(maxsize=2)(permutation)
 
     def at(self, start: int, count: int) -> Int[Tensor, " b"]:
@@ -58,6 +56,18 @@ class Stream:
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return torch.cat(parts)
+
+
+def one_of_each(groups: Int[Tensor, " n"], *, seed: int, epoch: int) -> Int[Tensor, " k"]:
+    """One image drawn of each group ``0 .. k - 1``.
+
+    >>> one_of_each(torch.tensor([0, 1, 1]), seed=0, epoch=1).tolist()
+    [0, 2]
+    """
+    counts, members = torch.bincount(groups), groups.argsort(stable=True)
+    firsts = counts.cumsum(0) - counts
+    drawn = torch.rand(len(counts), generator=generator(seed, "alike", epoch), dtype=torch.float64)
+    return members[firsts + (drawn * counts).long()]
 
 
 def spread(total: int, limit: int | None) -> Int[Tensor, " k"]:

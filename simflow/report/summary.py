@@ -136,7 +136,8 @@ def terms(found: Sequence[Run]) -> Child:
             said = _terms(tree)
             if said:
                 of = [run_name(run.name, place, len(found)), ", "] if len(found) > 1 else None
-                lines.append(tag("li", of, tag("strong", name), f": {said}."))
+                warned = "".join(f" Note: {sentence}." for sentence in tree.get("notes") or ())
+                lines.append(tag("li", of, tag("strong", name), f": {said}.{warned}"))
     return tag("ul", *lines, attributes={"class": "note"}) if lines else None
 
 

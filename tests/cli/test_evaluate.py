@@ -15,6 +15,9 @@ from simflow.evaluate.inception import Inception
 from tests.cli.test_mistakes import complaint
 from tests.evaluate.test_collect import Toy
 
+PAIRS = r"(.*)/(?:[01]()|[23]()|[45]()|[67]())"
+"""Finds the same in 0.png and 1.png of one folder, in 2.png and 3.png, and so on."""
+
 RECONSTRUCTION = ["--reconstruction", "--extractor", "none", "--lpips", "vgg"]
 
 
@@ -98,6 +101,56 @@ def test_a_run(tiny_run, tmp_path, toy, capsys):
     with np.load(tmp_path / "results-per-image.npz") as table:
         assert table["bits"].shape == table["PSNR"].shape == (12,)
         assert table["bits"].mean() == pytest.approx(record["likelihood"]["held_out"]["bits_per_dimension"])
+
+
+def test_classes_as_often_as_real_images_have_them(tiny_run, tmp_path, toy, capsys):
+    """Of 24 training images, a third of each class, most of two classes are taken away."""
+    data, words = (
+        tmp_path / "pictures",
+        ["--num", "30", "--nearest", "0", "--bootstrap", "0", "--device", "cpu"],
+    )
+    shutil.copytree(tiny_run.parent / "pictures", data)
+    for name, left in (("bag", 2), ("boot", 1)):
+        for file in sorted((data / "train" / name).iterdir())[left:]:
+            file.unlink()
+    words = ["evaluate", str(tiny_run), "--data", str(data), "--out", str(tmp_path / "out"), *words]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simflow.evaluate.generation.LEAST", 8)
+        assert main(words) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "(coat: 33% and 73%), which distances count as an error; --labels data draws them" in said
+        assert main([*words, "--labels", "data", "--name", "data"]) == 0
+        assert "note:" not in capsys.readouterr().out
+        record = json.loads((tmp_path / "out" / "data.json").read_text())
+        assert record["samples"]["by_class"] == {"bag": 5, "boot": 3, "coat": 22}
+        assert record["samples"]["real_by_class"] == {"bag": 2, "boot": 1, "coat": 8}
+        assert main([*words, "--labels", "data", "--name", "data"]) == 0
+        next((data / "train" / "coat").iterdir()).unlink()
+        assert "made otherwise (real_by_class.coat is 8 there and 7 here)" in complaint(
+            capsys, 2, [*words, "--labels", "data", "--name", "data"]
+        )
+        for split in ("train", "test"):
+            (data / split / "coat").rename(data / split / "cape")
+        assert "have not the model's classes" in complaint(
+            capsys, 2, [*words, "--labels", "data", "--extractor", "none", "--name", "b"]
+        )
+
+
+def test_near_duplicates_are_one_real_image(tiny_run, tmp_path, toy):
+    """As they are for training: ``data.alike`` of the run finds pairs among the 8 images of each class."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    for file in [run / "config.json", *run.glob("checkpoints/*/config.json")]:
+        record = json.loads(file.read_text())
+        record["config"]["data"]["alike"] = PAIRS
+        file.write_text(json.dumps(record))
+    words = ["evaluate", str(run), "--num", "30", "--nearest", "5", "--bootstrap", "0", "--device", "cpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("simflow.evaluate.generation.LEAST", 8)
+        assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert record["reference"]["by_class"] == {"bag": 4, "boot": 4, "coat": 4}
+    assert record["reference"]["source"].endswith("(train, one of each that are alike)")
+    assert record["neighbours"]["training"] == 24
 
 
 def test_training_images_are_not_called_held_out(tiny_run, tmp_path, toy, capsys):

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from simflow.data import DataConfig, load
+from simflow.data.order import Stream
 
 NAMES = ("a/0.png", "a/1.png", "a/2.png", "b/0.png", "b/1.png")
 
@@ -52,6 +53,24 @@ def test_what_is_handed_out_may_be_written_to(folder, cache_gib):
     images = loaded(folder, cache_gib=cache_gib)
     images.images([1]).zero_()
     assert levels(images, [1]) == [10]
+
+
+@stores
+def test_one_of_each_that_are_alike(folder, cache_gib):
+    images = loaded(folder, cache_gib=cache_gib, alike=r"(.)/[01]")
+    once = images.once()
+    assert len(once) == 3
+    first, second, third = levels(once)
+    assert first in (0, 10)
+    assert second == 20
+    assert third in (30, 40)
+    assert once.labels.tolist() == [0, 0, 1]
+    assert (once.class_names, once.fingerprint, once.groups) == (images.class_names, images.fingerprint, None)
+    assert levels(images) == [0, 10, 20, 30, 40]
+    assert levels(images.once()) == levels(once)
+    assert levels(images, Stream(size=5, seed=0, groups=images.groups).at(0, 3).sort().values) == levels(once)
+    alone = loaded(folder, cache_gib=cache_gib)
+    assert alone.once() is alone
 
 
 def test_unreadable_images_are_left_out_and_named(folder):

@@ -21,6 +21,7 @@ EVALUATION = {
             ],
         }
     ],
+    "notes": ["classes are not as frequent"],
     "classes": {"accuracy": 0.84, "accuracy_of_held_out": 0.83, "diversity": 0.8, "by_class": {"bag": 0.9}},
     "neighbours": {"copying_share": 0.02},
     "likelihood": {

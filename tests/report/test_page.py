@@ -140,6 +140,7 @@ def test_it_holds_what_the_files_say(whole, run):
         "123.5",
         "± 2.3",
         "300 samples, seeds 0-299, guidance 2.0, against 600 images of some images, features of A network",
+        "Note: classes are not as frequent.",
         "FixedVariance",
         "block 2 (deep)",
         "2.0% of samples are as near",
