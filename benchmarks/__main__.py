@@ -83,8 +83,21 @@ SUBJECTS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command."""
-    chosen = parser().parse_args(arguments)
+    """The command; a mistake in its words ends in one sentence and status 2."""
+    words = parser()
+    chosen = words.parse_args(arguments)
+    try:
+        run(chosen)
+    except ValueError as error:
+        words.exit(2, f"{words.prog}: {error}\n")
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measures, writes and prints.
+
+    Raises:
+        ValueError: there is no such recipe or checkout, or a size does not fit.
+    """
     subject = SUBJECTS[chosen.what]
     distributed.prepare(torch.device(chosen.device))
     if chosen.keep_memory:

@@ -73,6 +73,21 @@ def test_without_matplotlib_there_is_a_sentence(tmp_path, capsys, monkeypatch):
     assert (tmp_path / "out.json").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["training", "--recipe", "nope"], "there is no recipe 'nope'"),
+        (["guidance", "--sizes", "nope:4"], "there is no recipe 'nope'"),
+        (["sampling", "--peer-tarflow", "nowhere"], "'nowhere' is no checkout of apple/ml-tarflow"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*words, *FEW])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"python -m benchmarks: {said}")
+
+
 def test_a_deadline_that_is_over_leaves_everything_out(tmp_path, capsys):
     main(["sampling", "--geometry", "XXL", *FEW, "--seconds", "-1", "--out", str(tmp_path / "out.json")])
     assert "Left out for lack of time: XXL, 16 images." in capsys.readouterr().out
