@@ -87,7 +87,8 @@ def _folder(place: Path, *, split: str | None, label: str | None) -> Source:
         if any(webdataset.is_one(each, label) for each in archives.values()):
             tars = {place / name: each for name, each in archives.items()}
             return webdataset.read(tars, split=split, label=label, where=str(place))
-        files = together(files, archives, where=str(place))
+        if archives:
+            files = together(files, archives, where=str(place))
         return arrange(files, split=split, label=label, where=str(place))
     if loose and is_main():
         logger.warning("left out of %s: %d pictures beside its Parquet files", place, loose)
