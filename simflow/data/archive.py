@@ -59,7 +59,7 @@ def together(folder: Files, archives: Mapping[str, Files], *, where: str) -> Fil
     Raises:
         ValueError: two archives that stand for one folder have a picture of the same name.
     """
-    owners = {name: (folder, name) for name in folder.sizes if name not in archives}
+    owners = {name: (folder, name) for name in folder.sizes}
     for archive, stands_for in folders(archives).items():
         for inner in archives[archive].sizes:
             name = f"{stands_for}/{inner}".removeprefix("/")

@@ -32,7 +32,7 @@ def apportioned(counts: Sequence[int], total: int) -> list[int]:
     """
     if not any(counts):
         raise ValueError("no real image has a class, so samples cannot have theirs as often")
-    next_of = [(-count / 0.5, label, 0.5) for label, count in enumerate(counts) if count]
+    next_of = [(-count / 0.5, label, 0.5) for label, count in enumerate(counts)]
     heapq.heapify(next_of)
     labels = []
     for _ in range(total):

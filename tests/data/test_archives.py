@@ -92,15 +92,20 @@ def test_parts_with_the_same_picture_are_refused(tmp_path):
         loaded(tmp_path)
 
 
-def test_numbers_with_gaps_are_classes(tmp_path):
-    for number in ("001", "002", "004"):
-        pack(tmp_path / f"{number}.tar", {"same.png": picture(int(number))})
-    assert loaded(tmp_path).class_names == ("001", "002", "004")
+@pytest.mark.parametrize(
+    "names", [("001", "002", "004"), ("a001", "b001"), ("01", "02"), ("a-001", "a-002", "b")]
+)
+def test_names_that_do_not_count_are_classes(tmp_path, names):
+    for name in names:
+        pack(tmp_path / f"{name}.tar", {"same.png": picture(1)})
+    assert loaded(tmp_path).class_names == names
 
 
 def test_hidden_archives_are_left_out(tmp_path):
+    """Such as the shadows that a Mac leaves, which are no archives."""
     pack(tmp_path / "ant.tar", {"a.png": picture(1)})
     pack(tmp_path / ".bee.tar", {"b.png": picture(2)})
+    (tmp_path / "._ant.tar").write_bytes(b"a shadow")
     assert levels(loaded(tmp_path)) == [1]
 
 
@@ -130,8 +135,24 @@ def test_an_inner_tar_file_without_an_end_does_not_run_on_into_the_next(tmp_path
     """Two empty blocks end a tar file, and there are some without."""
     whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
     member = whole[: 512 + 512 * -(-len(picture(1)) // 512)]
-    images = loaded(pack(tmp_path / "set.tar", {"ant.tar": member, "bee.tar": whole}))
+    file = pack(tmp_path / "set.tar", {"ant.tar": member, "bee.tar": whole})
+    images = loaded(file)
     assert (images.class_names, levels(images)) == (("ant", "bee"), [1, 1])
+    assert list(tar.places_in(file)) == ["ant.tar", "bee.tar", "ant/x.png", "bee/x.png"]
+
+
+def test_sparse_files_are_refused(tmp_path):
+    """Their holes are left out of a tar file, so what lies there is not the file."""
+    member = tarfile.TarInfo("x.png")
+    member.type, member.size = tarfile.GNUTYPE_SPARSE, 512
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0%011o\0" % (1024, 512)  # one piece, after a hole
+    header[483:495] = b"%011o\0" % 1536
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "set.tar").write_bytes(bytes(header) + bytes(512 * 3))
+    with pytest.raises(ValueError, match=r"x\.png as a sparse file; unpack it first"):
+        loaded(tmp_path / "set.tar")
 
 
 @pytest.fixture
@@ -157,6 +178,17 @@ def test_places_are_found_once(tmp_path, kept, monkeypatch):
     assert first.fingerprint == second.fingerprint
     assert tar.places_in(file) == tar._found(file)
     assert [each.suffix for each in sorted(kept.iterdir())] == [".lock", ".npz"]
+
+
+def test_places_of_few_files_are_not_kept(tmp_path, kept, monkeypatch):
+    """Of a large file, too: it is read through in no time."""
+    monkeypatch.setattr(tar, "MANY", 3)
+    monkeypatch.setattr(tar, "LEAST", 1)
+    seen = looks(monkeypatch)
+    for number, files in ((2, 0), (3, 1)):
+        loaded(pack(tmp_path / f"{number}.tar", {f"{i}.png": picture(i) for i in range(number)}))
+        assert len(list(kept.glob("*.npz"))) == files
+    assert len(seen) == 2
 
 
 def test_places_of_a_changed_file_are_found_again(tmp_path, kept, monkeypatch):
