@@ -92,6 +92,13 @@ def test_parts_with_the_same_picture_are_refused(tmp_path):
         loaded(tmp_path)
 
 
+def test_archives_beside_pictures_are_left_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(picture(1))
+    pack(tmp_path / "ant.tar", {"b.png": picture(2)})
+    (tmp_path / "old.zip").write_bytes(b"damaged")
+    assert levels(loaded(tmp_path)) == [1]
+
+
 @pytest.mark.parametrize(
     "names", [("001", "002", "004"), ("a001", "b001"), ("01", "02"), ("a-001", "a-002", "b")]
 )
