@@ -69,6 +69,8 @@ def test_one_of_each_that_are_alike(folder, cache_gib):
     assert levels(images) == [0, 10, 20, 30, 40]
     assert levels(images.once()) == levels(once)
     assert levels(images, Stream(size=5, seed=0, groups=images.groups).at(0, 3).sort().values) == levels(once)
+    across = loaded(folder, cache_gib=cache_gib, alike=r"/([0-9])")
+    assert levels(across.once()) == [10, 20, 30], "in the order of the set"
     alone = loaded(folder, cache_gib=cache_gib)
     assert alone.once() is alone
 
