@@ -146,9 +146,11 @@ def test_near_duplicates_are_one_real_image(tiny_run, tmp_path, toy):
     words = ["evaluate", str(run), "--num", "30", "--nearest", "5", "--bootstrap", "0", "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simflow.evaluate.generation.LEAST", 8)
-        assert main([*words, "--out", str(tmp_path / "out")]) == 0
+        assert main([*words, "--labels", "data", "--out", str(tmp_path / "out")]) == 0
     record = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert record["reference"]["by_class"] == {"bag": 4, "boot": 4, "coat": 4}
+    once = {"bag": 4, "boot": 4, "coat": 4}
+    assert record["reference"]["by_class"] == record["samples"]["real_by_class"] == once
+    assert (record["classes"]["real"], record["classes"]["held_out"]) == (12, 6)
     assert record["reference"]["source"].endswith("(train, one of each that are alike)")
     assert record["neighbours"]["training"] == 24
 
