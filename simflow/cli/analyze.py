@@ -183,9 +183,10 @@ def examined(
 
 
 def trained_on(config: RunConfig, path: str | None) -> ImageSet | str:
-    """The images that the run was trained on, or their split of the images at a path; or why there are none."""
+    """The images that the run was trained on, or their split of the images at a path, one of each that are alike; or
+    why there are none."""
     try:
-        return load(config.data if path is None else replace(config.data, path=path))
+        return load(config.data if path is None else replace(config.data, path=path)).once()
     except ValueError as error:
         return str(error).rstrip(".")
 

@@ -78,14 +78,15 @@ def judge_run(
     foreign = foreign_images(arguments, replace(pipe.config, data=replace(data, fit="crop", hold_out=0.0)))
     seen, unseen = train.once(), unseen.once()
     alike = ", one of each that are alike" if len(seen) < len(train) else ""
-    real = reference_of(arguments, seen, f"{data.path} ({data.split or 'all images'}{alike})", console)
+    whole = reference_of(arguments, seen, f"{data.path} ({data.split or 'all images'}{alike})", console)
+    real = whole._replace(pictures=whole.pictures and limited(whole.pictures, arguments.reference_num))
     check_beforehand(arguments, extractors, real, pipe.model.facts)
     perceptual, no_distance = distance_of(arguments)
 
     how = way_of(arguments, pipe, source)
     desk = replace(desk, model_batch=min(desk.model_batch, how.batch))
-    whole = seen if arguments.reference is None or real.pictures is None else real.pictures
-    counts = frequencies(arguments, pipe.model.facts, whole)
+    followed = whole.pictures or seen
+    counts = frequencies(arguments, pipe.model.facts, followed)
     samples, sampled = sampled_images(arguments, pipe, how, counts, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
     apart = unseen.fingerprint != train.fingerprint
@@ -98,7 +99,7 @@ def judge_run(
         "held_out": {"source": unseen_called} | described(unseen, fit=data.fit),
         "generation": figures,
         "classes": by_class,
-        "notes": notes(samples, whole, told="; --labels data draws them as often"),
+        "notes": notes(samples, followed, told="; --labels data draws them as often"),
         "left_out": extractors.left_out + left_out + no_classes,
         "files": {},
     }
@@ -114,7 +115,7 @@ def judge_run(
         near = Nearest(samples=arguments.nearest)
         held, mirrored = unseen if apart else None, pipe.config.data.flip
         record["neighbours"], picture = memorisation(
-            samples, train, held, near, desk, by=by, mirrored=mirrored
+            samples, train if apart else seen, held, near, desk, by=by, mirrored=mirrored
         )
         page.keep("neighbours", picture)
     numbers = spread(len(unseen), arguments.held_out)
@@ -126,8 +127,9 @@ def judge_run(
         table |= code(page, pipe.model, seen, unseen, numbers, foreign, desk)
     if arguments.per_image and distributed.is_main():
         with replacing(page.file("per_image", "npz")) as part, part.open("wb") as opened:
+            table |= {"number": unseen.numbers[numbers], "label": unseen.labels[numbers]}
             arrays = {name: values.numpy() for name, values in table.items()}
-            np.savez(opened, number=numbers.numpy(), label=unseen.labels[numbers].numpy(), **arrays)  # pyright: ignore[reportArgumentType]
+            np.savez(opened, **arrays)  # pyright: ignore[reportArgumentType]
     tell_skipped(unseen, tell_skipped(train, set()))
     return record
 
@@ -166,10 +168,8 @@ def distance_of(arguments: Arguments) -> tuple[Judge | None, list[str]]:
 def reference_of(arguments: Arguments, train: ImageSet, called: str, console: Console) -> Real:
     """The images that samples are compared with: the run's own training images, unless others are named."""
     if arguments.reference is None:
-        return Real(limited(train, arguments.reference_num), None, called)
-    return real_images(
-        arguments.reference, size=train.image_size, limit=arguments.reference_num, console=console
-    )
+        return Real(train, None, called)
+    return real_images(arguments.reference, size=train.image_size, limit=None, console=console)
 
 
 def way_of(arguments: Arguments, pipe: Pipeline, source: str) -> SampleConfig:
@@ -182,10 +182,14 @@ def frequencies(arguments: Arguments, facts: Facts, real: Pictures) -> list[int]
     """How many real images each class has, for ``--labels data``; None for others.
 
     Raises:
-        ValueError: the real images do not have the model's classes.
+        ValueError: the model has no classes, or the real images have none or others.
     """
     if arguments.labels != "data":
         return None
+    if not facts.class_names:
+        raise ValueError(
+            "--labels data draws classes as often as real images have them, and this model has none"
+        )
     counts = counts_of(real, facts.class_names)
     if counts is None:
         raise ValueError(
@@ -214,7 +218,7 @@ def sampled_images(
         labels = labels_for(arguments.labels, facts, seeds)
     else:
         labels = apportioned(counts, arguments.num)
-        made["real_by_class"] = dict(zip(facts.class_names, counts, strict=True))
+        made["real_by_class"] = [list(pair) for pair in zip(facts.class_names, counts, strict=True)]
     with desk.counting("sampling", len(seeds)) as count:
         samples = make(
             pipe.model,

@@ -49,7 +49,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
             held = known["accuracy_of_held_out"]
             beside = "" if held is None else f", held-out images {held:.1%}"
             yield f"class accuracy {known['accuracy']:.1%}{beside}"
-        yield f"diversity within classes {known['diversity']:.3f} of that of real images"
+        if known["diversity"] is not None:
+            yield f"diversity within classes {known['diversity']:.3f} of that of real images"
     near = record.get("neighbours")
     if near is not None:
         yield (

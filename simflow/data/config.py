@@ -16,8 +16,8 @@ class DataConfig:
     """
 
     path: str
-    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, a folder or tar file of such archives, idx files, .parquet
-    files or .tar files of WebDataset, or ``hub:OWNER/NAME`` (a data set of the Hugging Face hub),
+    """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, a folder of such archives or a tar file of tar files, idx
+    files, .parquet files or .tar files of WebDataset, or ``hub:OWNER/NAME`` (a data set of the Hugging Face hub),
     ``embedded:fashion-mnist`` (6 000 training images) or ``embedded:fashion-mnist-heldout`` (1 000 images never to be
     trained on)."""
 
@@ -50,8 +50,9 @@ class DataConfig:
     """Mirror half of the training images left to right. Turn it off for letters and digits."""
 
     alike: str | None = None
-    """A regular expression; images in whose names its groups (or all of it) find the same text are near-duplicates
-    and count as one: an epoch shows one of them, drawn anew. ``'([^/]+)_v[0-9]+'`` takes a_v1 and a_v2 together."""
+    """A regular expression; images in whose names (class folder and file, ``dog/rex_v1.png``, however the set is
+    packed) its groups (or all of it) find the same text are near-duplicates and count as one: an epoch shows one of
+    them, drawn anew. ``'([^/]+)_v[0-9]+'`` takes a_v1 and a_v2 together."""
 
     corrupt: Literal["skip", "stop"] = "skip"
     """``skip``: leave unreadable images out and name them. ``stop``: refuse the set, naming the first."""

@@ -55,7 +55,9 @@ def find(path: str, *, split: str | None, label: str | None = None) -> Source:
         if is_archive(place.name):
             files = list_archive(place)
             if webdataset.is_one(files, label):
-                return webdataset.read({place: files}, split=split, label=label, where=path)
+                return webdataset.read(
+                    {place.name: files}, split=split, label=label, where=path, beside=place.parent
+                )
             return arrange(files, split=split, label=label, where=path)
         if place.suffix.lower() == parquet.ENDING:
             return parquet.read([place], split=split, label=label, where=path)
@@ -82,11 +84,12 @@ def _folder(place: Path, *, split: str | None, label: str | None) -> Source:
     tables = [name for name in tables if not name.lower().endswith("metadata" + parquet.ENDING)]
     loose = sum(is_image(name) for name in files.sizes)
     if not tables:
-        packed = [] if loose else [name for name in files.sizes if is_archive(name) and not is_hidden(name)]
-        archives = {name: list_archive(place / name) for name in packed}
+        packed = sorted(name for name in files.sizes if is_archive(name) and not is_hidden(name))
+        if packed and loose and is_main():
+            logger.warning("left out of %s: %d archives beside its pictures", place, len(packed))
+        archives = {} if loose else {name: list_archive(place / name) for name in packed}
         if any(webdataset.is_one(each, label) for each in archives.values()):
-            tars = {place / name: each for name, each in archives.items()}
-            return webdataset.read(tars, split=split, label=label, where=str(place))
+            return webdataset.read(archives, split=split, label=label, where=str(place), beside=place)
         if archives:
             files = together(files, archives, where=str(place))
         return arrange(files, split=split, label=label, where=str(place))

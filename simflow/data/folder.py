@@ -19,4 +19,4 @@ def list_folder(root: Path) -> Files:
         for name in names:
             path = os.path.join(folder, name)
             sizes[(prefix + name).removeprefix("./")] = os.path.getsize(path) if os.path.exists(path) else 0
-    return Files(sizes=sizes, read=lambda name: (root / name).read_bytes())
+    return Files(sizes=dict(sorted(sizes.items())), read=lambda name: (root / name).read_bytes())

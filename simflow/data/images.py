@@ -35,9 +35,11 @@ class ImageSet:
         self.labels: Int[Tensor, " n"] = torch.from_numpy(source.labels)[self._rows]
         """The class of each image, int64; ``NULL`` throughout if the set has no classes."""
         self.groups: Int[Tensor, " n"] | None = (
-            None if config.alike is None else _groups([source.names[row] for row in readable], config.alike)
+            None if config.alike is None else _groups([source.keys[row] for row in readable], config.alike)
         )
         """The group of near-duplicates of each image, ``0 .. groups - 1``; None if each stands for itself."""
+        self.numbers: Int[Tensor, " n"] = torch.arange(len(readable))
+        """The number of each image in the whole set, where this is a part of it (:meth:`once`)."""
         self.class_names = source.class_names
         """One name a class; empty if the set has no classes."""
         self.channels = config.channels
@@ -75,6 +77,7 @@ class ImageSet:
         kept = one_of_each(self.groups, seed=0, epoch=0).sort().values
         fewer = copy(self)
         fewer._rows, fewer.labels, fewer.groups = self._rows[kept], self.labels[kept], None
+        fewer.numbers = self.numbers[kept]
         return fewer
 
     def some(self, limit: int | None) -> tuple[Bytes, Int[Tensor, " b"]]:
@@ -104,15 +107,15 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
     return images
 
 
-def _groups(names: Sequence[str], pattern: str) -> Int[Tensor, " n"]:
-    """Numbers that agree where the pattern finds the same in two names; a name without a match is alone.
+def _groups(keys: Sequence[str], pattern: str) -> Int[Tensor, " n"]:
+    """Numbers that agree where the pattern finds the same in two keys; a key without a match is alone.
 
     >>> _groups(["a_v1", "b_v1", "a_v2", "other"], "(.*)_v")
     tensor([0, 1, 0, 2])
     """
     numbers: dict[object, int] = {}
     return torch.tensor(
-        [numbers.setdefault(kin(name, name, pattern), len(numbers)) for name in names], dtype=torch.int64
+        [numbers.setdefault(kin(key, pattern), len(numbers)) for key in keys], dtype=torch.int64
     )
 
 

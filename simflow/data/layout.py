@@ -82,7 +82,9 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
     if divided:
         folders = _drop_shared([path[1:] for path in folders])
     said = metadata.read(files, names, label=label, where=where)
-    classes, class_names = _classes(names, folders, where=where) if said is None else said
+    classes, class_names = (
+        _classes(names, folders, parts if divided else None, where=where) if said is None else said
+    )
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     shown, labels = [names[index] for index in kept], [classes[index] for index in kept]
     source = _source(files, shown, labels, class_names if _labelled(shown, labels, where=where) else ())
@@ -142,18 +144,21 @@ def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:
 
 
 def _classes(
-    names: Sequence[str], folders: Sequence[Folders], *, where: str
+    names: Sequence[str], folders: Sequence[Folders], parts: Sequence[str | None] | None, *, where: str
 ) -> tuple[Sequence[int], tuple[str, ...]]:
-    """The class of each image and the names of the classes."""
-    loose = [name for name, path in zip(names, folders, strict=True) if not path]
-    if len(loose) == len(names):
-        return [NULL] * len(names), ()
-    if loose:
-        raise ValueError(f"{loose[0]} in {where} has no class, as it lies beside the class folders; move it")
-    found = {path[0] for path in folders}
-    class_names = ordered(found)
+    """The class of each image and the names of the classes; a split whose images all lie loose has none.
+
+    Raises:
+        ValueError: an image lies beside the class folders of its split.
+    """
+    own = [None] * len(names) if parts is None else parts
+    deep = {part for part, path in zip(own, folders, strict=True) if path}
+    for name, part, path in zip(names, own, folders, strict=True):
+        if part in deep and not path:
+            raise ValueError(f"{name} in {where} has no class, as it lies beside the class folders; move it")
+    class_names = ordered({path[0] for path in folders if path})
     numbers = {name: number for number, name in enumerate(class_names)}
-    return [numbers[path[0]] for path in folders], class_names
+    return [numbers[path[0]] if path else NULL for path in folders], class_names
 
 
 def _labelled(names: Sequence[str], labels: Sequence[int], *, where: str) -> bool:

@@ -66,9 +66,10 @@ def read(files: Sequence[Path], *, split: str | None, label: str | None = None, 
             f"the Parquet files of {where} lie in several folders, which may be several sets: give one, such as "
             f"{folders[0]}"
         )
-    splits, divided = split_by_name(files)
+    place = {file.name: file for file in files}
+    splits, divided = split_by_name(place)
     wanted = choose_splits(divided, split, where=where)
-    shown = [file for file, own in splits.items() if not divided or own in wanted]
+    shown = [place[name] for name, own in splits.items() if not divided or own in wanted]
     columns = {file: columns_of(file, label) for file in files}
     if (
         len({own.image for own in columns.values()}) > 1

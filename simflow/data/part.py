@@ -41,8 +41,8 @@ def find_part(config: DataConfig) -> Source:
         raise ValueError(
             f"there is no split {config.split!r} in {config.path}: data.hold_out divides it into train and test"
         )
-    pairs = zip(everything.names, everything.keys, strict=True)
-    kept = np.array([is_held_out(kin(*pair, config.alike), config) for pair in pairs]) == (wanted == "test")
+    kin_of = (kin(key, config.alike) for key in everything.keys)
+    kept = np.array([is_held_out(each, config) for each in kin_of]) == (wanted == "test")
     if kept.all() or not kept.any():
         count, side = len(kept), "held out" if kept.any() == (wanted == "test") else "trained on"
         raise ValueError(
@@ -69,11 +69,11 @@ def is_held_out(key: Hashable, config: DataConfig) -> bool:
     return int.from_bytes(digest, "big") < config.hold_out * 2**64
 
 
-def kin(name: str, key: str, pattern: str | None) -> Hashable:
-    """What the names of near-duplicates have in common; of an image without any, its key, which no other has.
+def kin(key: str, pattern: str | None) -> Hashable:
+    """What the keys of near-duplicates have in common; of an image without any, its key, which no other has.
 
-    >>> kin("a_v1", "1", "(.*)_v") == kin("a_v2", "2", "(.*)_v"), kin("other", "3", "(.*)_v")
-    (True, (None, '3'))
+    >>> kin("a_v1", "(.*)_v") == kin("a_v2", "(.*)_v"), kin("other", "(.*)_v")
+    (True, (None, 'other'))
     """
-    found = None if pattern is None else re.search(pattern, name)
+    found = None if pattern is None else re.search(pattern, key)
     return (None, key) if found is None else (found.groups() or found[0])

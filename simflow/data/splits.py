@@ -5,7 +5,6 @@ A set without such a division has one part, and its name is ``train``.
 
 import re
 from collections.abc import Collection, Iterable
-from pathlib import Path
 
 SPLITS = {
     "train": "train",
@@ -39,15 +38,18 @@ def named_split(name: str) -> str | None:
     return next((SPLITS[word] for word in words if word in SPLITS), None)
 
 
-def split_by_name(files: Iterable[Path]) -> tuple[dict[Path, str], frozenset[str]]:
-    """The split of each file, that which its name speaks of or train, in the order of splits and names; and the splits
-    of the whole, none if it is a single file.
+def split_by_name(files: Iterable[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """The split of each file, that which its name speaks of, or its folder's, or train, in the order of splits and
+    names; and the splits of the whole, none if it is a single file. Names are relative to the set.
 
-    >>> split_by_name([Path("b-train.tar"), Path("a-val.tar")])[0].values()
-    dict_values(['train', 'validation'])
+    >>> split_by_name(["b-train.tar", "a-val.tar"])[0], split_by_name(["val/0.tar", "train/0.tar"])[0]
+    ({'b-train.tar': 'train', 'a-val.tar': 'validation'}, {'train/0.tar': 'train', 'val/0.tar': 'validation'})
     """
-    splits = {file: named_split(file.name) or "train" for file in files}
-    ordered = dict(sorted(splits.items(), key=lambda pair: (pair[1], pair[0].name)))
+    splits: dict[str, str] = {}
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        splits[file] = named_split(name) or SPLITS.get(folder.rpartition("/")[2].lower()) or "train"
+    ordered = dict(sorted(splits.items(), key=lambda pair: (pair[1], pair[0])))
     return ordered, frozenset(splits.values()) if len(splits) > 1 else frozenset()
 
 

@@ -6,7 +6,9 @@ it has no pictures of its own, such as ImageNet's, which has one of them for eac
 """
 
 import logging
+import os
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -14,20 +16,24 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from filelock import FileLock
 
-from simflow.data.layout import is_image
-from simflow.files import cache_folder, replacing
+from simflow.data.layout import is_hidden, is_image
+from simflow.distributed import is_main
+from simflow.files import cache_folder
 from simflow.reasons import reason
 
 logger = logging.getLogger(__name__)
 
 TAR = (".tar",)
 
-MANY = 10_000
+MANY = 1000
 """Files of a tar file whose places are kept."""
 LEAST = 1024
 """Bytes that a file takes in a tar file, at the least: its header, and a block of it."""
+LONG = 10**9
+"""Bytes of a tar file of which it is said that it is looked through."""
+FORM = 1
+"""Of the kept places; another one when the same file would have others."""
 
 ODD = "surrogateescape"
 """How names that are not UTF-8 come through, as in tarfile."""
@@ -57,22 +63,18 @@ def places_in(path: Path) -> Places:
     about = path.stat()
     if about.st_size < MANY * LEAST:
         return _found(path)
-    real = repr((str(path.resolve()), about.st_size, about.st_mtime_ns)).encode()
-    kept = cache_folder() / "places" / f"{blake2b(real, digest_size=16).hexdigest()}.npz"
+    real = repr((FORM, str(path.resolve()), about.st_size, about.st_mtime_ns)).encode()
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(kept.with_suffix(".lock"))
-        lock.acquire()
-    except (OSError, RuntimeError) as error:
-        logger.warning("where the files of %s are cannot be kept for the next time: %s", path, reason(error))
+        kept = cache_folder() / "places" / f"{blake2b(real, digest_size=16).hexdigest()}.npz"
+    except RuntimeError:
         return _found(path)
-    with lock:
-        places = read(kept)
-        if places is None:
+    places = read(kept)
+    if places is None:
+        if about.st_size > LONG and is_main():
             logger.info("looking through %s, %.1f GB, for its files", path, about.st_size / 1e9)
-            places = _found(path)
-            if len(places) >= MANY:
-                write(kept, places)
+        places = _found(path)
+        if len(places) >= MANY:
+            write(kept, places)
     return places
 
 
@@ -90,21 +92,28 @@ def read(kept: Path) -> Places | None:
 
 
 def write(kept: Path, places: Places) -> None:
-    """Keeps places; a failure is logged, for they can be found again."""
+    """Keeps places, whole or not at all, whoever else does so; a failure is logged, for they can be found again."""
     names = np.frombuffer("\0".join(places).encode(errors=ODD), dtype=np.uint8)
     starts, sizes = np.array(list(places.values()), dtype=np.int64).T
+    part = None
     try:
-        with replacing(kept) as part, part.open("wb") as file:
-            np.savez(file, names=names, starts=starts, sizes=sizes)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as part:
+            np.savez(part, names=names, starts=starts, sizes=sizes)
+        os.replace(part.name, kept)
     except OSError as error:
-        logger.warning("%s cannot be written: %s", kept, reason(error))
+        if is_main():
+            logger.warning("where files are cannot be kept in %s for the next time: %s", kept, reason(error))
+    finally:
+        if part is not None:
+            Path(part.name).unlink(missing_ok=True)
 
 
 def _found(path: Path) -> Places:
     with path.open("rb") as file:
         places = _walk(file, Place(0, path.stat().st_size), where=str(path))
         if not any(map(is_image, places)):
-            inner = [name for name in places if name.lower().endswith(TAR)]
+            inner = [name for name in places if name.lower().endswith(TAR) and not is_hidden(name)]
             for name in inner:
                 folder = name[: -len(TAR[0])]
                 below = _walk(file, places[name], where=f"{path}/{name}")
@@ -113,19 +122,33 @@ def _found(path: Path) -> Places:
 
 
 def _walk(file: BinaryIO, within: Place, *, where: str) -> dict[str, Place]:
-    """The files of the tar file that begins at a place of ``file``, in their order; a hard link is its file again."""
+    """The files of the tar file that lies at a place of ``file``, in their order; a hard link is its file again."""
     places: dict[str, Place] = {}
+    end = within.start + within.size
     file.seek(within.start)
+    if within.start:  # further in, tarfile takes what is no header for the end
+        _check_head(file.read(min(tarfile.BLOCKSIZE, within.size)), where)
+        file.seek(within.start)
     with tarfile.open(fileobj=file, mode="r:") as archive:
-        while (member := archive.next()) is not None and member.offset < within.start + within.size:
+        while (member := archive.next()) is not None and member.offset < end:
             archive.members.clear()  # it would keep every header  # pyright: ignore[reportAttributeAccessIssue]
             if member.issparse():
                 raise ValueError(f"{where} has {member.name} as a sparse file; unpack it first")
+            if member.isfile() and member.offset_data + member.size > end:
+                raise tarfile.ReadError(f"it ends within {member.name}")
             if member.isfile():
                 places[cleaned(member.name)] = Place(member.offset_data, member.size)
             elif member.islnk() and cleaned(member.linkname) in places:
                 places[cleaned(member.name)] = places[cleaned(member.linkname)]
     return places
+
+
+def _check_head(head: bytes, where: str) -> None:
+    try:
+        if any(head):
+            tarfile.TarInfo.frombuf(head, "utf-8", ODD)
+    except tarfile.HeaderError as error:
+        raise tarfile.ReadError(f"{where} does not begin like a tar file") from error
 
 
 def cleaned(name: str) -> str:

@@ -8,8 +8,8 @@
       n01440764_10026.json      or an object with a "label", or with what data.label says
 
 What is of one picture has one name up to its first dot. Numbers may have names in a ``classes.txt`` beside the files.
-The first word of a tar file's name that is a split's is its split. Nothing is unpacked: pictures are read where they
-lie.
+The first word of a tar file's name that is a split's is its split, or else its folder's. Nothing is unpacked: pictures
+are read where they lie.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,10 +38,13 @@ def is_one(files: Files, label: str | None) -> bool:
     )
 
 
-def read(tars: Mapping[Path, Files], *, split: str | None, label: str | None, where: str) -> Source:
+def read(
+    tars: Mapping[str, Files], *, split: str | None, label: str | None, where: str, beside: Path
+) -> Source:
     """The images of one split of some tar files, or of all splits in alphabetical order.
 
-    Classes are those of all splits. A split without any label has no classes.
+    Classes are those of all splits; their names, if they are numbers, may stand in a ``classes.txt`` in the folder
+    ``beside``. A split without any label has no classes.
 
     Raises:
         ValueError: there is no such split, or only some images of it have a label; or a record is damaged.
@@ -49,7 +52,7 @@ def read(tars: Mapping[Path, Files], *, split: str | None, label: str | None, wh
     splits, divided = split_by_name(tars)
     wanted = choose_splits(divided, split, where=where)
     images = {tar: pictures(tars[tar]) for tar in splits}
-    said = {tar: labels_of(tars[tar], images[tar], label, where=str(tar)) for tar in splits}
+    said = {tar: labels_of(tars[tar], images[tar], label, where=tar) for tar in splits}
     shown = [tar for tar, own in splits.items() if not divided or own in wanted]
     places = [(tar, name) for tar in shown for name in images[tar]]
     if not places:
@@ -58,11 +61,11 @@ def read(tars: Mapping[Path, Files], *, split: str | None, label: str | None, wh
     if every.count(None) == len(every):
         refuse_column(label, where=where)
     asked = [found for tar in shown for found in said[tar]]
-    labels, class_names = numbered(asked, every, lambda: names_beside(next(iter(splits)).parent), where=where)
+    labels, class_names = numbered(asked, every, lambda: names_beside(beside), where=where)
     unique = len({name for _, name in places}) == len(places)
     return Source(
-        names=[f"{tar.name}/{name}" for tar, name in places],
-        keys=[name if unique else f"{tar.name}/{name}" for tar, name in places],
+        names=[f"{tar}/{name}" for tar, name in places],
+        keys=[name if unique else f"{tar}/{name}" for tar, name in places],
         labels=labels,
         class_names=class_names,
         marks=[tars[tar].sizes[name] for tar, name in places],

@@ -152,9 +152,12 @@ def _classes(
         record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
     else:
         own_labels, seen_labels = torch.full_like(own_labels, NULL), torch.full_like(seen_labels, NULL)
-    record["diversity"] = diversity(
-        pooled_pixels(own, pool=pool), own_labels, pooled_pixels(seen, pool=pool), seen_labels
-    )
+    drawn, real = pooled_pixels(own, pool=pool), pooled_pixels(seen, pool=pool)
+    try:
+        record["diversity"] = diversity(drawn, own_labels, real, seen_labels)
+    except ValueError as error:
+        record["diversity"] = None
+        return record, [str(error)]
     return record, []
 
 

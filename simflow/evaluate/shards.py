@@ -6,9 +6,9 @@
       samples.json              what makes them: weights, way of sampling, classes
       0000000-0000499.npz       arr_0 uint8 NHWC, arr_1 labels, seeds; named by the numbers of its images
 
-Image ``i`` has seed ``first_seed + i`` and class ``seed % classes``, so it is the same image in whatever piece it lies,
-on whatever process. A stopped call goes on where it was; a call for more images keeps the whole pieces that are there.
-Pieces are written under another name and renamed. Samples of other weights or settings are never mixed in: the
+Image ``i`` has the seed and the class that the caller gives the ``i``-th, so it is the same image in whatever piece it
+lies, on whatever process. A stopped call goes on where it was; a call for more images keeps the whole pieces that are
+there. Pieces are written under another name and renamed. Samples of other weights or settings are never mixed in: the
 folder's ``samples.json`` must agree. A way of sampling is compared as a whole: a setting that an older version did not
 know, and did not write, stands there at its default.
 """

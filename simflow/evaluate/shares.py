@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import torch
 
-from simflow.data.source import places_among
+from simflow.data.source import places_among, places_by_name
 from simflow.evaluate.collect import Pictures
 from simflow.shapes import NULL
 
 APART = 0.1
-"""Share of the samples that would need another class, above which it is said."""
+"""Share of the samples that would have to be of another class, above which it is said."""
 
 
 def apportioned(counts: Sequence[int], total: int) -> list[int]:
@@ -43,30 +43,34 @@ def apportioned(counts: Sequence[int], total: int) -> list[int]:
 
 
 def counts_of(pictures: Pictures, names: Sequence[str]) -> list[int] | None:
-    """How many images have each of these classes; None if they have no classes, or others.
+    """How many images have each of these classes; None if they have no classes, or some class that is none of these.
 
-    An image of a class that is not among the names makes them others.
+    Classes are the same if their names are; where one side has only numbers for names, if they are as many.
     """
     if not pictures.class_names or int(pictures.labels.min()) == NULL:
         return None
-    places = places_among(pictures.class_names, names)
-    if places is None:
-        return None
-    return torch.bincount(torch.tensor(places)[pictures.labels], minlength=len(names)).tolist()
+    places = places_among(pictures.class_names, names) or places_by_name(
+        pictures.class_names, names, absent=NULL
+    )
+    labels = torch.tensor(places)[pictures.labels]
+    return None if int(labels.min()) == NULL else torch.bincount(labels, minlength=len(names)).tolist()
 
 
 def notes(samples: Pictures, real: Pictures | None, *, told: str = "") -> list[str]:
-    """A sentence, with what is to be told besides, where samples have classes in other proportions than real images;
-    none where they do not, or where the classes of either are not known."""
+    """A sentence, with what is to be told besides, where so many samples could have classes in better proportion to
+    those of real images; none where they could not, or where the classes of either are not known."""
     there = None if real is None else counts_of(real, samples.class_names)
     here = counts_of(samples, samples.class_names)
     if there is None or here is None:
         return []
-    own, other = (torch.tensor(counts).double() / sum(counts) for counts in (here, there))
-    if float((own - other).clamp_min(0).sum()) <= APART:
+    due = torch.bincount(torch.tensor(apportioned(there, len(samples))), minlength=len(there))
+    surplus = torch.tensor(here) - due
+    if float(surplus.clamp_min(0).sum()) <= APART * len(samples):
         return []
-    worst = int((own - other).abs().argmax())
-    shares = f"{samples.class_names[worst]}: {own[worst]:.0%} and {other[worst]:.0%}"
+    worst = int(surplus.abs().argmax())
+    shares = (
+        f"{samples.class_names[worst]}: {here[worst] / sum(here):.2%} and {there[worst] / sum(there):.2%}"
+    )
     return [
         f"classes are not as frequent among the samples as among the real images ({shares}), which distances count as "
         f"an error{told}"

@@ -1,16 +1,21 @@
 """Archives in folders, tar files in tar files, and the places of files that are kept for the next time."""
 
+import gzip
 import io
 import os
+import resource
+import shutil
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from simflow.data import DataConfig, load, tar
+from simflow.data import DataConfig, archive, load, tar
+from simflow.data.find import find
 from simflow.shapes import NULL
 
 SIZE = 6
@@ -82,21 +87,90 @@ def test_numbered_parts_are_one_set(tmp_path, ending):
     assert (deep.class_names, levels(deep)) == (("a", "b"), [10, 5, 5, 11])
 
 
+@pytest.mark.parametrize("top", ["", "{}/"], ids=["bare", "with a folder of its own name"])
+def test_a_folder_that_repeats_the_archives_name_says_nothing(tmp_path, top):
+    """As ``zip -r cat.zip cat`` makes it: classes and keys are those of the same files unpacked."""
+    for name in ("cat", "dog"):
+        inner = {f"{top.format(name)}{i}.png": picture(i) for i in range(20)}
+        pack(tmp_path / "classes" / f"{name}.zip", inner)
+        for file, content in inner.items():
+            (tmp_path / "unpacked" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "unpacked" / name / file.rpartition("/")[2]).write_bytes(content)
+    for split in ("train", "val"):
+        inner = {f"{top.format(split)}{name}/1.png": picture(1) for name in ("cat", "dog")}
+        pack(tmp_path / "splits" / f"{split}.zip", inner)
+    assert loaded(tmp_path / "splits", split="val").class_names == ("cat", "dog")
+    one, other = (find(str(tmp_path / kind), split=None) for kind in ("classes", "unpacked"))
+    assert (one.keys, one.class_names) == (other.keys, ("cat", "dog"))
+    held = [loaded(tmp_path / kind, hold_out=0.3, split="test") for kind in ("classes", "unpacked")]
+    assert levels(held[0]) == levels(held[1])
+
+
+def test_archives_in_the_folders_of_splits(tmp_path):
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            pack(tmp_path / "classes" / split / f"{name}.tar", {"1.png": picture(len(split))})
+        for number in range(2 if split == "train" else 1):
+            pack(
+                tmp_path / "parts" / split / f"part-{number:03}.tar",
+                {f"cat/{number}.png": picture(len(split))},
+            )
+    classes, parts = (loaded(tmp_path / kind, split="validation") for kind in ("classes", "parts"))
+    assert (classes.class_names, levels(classes)) == (("cat", "dog"), [3, 3])
+    assert levels(parts) == [3]
+    assert levels(loaded(tmp_path / "parts")) == [5, 5]
+
+
+def test_series_of_parts_are_classes(tmp_path):
+    for name in ("cat", "dog"):
+        for number in range(2):
+            pack(tmp_path / f"{name}-{number:03}.tar", {f"{number}.png": picture(number)})
+    images = loaded(tmp_path)
+    assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
+
+
+def test_archives_without_pictures_change_nothing(tmp_path):
+    for split in ("train", "val"):
+        pack(tmp_path / f"img_{split}.tar", {"cat/1.png": picture(1), "dog/1.png": picture(2)})
+    pack(tmp_path / "devkit.tar.gz", {"readme.txt": b"words"})
+    assert levels(loaded(tmp_path)) == levels(loaded(tmp_path, split="val")) == [1, 2]
+
+
+def test_a_split_of_loose_pictures_has_no_classes(tmp_path):
+    """As ImageNet's validation images come beside its training images."""
+    nested(tmp_path / "set" / "ILSVRC2012_img_train.tar")
+    pack(tmp_path / "set" / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.png": picture(7)})
+    shutil.rmtree(tmp_path / "set" / "inner")
+    train, validation = loaded(tmp_path / "set"), loaded(tmp_path / "set", split="val")
+    assert (train.class_names, levels(train)) == (("ant", "bee"), [10, 20, 11, 21])
+    assert (validation.class_names, levels(validation)) == ((), [7])
+
+
 def test_parts_with_the_same_picture_are_refused(tmp_path):
     for number in range(2):
         pack(
             tmp_path / f"part-{number:03}.tar",
             {"same.png": picture(number), "notes.txt": b"twice is no harm"},
         )
-    with pytest.raises(ValueError, match=r"two archives in .* have a picture same\.png"):
+    with pytest.raises(ValueError, match=r"two archives in .* have a file same\.png"):
         loaded(tmp_path)
 
 
-def test_archives_beside_pictures_are_left_alone(tmp_path):
+def test_parts_with_other_tables_of_one_name_are_refused(tmp_path):
+    """One of them would speak of the images of one part only."""
+    for number in range(2):
+        table = f"file_name,label\n{number}.png,{number}\n".encode()
+        pack(tmp_path / f"part-{number:03}.tar", {f"{number}.png": picture(number), "metadata.csv": table})
+    with pytest.raises(ValueError, match=r"two archives in .* have a file metadata\.csv"):
+        loaded(tmp_path)
+
+
+def test_archives_beside_pictures_are_left_alone(tmp_path, caplog):
     (tmp_path / "a.png").write_bytes(picture(1))
     pack(tmp_path / "ant.tar", {"b.png": picture(2)})
     (tmp_path / "old.zip").write_bytes(b"damaged")
     assert levels(loaded(tmp_path)) == [1]
+    assert "2 archives beside its pictures" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -148,6 +222,23 @@ def test_an_inner_tar_file_without_an_end_does_not_run_on_into_the_next(tmp_path
     assert list(tar.places_in(file)) == ["ant.tar", "bee.tar", "ant/x.png", "bee/x.png"]
 
 
+@pytest.mark.parametrize("damage", ["garbage", "packed", "cut"])
+def test_a_damaged_inner_tar_file_is_refused(tmp_path, damage):
+    """And not taken for an empty one, or read on into the next."""
+    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    bad = {"garbage": b"?" * 2000, "packed": gzip.compress(whole), "cut": whole[:540]}[damage]
+    with pytest.raises(ValueError, match=r"begin like a tar file|it ends within x\.png"):
+        loaded(pack(tmp_path / "set.tar", {"ant.tar": whole, "bee.tar": bad}))
+
+
+def test_an_inner_tar_file_may_be_empty(tmp_path):
+    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    file = pack(
+        tmp_path / "set.tar", {"ant.tar": whole, "bee.tar": bytes(1024), "cow.tar": b"", "._a.tar": b"?"}
+    )
+    assert levels(loaded(file)) == [1]
+
+
 def test_sparse_files_are_refused(tmp_path):
     """Their holes are left out of a tar file, so what lies there is not the file."""
     member = tarfile.TarInfo("x.png")
@@ -184,7 +275,7 @@ def test_places_are_found_once(tmp_path, kept, monkeypatch):
     assert levels(first) == levels(second) == [10, 20, 11, 21]
     assert first.fingerprint == second.fingerprint
     assert tar.places_in(file) == tar._found(file)
-    assert [each.suffix for each in sorted(kept.iterdir())] == [".lock", ".npz"]
+    assert [each.suffix for each in kept.iterdir()] == [".npz"]
 
 
 def test_places_of_few_files_are_not_kept(tmp_path, kept, monkeypatch):
@@ -229,7 +320,46 @@ def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tar, "MANY", 1)
     assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
-    assert "cannot be kept for the next time" in caplog.text
+    assert "where files are cannot be kept in" in caplog.text
+
+
+def test_a_user_without_a_home_reads_large_tar_files(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(tar, "cache_folder", homeless)
+    monkeypatch.setattr(tar, "MANY", 1)
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+
+
+def test_more_zips_than_files_may_be_open(tmp_path):
+    for number in range(80):
+        pack(tmp_path / f"c{number}x.zip", {"x.png": picture(number)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    archive._opened.cache_clear()
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + archive.OPEN + 10, hard))
+    try:
+        images = loaded(tmp_path, cache_gib=0.0)
+        assert sorted(levels(images)) == list(range(80))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_zip_that_is_made_anew_is_read_anew(tmp_path):
+    for level in (1, 2):
+        file = pack(tmp_path / "a.zip", {"x.png": picture(level)})
+        os.utime(file, ns=(level, level))
+        assert levels(loaded(file)) == [level]
+
+
+def test_a_zip_with_dots_before_its_names(tmp_path):
+    assert loaded(
+        pack(tmp_path / "a.zip", {"./cat/1.png": picture(1), "./dog/1.png": picture(2)})
+    ).class_names == (
+        "cat",
+        "dog",
+    )
 
 
 def test_small_tar_files_are_read_through_each_time(tmp_path, monkeypatch):

@@ -52,6 +52,16 @@ def test_files_of_a_split_are_one_set_with_the_names_beside(folder):
     assert find(str(folder), split="val").keys == ["a.png"]
 
 
+def test_folders_may_be_the_splits(tmp_path):
+    for split, label in (("val", "2"), ("train", "0")):
+        write(tmp_path / "set" / split / "0000.tar", a_png=len(split), a_cls=label)
+    train, validation = (find(str(tmp_path / "set"), split=split) for split in ("train", "validation"))
+    assert (train.names, validation.names) == (["train/0000.tar/a.png"], ["val/0000.tar/a.png"])
+    assert train.splits == {"train", "validation"}
+    assert levels(loaded(tmp_path / "set", split="val")) == [3]
+    assert levels(loaded(tmp_path / "set" / "val")) == [3], "a set of its own"
+
+
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
 def test_one_file_is_a_set_and_classes_may_have_names(tmp_path, ending):
     images = loaded(write(tmp_path / f"x.{ending}", d__a_png=1, d__a_cls="dog", d__b_png=2, d__b_cls="cat"))

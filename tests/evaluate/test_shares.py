@@ -47,7 +47,9 @@ def held(labels, names=("ant", "bee", "cow")):
 def test_counts_by_name():
     assert counts_of(held([0, 0, 2]), ("cow", "ant", "bee")) == [1, 2, 0]
     assert counts_of(held([0, 0, 2], ("0", "1", "2")), ("cow", "ant", "bee")) == [2, 0, 1]
-    assert counts_of(held([0, 0, 2]), ("cow", "ant", "dog")) is None
+    assert counts_of(held([0, 0, 2]), ("cow", "ant", "dog")) == [1, 2, 0], "no bee among them"
+    assert counts_of(held([0, 0, 1]), ("cow", "ant", "dog")) is None
+    assert counts_of(held([0, 1], ("ant", "bee")), ("cow", "bee", "ant")) == [0, 1, 1]
     assert counts_of(held([NULL, NULL], ()), ("cow", "ant", "dog")) is None
     assert counts_of(held([NULL, NULL]), ("cow", "ant", "bee")) is None
 
@@ -55,10 +57,19 @@ def test_counts_by_name():
 def test_it_is_said_where_samples_have_classes_in_other_proportions():
     even, uneven = held([0, 1, 2] * 20), held([0] * 50 + [1] * 5 + [2] * 5)
     (note,) = notes(even, uneven, told=" Do this.")
-    assert "(ant: 33% and 83%)" in note
+    assert "(ant: 33.33% and 83.33%)" in note
     assert note.endswith("an error Do this.")
     assert notes(even, even) == notes(even, None) == notes(even, held([NULL] * 3, ())) == []
     assert notes(even, held([0, 1, 2], ("ant", "bee", "dog"))) == []
+
+
+@pytest.mark.parametrize(("classes", "samples"), [(100, 150), (1000, 1500), (1000, 100), (10, 15)])
+def test_it_is_not_said_of_so_few_samples_that_they_could_not_be_better(classes, samples):
+    names = tuple(f"c{number:04}" for number in range(classes))
+    even = held(list(range(classes)) * 3, names)
+    tailed = held([label for label in range(classes) for _ in range(1 + 300 // (1 + label))], names)
+    assert notes(held([number % classes for number in range(samples)], names), even) == []
+    assert notes(held(apportioned(counts_of(tailed, names), samples), names), tailed) == []
 
 
 def test_what_is_within_chance_is_not_said():
