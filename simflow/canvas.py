@@ -52,7 +52,7 @@ def canvas(
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
-        raise ValueError("plots need matplotlib: pip install simflow[plots]") from error
+        raise ValueError("plots need matplotlib: pip install matplotlib") from error
     figure = Figure(figsize=inches, dpi=dpi, layout="constrained")
     figure.suptitle(title, fontsize=points, fontweight=weight)
     return figure

@@ -188,13 +188,14 @@ def check_share(batch: int) -> None:
 def free_to_change(record: dict[str, Any]) -> list[str]:
     """Dotted paths in a run's record whose change does not hinder going on.
 
-    They are lengths and warm-ups, how often and what is written, whether codes are kept, how sampling is done by
-    default, and where the images lie and how they are read (their classes, number of channels and size must stay).
+    They are lengths and warm-ups, what only takes memory or time (pieces of a batch, checkpointing of activations,
+    compiling, kept codes), how often and what is written, how sampling is done by default, and where the images lie and
+    how they are read (their classes, number of channels and size must stay).
     """
-    free = ["name", "classes", "sample", "train.codes", "train.compile", "train.log_every"]
+    free = ["name", "classes", "sample", "train.codes", "train.compile", "train.microbatch", "train.log_every"]
     free += ["train.sample_every", "train.save_every", "train.keep", "train.validation"]
     free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
-    free += ["model.prior.solver"]
+    free += ["model.prior.solver", "model.prior.checkpointing", "model.prior.block.checkpointing"]
     for number in range(len(record["config"]["train"]["stages"])):
         free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]
     return [f"config.{path}" for path in free]

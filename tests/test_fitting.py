@@ -44,6 +44,19 @@ def test_it_stops_when_told_to_saves_and_goes_on(tmp_path, config):
     assert (second.finished, second.state.step) == (True, 4)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"), [("train.microbatch", 2), ("model.prior.block.checkpointing", True), ("train.keep", 1)]
+)
+def test_what_takes_memory_may_change_on_the_way(tmp_path, config, path, value):
+    """A run goes on where there is less of it; its batch stays."""
+    counted = Steps()
+    fit(config, tmp_path / "run", listeners=lambda run, loss: [counted], until=lambda: counted.done == 2)
+    after = fit(override(config, {path: value}), tmp_path / "run")
+    assert (after.finished, after.state.step) == (True, 4)
+    with pytest.raises(ValueError, match=r"train\.batch is 4 there and 8 here"):
+        fit(override(config, {"train.batch": 8}), tmp_path / "run")
+
+
 def test_it_may_run_in_a_thread(tmp_path, config):
     ended = []
     thread = Thread(target=lambda: ended.append(fit(config, tmp_path / "run").finished))

@@ -1,7 +1,7 @@
 """Trains, judges and packs one of the models on real images, in a given number of minutes.
 
-    python tools/models.py emoji-64 emoji64.tar OUT --minutes 20
-    python tools/models.py emoji-64 emoji64.tar OUT --minutes 25 --call 9.5     # in several calls
+    python tools/models.py emoji-64-joint emoji64.tar OUT --minutes 20
+    python tools/models.py emoji-64-joint emoji64.tar OUT --minutes 25 --call 9.5     # in several calls
 
 MODEL is a recipe; where there is a recipe MODEL-decoder, that is its second stage. DATA is whatever the recipe reads
 (emoji that are not divided yet are divided first, see emoji_set.py). In turn:

@@ -194,7 +194,7 @@ def trained_on(config: RunConfig, path: str | None) -> ImageSet | str:
 def save_charts(folder: Path, names: Sequence[str], found: Sequence[Analysis], console: Console) -> None:
     """Writes the charts of one run or of several together, if matplotlib is there."""
     if not can_plot():
-        said = "charts are left out as PNG files: they need matplotlib, pip install simflow[plots]"
+        said = "charts are left out as PNG files: they need matplotlib, pip install matplotlib"
         console.print(said, markup=False, soft_wrap=True)
         return
     folder.mkdir(parents=True, exist_ok=True)

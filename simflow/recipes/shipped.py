@@ -208,7 +208,7 @@ def natural_32_tarflow() -> RunConfig:
 
 
 def at_64() -> RunConfig:
-    """``emoji-32`` at twice the side: the same autoencoder, 64 tokens of 32 numbers, a flow of 2.4 M parameters."""
+    """``emoji-32`` at twice the side: the same autoencoder, 64 tokens of 32 numbers, a flow of 2.5 M parameters."""
     base = emoji_32()
     flow = FlowConfig(depths=(2, 2, 2), block=BlockConfig(width=144, heads=3))
     return replace(
@@ -234,7 +234,7 @@ def emoji_64_decoder() -> RunConfig:
 
 
 def emoji_64() -> RunConfig:
-    """A flow on it: ``simflow train emoji-64 --data emoji.zip --start_from runs/decoder --out runs/emoji-64``.
+    """A flow for 64 px: ``simflow train emoji-64 --data emoji.zip --start_from runs/decoder --out runs/emoji-64``.
 
     An hour of one CPU core at 110 images per second. It is not enough: flags, faces, people and signs can be named, the
     rest are blobs of the right colours, and the loss on held-out drawings still falls.

@@ -345,5 +345,5 @@ def test_what_the_hub_does_not_give(monkeypatch, path, sentence):
 
 def test_without_pyarrow_a_sentence_says_what_to_install(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"pip install simflow\[parquet\]"):
+    with pytest.raises(ValueError, match="pip install pyarrow"):
         loaded(folder)
