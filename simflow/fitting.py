@@ -192,7 +192,15 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     compiling, kept codes), how often and what is written, how sampling is done by default, and where the images lie and
     how they are read (their classes, number of channels and size must stay).
     """
-    free = ["name", "classes", "sample", "train.codes", "train.compile", "train.microbatch", "train.log_every"]
+    free = [
+        "name",
+        "classes",
+        "sample",
+        "train.codes",
+        "train.compile",
+        "train.microbatch",
+        "train.log_every",
+    ]
     free += ["train.sample_every", "train.save_every", "train.keep", "train.validation"]
     free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
     free += ["model.prior.solver", "model.prior.checkpointing", "model.prior.block.checkpointing"]

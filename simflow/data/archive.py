@@ -5,28 +5,20 @@ from front to back, so its images are held in memory, still encoded: convert a v
 """
 
 import lzma
-import re
 import tarfile
 import zipfile
 import zlib
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
-from simflow.data import manifest, metadata, tar
+from simflow.data import tar
 from simflow.data.layout import is_foreign, is_image
 from simflow.data.source import Files
-from simflow.data.splits import SPLITS, named_split
 
 ZIP = (".zip",)
 PACKED_TAR = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
 ENDINGS = ZIP + tar.TAR + PACKED_TAR
-
-TABLES = (*metadata.NAMES, manifest.FILE, manifest.LIST, "classes.txt")
-
-SHARD = re.compile(r"(.*?)(\d{3,})(?:-of-\d+)?")
 
 OPEN = 64
 """Zip files that are open at once."""
@@ -57,109 +49,6 @@ def list_archive(path: Path) -> Files:
         return _plain_tar(path) if name.endswith(tar.TAR) else _packed_tar(path)
     except FAULTS as error:
         raise ValueError(f"{path} is not a readable archive: {error}") from error
-
-
-def together(folder: Files, archives: Mapping[str, Files], *, where: str) -> Files:
-    """The files of a folder and of the archives in it, each archive as a folder (see :func:`folders`).
-
-    Raises:
-        ValueError: two archives that stand for one folder have another picture or table of the same name.
-    """
-    pictured = [name for name in sorted(archives) if any(map(is_image, archives[name].sizes))]
-    stands_for = {name: stem_of(name) for name in archives} | folders(pictured)
-    owners = {name: (folder, name) for name in folder.sizes}
-    for archive in sorted(archives):
-        own = archives[archive]
-        outer = repeated(own.sizes, (stem_of(archive), stands_for[archive]))
-        for inner in own.sizes:
-            name = f"{stands_for[archive]}/{inner.removeprefix(outer)}".removeprefix("/")
-            files, theirs = owners.setdefault(name, (own, inner))
-            if (
-                files is not own
-                and is_named(name)
-                and (is_image(name) or files.read(theirs) != own.read(inner))
-            ):
-                raise ValueError(f"two archives in {where} have a file {name}; unpack them into folders")
-
-    def read(name: str) -> bytes:
-        files, inner = owners[name]
-        return files.read(inner)
-
-    return Files(sizes={name: files.sizes[inner] for name, (files, inner) in owners.items()}, read=read)
-
-
-def folders(archives: Sequence[str]) -> dict[str, str]:
-    """The folder that each archive of a set stands for: that of its name; or that of its split, if all names speak of
-    one; or that of the set, if they are parts of it, counted with three digits or more.
-
-    >>> folders(["cat.zip", "dog.tar.gz"]), folders(["img_train.tar", "img_val.tar"])
-    ({'cat.zip': 'cat', 'dog.tar.gz': 'dog'}, {'img_train.tar': 'train', 'img_val.tar': 'validation'})
-    >>> folders(["cat-train.tar", "dog-train.tar"])
-    {'cat-train.tar': 'train/cat', 'dog-train.tar': 'train/dog'}
-    >>> folders(["a/part-000.tar", "a/part-001.tar"]), folders(["n01440764.tar", "n01443537.tar"])
-    ({'a/part-000.tar': 'a', 'a/part-001.tar': 'a'}, {'n01440764.tar': 'n01440764', 'n01443537.tar': 'n01443537'})
-    """
-    stems = {name: stem_of(name) for name in archives}
-    files = {name: stem.rpartition("/")[2] for name, stem in stems.items()}
-    above = {name: name.rpartition("/")[0] for name in archives}
-    splits = {name: named_split(file) for name, file in files.items()}
-    if all(splits.values()):
-        kinds = {name: " ".join(rest(file)) for name, file in files.items()}
-        several = len({(splits[name], kind) for name, kind in kinds.items()}) > len(set(splits.values()))
-        return {
-            name: "/".join(filter(None, (above[name], split, kinds[name] if several else "")))
-            for name, split in splits.items()
-        }
-    counted = {name: SHARD.fullmatch(file) for name, file in files.items()}
-    series: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for name, match in counted.items():
-        if match is not None:
-            series[above[name], match[1]].append(int(match[2]))
-    long = {text for (_, text), numbers in series.items() if len(numbers) > 1}
-    whole = all(max(numbers) - min(numbers) == len(numbers) - 1 for numbers in series.values())
-    if all(counted.values()) and whole and all(text in long for _, text in series):
-        several = len(long) > 1
-        kinds = {
-            name: match[1].rstrip("-_. ") if match and several else "" for name, match in counted.items()
-        }
-        return {name: "/".join(filter(None, (above[name], kinds[name]))) for name in archives}
-    return stems
-
-
-def stem_of(name: str) -> str:
-    """The name of an archive without its ending.
-
-    >>> stem_of("a/b.v1.TAR.gz"), stem_of("b.zip")
-    ('a/b.v1', 'b')
-    """
-    return re.sub(r"(\.tar)?\.[^.]+$", "", name, flags=re.IGNORECASE)
-
-
-def rest(file: str) -> list[str]:
-    """The words of a name that neither count nor speak of a split.
-
-    >>> rest("cat_train-0001"), rest("val")
-    (['cat'], [])
-    """
-    return [word for word in re.findall(r"[^\W\d_]+", file) if named_split(word) is None]
-
-
-def repeated(names: Iterable[str], known: Collection[str]) -> str:
-    """The folder at the top of all pictures of an archive with its ``/``, if it only repeats what the archive is known
-    as; else nothing.
-
-    >>> repeated(["cat/1.png", "cat/sub/2.png"], ["cat"]), repeated(["cat/1.png", "dog/2.png"], ["cat"])
-    ('cat/', '')
-    """
-    tops = {name.partition("/")[0] if "/" in name else "" for name in names if is_image(name)}
-    top = tops.pop() if len(tops) == 1 else ""
-    same = {SPLITS.get(word, word) for word in (each.rpartition("/")[2].lower() for each in known)}
-    return f"{top}/" if top and SPLITS.get(top.lower(), top.lower()) in same else ""
-
-
-def is_named(name: str) -> bool:
-    """Whether a file is a picture, or a table that says something about pictures."""
-    return is_image(name) or name.rpartition("/")[2] in TABLES
 
 
 def _zip(path: Path) -> Files:

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from simflow.data import hub, idx, parquet, webdataset
-from simflow.data.archive import is_archive, list_archive, together
+from simflow.data.archive import is_archive, list_archive
 from simflow.data.folder import list_folder
 from simflow.data.layout import arrange, is_hidden, is_image
 from simflow.data.metadata import refuse_column
 from simflow.data.npz import read_npz
+from simflow.data.packed import together
 from simflow.data.source import Source
 from simflow.data.splits import choose_splits
 from simflow.distributed import is_main

