@@ -24,6 +24,7 @@ grid() { # MODEL NUM
 
 grid fashion-32 100
 grid emoji-32 90
+grid emoji-64 90
 simflow interpolate fashion-32 --num 6 --steps 10 --out "$out/fashion-32-between.png"
 simflow sample fashion-32 --num 50 --sweep 0,0.5,1,2,4 --out "$work/sweep"
 cp "$work/sweep/sweep.png" "$out/fashion-32-guidance.png"

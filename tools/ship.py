@@ -7,7 +7,7 @@ It writes NAME/config.json and NAME/model.safetensors (bfloat16; several files i
 where the recipe has them, the way of sampling is the recipe's too (it is chosen after the training), and nothing is
 started from.
 
-Refused are a run that has not ended, files that are too large (10 MB each, 25 MB all together), settings that still
+Refused are a run that has not ended, files that are too large (10 MiB each, 25 MiB all together), settings that still
 name a place on this machine, and rounding that moves samples: the same seeds are sampled with the weights as they are
 and rounded, and the mean difference is printed.
 
@@ -34,8 +34,8 @@ from simflow.places import find
 from simflow.settings import to_dict
 from simflow.train.optim import total_steps
 
-MEGABYTE = 1_000_000
-LARGEST_FILE, LARGEST_SUM = 10 * MEGABYTE, 25 * MEGABYTE
+MEBIBYTE = 2**20
+LARGEST_FILE, LARGEST_SUM = 10 * MEBIBYTE, 25 * MEBIBYTE
 """Bytes of one file, and of all that ships."""
 LARGEST_HEAD = 100_000
 """Bytes that the list of names at the head of a file of weights may take."""
@@ -164,9 +164,9 @@ def ship(
             shutil.copyfile(path, folder / path.name)
     write_sums(folder.parent)
     said = [
-        f"{folder / path.name}  {(folder / path.name).stat().st_size / MEGABYTE:.2f} MB" for path in files
+        f"{folder / path.name}  {(folder / path.name).stat().st_size / MEBIBYTE:.2f} MiB" for path in files
     ]
-    said.append(f"all models together {total / MEGABYTE:.2f} MB")
+    said.append(f"all models together {total / MEBIBYTE:.2f} MiB")
     said.append(
         f"{num} samples with rounded weights differ from those in float32 by {away:.5f} on [-1, 1] on average"
     )
@@ -224,13 +224,13 @@ def check_sizes(files: Sequence[Path], others: Sequence[Path]) -> int:
     for path in files:
         if path.stat().st_size > LARGEST_FILE:
             raise ValueError(
-                f"{path.name} has {path.stat().st_size / MEGABYTE:.2f} MB, and a file may have "
-                f"{LARGEST_FILE / MEGABYTE:.0f}"
+                f"{path.name} has {path.stat().st_size / MEBIBYTE:.2f} MiB, and a file may have "
+                f"{LARGEST_FILE / MEBIBYTE:.0f}"
             )
     total = sum(path.stat().st_size for path in [*files, *others])
     if total > LARGEST_SUM:
         raise ValueError(
-            f"all models together would have {total / MEGABYTE:.2f} MB, and {LARGEST_SUM / MEGABYTE:.0f} are allowed"
+            f"all models together would have {total / MEBIBYTE:.2f} MiB, and {LARGEST_SUM / MEBIBYTE:.0f} are allowed"
         )
     return total
 

@@ -128,9 +128,7 @@ def emoji_32_prior() -> RunConfig:
     Twenty minutes of one CPU core. With so few drawings a longer run would learn them by heart.
     """
     run = prior_stage(emoji_32(), "emoji-32-prior", steps=(3500,))
-    denoised = SampleConfig(
-        guidance=GaussianProduct(weight=3.0), temperature=1.08, refinement=ScoreDenoise(std=0.4)
-    )
+    denoised = SampleConfig(guidance=GaussianProduct(weight=2.0), refinement=ScoreDenoise(std=0.5))
     return replace(run, sample=denoised)
 
 
@@ -216,9 +214,7 @@ def at_64() -> RunConfig:
         name="emoji-64",
         data=replace(EMOJI, image_size=64),
         model=replace(base.model, prior=flow),
-        sample=SampleConfig(
-            guidance=GaussianProduct(weight=4.0), temperature=1.08, refinement=ScoreDenoise(std=0.4)
-        ),
+        sample=SampleConfig(guidance=GaussianProduct(weight=2.0), refinement=ScoreDenoise(std=0.5)),
     )
 
 
@@ -236,10 +232,9 @@ def emoji_64_decoder() -> RunConfig:
 def emoji_64() -> RunConfig:
     """A flow for 64 px: ``simflow train emoji-64 --data emoji.zip --start_from runs/decoder --out runs/emoji-64``.
 
-    An hour of one CPU core at 110 images per second. It is not enough: flags, faces, people and signs can be named, the
-    rest are blobs of the right colours, and the loss on held-out drawings still falls.
+    Four hours of one CPU core, 1 504 000 images at 110 per second; its loss on held-out drawings has come to rest by then.
     """
-    run = prior_stage(at_64(), "emoji-64", steps=(7000,))
+    run = prior_stage(at_64(), "emoji-64", steps=(23_500,))
     return replace(run, train=replace(run.train, batch=64), start_from=AUTOENCODER)
 
 

@@ -131,7 +131,7 @@ def test_what_may_not_ship_is_refused_and_nothing_is_written(run, package, tmp_p
     with monkeypatch.context() as patch:
         patch.setattr(ship, "LARGEST_FILE", 10_000)
         patch.setattr(ship, "LARGEST_HEAD", 1000)
-        assert ".safetensors has 0.01 MB, and a file may have 0" in refused(capsys, given)
+        assert ".safetensors has 0.01 MiB, and a file may have 0" in refused(capsys, given)
     assert not (tmp_path / "into").exists()
     size = sum(path.stat().st_size for path in (package / "tiny").iterdir())
     monkeypatch.setattr(ship, "LARGEST_SUM", 3 * size // 2)
