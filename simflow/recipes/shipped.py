@@ -232,7 +232,7 @@ def emoji_64_decoder() -> RunConfig:
 def emoji_64() -> RunConfig:
     """A flow for 64 px: ``simflow train emoji-64 --data emoji.zip --start_from runs/decoder --out runs/emoji-64``.
 
-    Four hours of one CPU core, 1 504 000 images at 110 per second; its loss on held-out drawings has come to rest by then.
+    Four hours of one CPU core, 1 504 000 images at 110 per second. Its loss on held-out drawings has come to rest then.
     """
     run = prior_stage(at_64(), "emoji-64", steps=(23_500,))
     return replace(run, train=replace(run.train, batch=64), start_from=AUTOENCODER)
