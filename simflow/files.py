@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ class NoObject(ValueError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
     """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.
 
-    After an error the temporary file is removed and ``path`` is as it was.
+    After an error the temporary file is removed and ``path`` is as it was. Where a process is not ``alone``, others may
+    write the same file at the same time: each has a name of its own, and the last one's stays.
     """
     part = part_of(path)
+    if not alone:
+        part = part.with_name(f"{part.name}-{os.getpid()}")
     try:
         yield part
         os.replace(part, path)
@@ -65,3 +69,15 @@ def cache_folder() -> Path:
     """
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "simflow"
+
+
+def made_of(path: Path, what: str, *about: object, ending: str) -> Path:
+    """Where in the cache folder's folder ``what`` that is which was made of a file as it is now, and of ``about``.
+
+    Raises:
+        OSError: there is no such file.
+        RuntimeError: there is no home folder.
+    """
+    real = path.resolve()
+    known = (str(real), real.stat().st_size, real.stat().st_mtime_ns, *about)
+    return cache_folder() / what / f"{blake2b(repr(known).encode(), digest_size=16).hexdigest()}{ending}"

@@ -1,11 +1,12 @@
 """A file is the old one or the new one, never half of it; what is no JSON object is told in one sentence."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from simflow.files import NoObject, cache_folder, read_json, replacing, write_json
+from simflow.files import NoObject, cache_folder, made_of, read_json, replacing, write_json
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -21,6 +22,30 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_that_write_one_file_do_not_share_a_temporary_one(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    with replacing(path, alone=False) as one:
+        monkeypatch.setattr("os.getpid", lambda: 7)
+        with replacing(path, alone=False) as other:
+            one.write_text("one")
+            other.write_text("other")
+        assert path.read_text() == "other"
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_made_of_a_file_is_of_the_file_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "a"
+    file.write_text("x")
+    first = made_of(file, "places", 1, ending=".npz")
+    assert first == made_of(file, "places", 1, ending=".npz")
+    assert (first.parent, first.suffix) == (cache_folder() / "places", ".npz")
+    assert first != made_of(file, "places", 2, ending=".npz")
+    os.utime(file, ns=(1, 1))
+    assert first != made_of(file, "places", 1, ending=".npz")
 
 
 def test_an_object_is_read_as_it_was_written(tmp_path):

@@ -15,10 +15,10 @@ from simflow.data import tar
 from simflow.data.layout import is_foreign, is_image
 from simflow.data.source import Files
 
-ZIP = (".zip",)
+ZIP = ".zip"
 PACKED_TAR = (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 
-ENDINGS = ZIP + tar.TAR + PACKED_TAR
+ENDINGS = (ZIP, tar.TAR, *PACKED_TAR)
 
 OPEN = 64
 """Zip files that are open at once."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from simflow.data.config import DataConfig
-from simflow.data.order import one_of_each, spread
+from simflow.data.order import Alike, spread
 from simflow.data.part import find_part, kin
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
@@ -74,7 +74,7 @@ class ImageSet:
         groups."""
         if self.groups is None:
             return self
-        kept = one_of_each(self.groups, seed=0, epoch=0).sort().values
+        kept = Alike(self.groups).one_of_each(seed=0, epoch=0).sort().values
         fewer = copy(self)
         fewer._rows, fewer.labels, fewer.groups = self._rows[kept], self.labels[kept], None
         fewer.numbers = self.numbers[kept]

@@ -82,9 +82,8 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
     if divided:
         folders = _drop_shared([path[1:] for path in folders])
     said = metadata.read(files, names, label=label, where=where)
-    classes, class_names = (
-        _classes(names, folders, parts if divided else None, where=where) if said is None else said
-    )
+    whole = parts if divided else [None] * len(names)
+    classes, class_names = _classes(names, folders, whole, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     shown, labels = [names[index] for index in kept], [classes[index] for index in kept]
     source = _source(files, shown, labels, class_names if _labelled(shown, labels, where=where) else ())
@@ -144,16 +143,15 @@ def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:
 
 
 def _classes(
-    names: Sequence[str], folders: Sequence[Folders], parts: Sequence[str | None] | None, *, where: str
+    names: Sequence[str], folders: Sequence[Folders], parts: Sequence[str | None], *, where: str
 ) -> tuple[Sequence[int], tuple[str, ...]]:
     """The class of each image and the names of the classes; a split whose images all lie loose has none.
 
     Raises:
         ValueError: an image lies beside the class folders of its split.
     """
-    own = [None] * len(names) if parts is None else parts
-    deep = {part for part, path in zip(own, folders, strict=True) if path}
-    for name, part, path in zip(names, own, folders, strict=True):
+    deep = {part for part, path in zip(parts, folders, strict=True) if path}
+    for name, part, path in zip(names, parts, folders, strict=True):
         if part in deep and not path:
             raise ValueError(f"{name} in {where} has no class, as it lies beside the class folders; move it")
     class_names = ordered({path[0] for path in folders if path})

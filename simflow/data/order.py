@@ -37,14 +37,13 @@ class Stream:
     """
 
     def __init__(self, *, size: int, seed: int, groups: Int[Tensor, " n"] | None = None) -> None:
-        groups = torch.arange(size) if groups is None else groups
-        count = len(torch.bincount(groups))
+        alike = Alike(torch.arange(size) if groups is None else groups)
 
         def permutation(epoch: int) -> Tensor:
-            order = torch.randperm(count, generator=generator(seed, "order", epoch))
-            return one_of_each(groups, seed=seed, epoch=epoch)[order]
+            order = torch.randperm(len(alike), generator=generator(seed, "order", epoch))
+            return alike.one_of_each(seed=seed, epoch=epoch)[order]
 
-        self._size = count
+        self._size = len(alike)
         self._permutation = lru_cache(maxsize=2)(permutation)
 
     def at(self, start: int, count: int) -> Int[Tensor, " b"]:
@@ -58,16 +57,24 @@ class Stream:
         return torch.cat(parts)
 
 
-def one_of_each(groups: Int[Tensor, " n"], *, seed: int, epoch: int) -> Int[Tensor, " k"]:
-    """One image drawn of each group ``0 .. k - 1``.
+class Alike:
+    """Groups of near-duplicates, numbered ``0 .. len - 1``.
 
-    >>> one_of_each(torch.tensor([0, 1, 1]), seed=0, epoch=1).tolist()
+    >>> Alike(torch.tensor([0, 1, 1])).one_of_each(seed=0, epoch=1).tolist()
     [0, 2]
     """
-    counts, members = torch.bincount(groups), groups.argsort(stable=True)
-    firsts = counts.cumsum(0) - counts
-    drawn = torch.rand(len(counts), generator=generator(seed, "alike", epoch), dtype=torch.float64)
-    return members[firsts + (drawn * counts).long()]
+
+    def __init__(self, groups: Int[Tensor, " n"]) -> None:
+        self._counts, self._members = torch.bincount(groups), groups.argsort(stable=True)
+        self._firsts = self._counts.cumsum(0) - self._counts
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def one_of_each(self, *, seed: int, epoch: int) -> Int[Tensor, " k"]:
+        """One image drawn of each group."""
+        drawn = torch.rand(len(self), generator=generator(seed, "alike", epoch), dtype=torch.float64)
+        return self._members[self._firsts + (drawn * self._counts).long()]
 
 
 def spread(total: int, limit: int | None) -> Int[Tensor, " k"]:

@@ -12,7 +12,6 @@ import importlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +23,7 @@ from simflow.data.metadata import NoColumn
 from simflow.data.source import Source, names_beside, numbered
 from simflow.data.splits import choose_splits, split_by_name
 from simflow.distributed import is_main
-from simflow.files import cache_folder, replacing
+from simflow.files import made_of, replacing
 from simflow.reasons import reason
 from simflow.shapes import NULL
 
@@ -203,9 +202,7 @@ def mapped(file: Path, name: str) -> list[Any]:
     Raises:
         ValueError: the file is damaged, or the copy cannot be written.
     """
-    arrow, real = _arrow(), file.resolve()
-    about = repr((str(real), real.stat().st_size, real.stat().st_mtime_ns, name)).encode()
-    copy = cache_folder() / "pictures" / f"{blake2b(about, digest_size=16).hexdigest()}.arrow"
+    arrow, copy = _arrow(), made_of(file, "pictures", name, ending=".arrow")
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(copy.with_suffix(".lock")):

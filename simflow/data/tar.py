@@ -6,12 +6,9 @@ it has no pictures of its own, such as ImageNet's, which has one of them for eac
 """
 
 import logging
-import os
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -19,12 +16,12 @@ import numpy as np
 
 from simflow.data.layout import is_hidden, is_image
 from simflow.distributed import is_main
-from simflow.files import cache_folder
+from simflow.files import made_of, replacing
 from simflow.reasons import reason
 
 logger = logging.getLogger(__name__)
 
-TAR = (".tar",)
+TAR = ".tar"
 
 MANY = 1000
 """Files of a tar file whose places are kept."""
@@ -60,18 +57,17 @@ def places_in(path: Path) -> Places:
         OSError: it cannot be read.
         tarfile.TarError: it is damaged.
     """
-    about = path.stat()
-    if about.st_size < MANY * LEAST:
+    size = path.stat().st_size
+    if size < MANY * LEAST:
         return _found(path)
-    real = repr((FORM, str(path.resolve()), about.st_size, about.st_mtime_ns)).encode()
     try:
-        kept = cache_folder() / "places" / f"{blake2b(real, digest_size=16).hexdigest()}.npz"
+        kept = made_of(path, "places", FORM, ending=".npz")
     except RuntimeError:
         return _found(path)
     places = read(kept)
     if places is None:
-        if about.st_size > LONG and is_main():
-            logger.info("looking through %s, %.1f GB, for its files", path, about.st_size / 1e9)
+        if size > LONG and is_main():
+            logger.info("looking through %s, %.1f GB, for its files", path, size / 1e9)
         places = _found(path)
         if len(places) >= MANY:
             write(kept, places)
@@ -95,18 +91,13 @@ def write(kept: Path, places: Places) -> None:
     """Keeps places, whole or not at all, whoever else does so; a failure is logged, for they can be found again."""
     names = np.frombuffer("\0".join(places).encode(errors=ODD), dtype=np.uint8)
     starts, sizes = np.array(list(places.values()), dtype=np.int64).T
-    part = None
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as part:
-            np.savez(part, names=names, starts=starts, sizes=sizes)
-        os.replace(part.name, kept)
+        with replacing(kept, alone=False) as part, part.open("wb") as file:
+            np.savez(file, names=names, starts=starts, sizes=sizes)
     except OSError as error:
         if is_main():
             logger.warning("where files are cannot be kept in %s for the next time: %s", kept, reason(error))
-    finally:
-        if part is not None:
-            Path(part.name).unlink(missing_ok=True)
 
 
 def _found(path: Path) -> Places:
@@ -115,7 +106,7 @@ def _found(path: Path) -> Places:
         if not any(map(is_image, places)):
             inner = [name for name in places if name.lower().endswith(TAR) and not is_hidden(name)]
             for name in inner:
-                folder = name[: -len(TAR[0])]
+                folder = name[: -len(TAR)]
                 below = _walk(file, places[name], where=f"{path}/{name}")
                 places |= {f"{folder}/{own}": place for own, place in below.items()}
     return places

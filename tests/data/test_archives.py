@@ -1,61 +1,26 @@
 """Archives in folders, tar files in tar files, and the places of files that are kept for the next time."""
 
 import gzip
-import io
 import os
 import resource
 import shutil
 import tarfile
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from simflow.data import DataConfig, archive, load, tar
+from simflow.data import archive, tar
 from simflow.data.find import find
 from simflow.shapes import NULL
-
-SIZE = 6
-
-
-def picture(level):
-    file = io.BytesIO()
-    Image.fromarray(np.full((SIZE, SIZE), level, dtype=np.uint8)).save(file, "png")
-    return file.getvalue()
-
-
-def pack(path, files):
-    """A tar or a zip at ``path`` with these contents by name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        return path
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return path
-
-
-def loaded(path, **choices):
-    return load(DataConfig(path=str(path), image_size=SIZE, channels=1, **choices))
-
-
-def levels(images):
-    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
+from tests.data.gray import levels, loaded, pack, png
 
 
 def test_archives_in_a_folder_are_its_classes(tmp_path):
     """As ImageNet's training images come: a tar file for each class. Any mixture of archives will do."""
-    pack(tmp_path / "n02.tar", {"b.png": picture(20), "a.png": picture(10)})
-    pack(tmp_path / "n01.zip", {"sub/z.png": picture(30)})
-    pack(tmp_path / "n10.tar.gz", {"c.png": picture(40)})
+    pack(tmp_path / "n02.tar", {"b.png": png(20), "a.png": png(10)})
+    pack(tmp_path / "n01.zip", {"sub/z.png": png(30)})
+    pack(tmp_path / "n10.tar.gz", {"c.png": png(40)})
     (tmp_path / "readme.txt").write_text("not an image")
     images = loaded(tmp_path)
     assert images.class_names == ("n01", "n02", "n10")
@@ -65,7 +30,7 @@ def test_archives_in_a_folder_are_its_classes(tmp_path):
 
 def test_archives_named_after_splits_are_splits(tmp_path):
     for split, level in (("train", 10), ("val", 20)):
-        pack(tmp_path / f"set_{split}.zip", {"ant/1.png": picture(level), "bee/1.png": picture(level + 1)})
+        pack(tmp_path / f"set_{split}.zip", {"ant/1.png": png(level), "bee/1.png": png(level + 1)})
     train, validation = loaded(tmp_path), loaded(tmp_path, split="validation")
     assert (levels(train), levels(validation)) == ([10, 11], [20, 21])
     assert train.class_names == validation.class_names == ("ant", "bee")
@@ -75,11 +40,11 @@ def test_archives_named_after_splits_are_splits(tmp_path):
 def test_numbered_parts_are_one_set(tmp_path, ending):
     """They are as if unpacked in one place: folders in them are classes, and without any there are none."""
     for number in range(2):
-        pack(tmp_path / "flat" / ending.format(number), {f"{number}.png": picture(10 + number)})
+        pack(tmp_path / "flat" / ending.format(number), {f"{number}.png": png(10 + number)})
         name = f"{'ab'[number]}/{number}.png"
         pack(
             tmp_path / "deep" / ending.format(number),
-            {name: picture(10 + number), f"a/also{number}.png": picture(5)},
+            {name: png(10 + number), f"a/also{number}.png": png(5)},
         )
     flat, deep = loaded(tmp_path / "flat"), loaded(tmp_path / "deep")
     assert (flat.class_names, levels(flat)) == ((), [10, 11])
@@ -91,13 +56,13 @@ def test_numbered_parts_are_one_set(tmp_path, ending):
 def test_a_folder_that_repeats_the_archives_name_says_nothing(tmp_path, top):
     """As ``zip -r cat.zip cat`` makes it: classes and keys are those of the same files unpacked."""
     for name in ("cat", "dog"):
-        inner = {f"{top.format(name)}{i}.png": picture(i) for i in range(20)}
+        inner = {f"{top.format(name)}{i}.png": png(i) for i in range(20)}
         pack(tmp_path / "classes" / f"{name}.zip", inner)
         for file, content in inner.items():
             (tmp_path / "unpacked" / name).mkdir(parents=True, exist_ok=True)
             (tmp_path / "unpacked" / name / file.rpartition("/")[2]).write_bytes(content)
     for split in ("train", "val"):
-        inner = {f"{top.format(split)}{name}/1.png": picture(1) for name in ("cat", "dog")}
+        inner = {f"{top.format(split)}{name}/1.png": png(1) for name in ("cat", "dog")}
         pack(tmp_path / "splits" / f"{split}.zip", inner)
     assert loaded(tmp_path / "splits", split="val").class_names == ("cat", "dog")
     one, other = (find(str(tmp_path / kind), split=None) for kind in ("classes", "unpacked"))
@@ -109,11 +74,11 @@ def test_a_folder_that_repeats_the_archives_name_says_nothing(tmp_path, top):
 def test_archives_in_the_folders_of_splits(tmp_path):
     for split in ("train", "val"):
         for name in ("cat", "dog"):
-            pack(tmp_path / "classes" / split / f"{name}.tar", {"1.png": picture(len(split))})
+            pack(tmp_path / "classes" / split / f"{name}.tar", {"1.png": png(len(split))})
         for number in range(2 if split == "train" else 1):
             pack(
                 tmp_path / "parts" / split / f"part-{number:03}.tar",
-                {f"cat/{number}.png": picture(len(split))},
+                {f"cat/{number}.png": png(len(split))},
             )
     classes, parts = (loaded(tmp_path / kind, split="validation") for kind in ("classes", "parts"))
     assert (classes.class_names, levels(classes)) == (("cat", "dog"), [3, 3])
@@ -124,14 +89,14 @@ def test_archives_in_the_folders_of_splits(tmp_path):
 def test_series_of_parts_are_classes(tmp_path):
     for name in ("cat", "dog"):
         for number in range(2):
-            pack(tmp_path / f"{name}-{number:03}.tar", {f"{number}.png": picture(number)})
+            pack(tmp_path / f"{name}-{number:03}.tar", {f"{number}.png": png(number)})
     images = loaded(tmp_path)
     assert (images.class_names, images.labels.tolist()) == (("cat", "dog"), [0, 0, 1, 1])
 
 
 def test_archives_without_pictures_change_nothing(tmp_path):
     for split in ("train", "val"):
-        pack(tmp_path / f"img_{split}.tar", {"cat/1.png": picture(1), "dog/1.png": picture(2)})
+        pack(tmp_path / f"img_{split}.tar", {"cat/1.png": png(1), "dog/1.png": png(2)})
     pack(tmp_path / "devkit.tar.gz", {"readme.txt": b"words"})
     assert levels(loaded(tmp_path)) == levels(loaded(tmp_path, split="val")) == [1, 2]
 
@@ -139,7 +104,7 @@ def test_archives_without_pictures_change_nothing(tmp_path):
 def test_a_split_of_loose_pictures_has_no_classes(tmp_path):
     """As ImageNet's validation images come beside its training images."""
     nested(tmp_path / "set" / "ILSVRC2012_img_train.tar")
-    pack(tmp_path / "set" / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.png": picture(7)})
+    pack(tmp_path / "set" / "ILSVRC2012_img_val.tar", {"ILSVRC2012_val_00000001.png": png(7)})
     shutil.rmtree(tmp_path / "set" / "inner")
     train, validation = loaded(tmp_path / "set"), loaded(tmp_path / "set", split="val")
     assert (train.class_names, levels(train)) == (("ant", "bee"), [10, 20, 11, 21])
@@ -150,7 +115,7 @@ def test_parts_with_the_same_picture_are_refused(tmp_path):
     for number in range(2):
         pack(
             tmp_path / f"part-{number:03}.tar",
-            {"same.png": picture(number), "notes.txt": b"twice is no harm"},
+            {"same.png": png(number), "notes.txt": b"twice is no harm"},
         )
     with pytest.raises(ValueError, match=r"two archives in .* have a file same\.png"):
         loaded(tmp_path)
@@ -160,14 +125,14 @@ def test_parts_with_other_tables_of_one_name_are_refused(tmp_path):
     """One of them would speak of the images of one part only."""
     for number in range(2):
         table = f"file_name,label\n{number}.png,{number}\n".encode()
-        pack(tmp_path / f"part-{number:03}.tar", {f"{number}.png": picture(number), "metadata.csv": table})
+        pack(tmp_path / f"part-{number:03}.tar", {f"{number}.png": png(number), "metadata.csv": table})
     with pytest.raises(ValueError, match=r"two archives in .* have a file metadata\.csv"):
         loaded(tmp_path)
 
 
 def test_archives_beside_pictures_are_left_alone(tmp_path, caplog):
-    (tmp_path / "a.png").write_bytes(picture(1))
-    pack(tmp_path / "ant.tar", {"b.png": picture(2)})
+    (tmp_path / "a.png").write_bytes(png(1))
+    pack(tmp_path / "ant.tar", {"b.png": png(2)})
     (tmp_path / "old.zip").write_bytes(b"damaged")
     assert levels(loaded(tmp_path)) == [1]
     assert "2 archives beside its pictures" in caplog.text
@@ -178,23 +143,21 @@ def test_archives_beside_pictures_are_left_alone(tmp_path, caplog):
 )
 def test_names_that_do_not_count_are_classes(tmp_path, names):
     for name in names:
-        pack(tmp_path / f"{name}.tar", {"same.png": picture(1)})
+        pack(tmp_path / f"{name}.tar", {"same.png": png(1)})
     assert loaded(tmp_path).class_names == names
 
 
 def test_hidden_archives_are_left_out(tmp_path):
     """Such as the shadows that a Mac leaves, which are no archives."""
-    pack(tmp_path / "ant.tar", {"a.png": picture(1)})
-    pack(tmp_path / ".bee.tar", {"b.png": picture(2)})
+    pack(tmp_path / "ant.tar", {"a.png": png(1)})
+    pack(tmp_path / ".bee.tar", {"b.png": png(2)})
     (tmp_path / "._ant.tar").write_bytes(b"a shadow")
     assert levels(loaded(tmp_path)) == [1]
 
 
 def nested(path):
     inner = {
-        name: pack(
-            path.parent / "inner" / f"{name}.tar", {f"{name}{i}.png": picture(10 * i + n) for i in (1, 2)}
-        )
+        name: pack(path.parent / "inner" / f"{name}.tar", {f"{name}{i}.png": png(10 * i + n) for i in (1, 2)})
         for n, name in enumerate(("ant", "bee"))
     }
     return pack(path, {f"{name}.tar": file.read_bytes() for name, file in inner.items()})
@@ -208,14 +171,14 @@ def test_tar_files_in_a_tar_file_are_its_classes(tmp_path):
 
 
 def test_a_tar_file_beside_pictures_is_no_class(tmp_path):
-    inner = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
-    assert levels(loaded(pack(tmp_path / "set.tar", {"inner.tar": inner, "y.png": picture(2)}))) == [2]
+    inner = pack(tmp_path / "inner.tar", {"x.png": png(1)}).read_bytes()
+    assert levels(loaded(pack(tmp_path / "set.tar", {"inner.tar": inner, "y.png": png(2)}))) == [2]
 
 
 def test_an_inner_tar_file_without_an_end_does_not_run_on_into_the_next(tmp_path):
     """Two empty blocks end a tar file, and there are some without."""
-    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
-    member = whole[: 512 + 512 * -(-len(picture(1)) // 512)]
+    whole = pack(tmp_path / "inner.tar", {"x.png": png(1)}).read_bytes()
+    member = whole[: 512 + 512 * -(-len(png(1)) // 512)]
     file = pack(tmp_path / "set.tar", {"ant.tar": member, "bee.tar": whole})
     images = loaded(file)
     assert (images.class_names, levels(images)) == (("ant", "bee"), [1, 1])
@@ -225,14 +188,14 @@ def test_an_inner_tar_file_without_an_end_does_not_run_on_into_the_next(tmp_path
 @pytest.mark.parametrize("damage", ["garbage", "packed", "cut"])
 def test_a_damaged_inner_tar_file_is_refused(tmp_path, damage):
     """And not taken for an empty one, or read on into the next."""
-    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    whole = pack(tmp_path / "inner.tar", {"x.png": png(1)}).read_bytes()
     bad = {"garbage": b"?" * 2000, "packed": gzip.compress(whole), "cut": whole[:540]}[damage]
     with pytest.raises(ValueError, match=r"begin like a tar file|it ends within x\.png"):
         loaded(pack(tmp_path / "set.tar", {"ant.tar": whole, "bee.tar": bad}))
 
 
 def test_an_inner_tar_file_may_be_empty(tmp_path):
-    whole = pack(tmp_path / "inner.tar", {"x.png": picture(1)}).read_bytes()
+    whole = pack(tmp_path / "inner.tar", {"x.png": png(1)}).read_bytes()
     file = pack(
         tmp_path / "set.tar", {"ant.tar": whole, "bee.tar": bytes(1024), "cow.tar": b"", "._a.tar": b"?"}
     )
@@ -284,21 +247,21 @@ def test_places_of_few_files_are_not_kept(tmp_path, kept, monkeypatch):
     monkeypatch.setattr(tar, "LEAST", 1)
     seen = looks(monkeypatch)
     for number, files in ((2, 0), (3, 1)):
-        loaded(pack(tmp_path / f"{number}.tar", {f"{i}.png": picture(i) for i in range(number)}))
+        loaded(pack(tmp_path / f"{number}.tar", {f"{i}.png": png(i) for i in range(number)}))
         assert len(list(kept.glob("*.npz"))) == files
     assert len(seen) == 2
 
 
 def test_places_of_a_changed_file_are_found_again(tmp_path, kept, monkeypatch):
-    file, seen = pack(tmp_path / "set.tar", {"x.png": picture(1)}), looks(monkeypatch)
+    file, seen = pack(tmp_path / "set.tar", {"x.png": png(1)}), looks(monkeypatch)
     loaded(file)
-    pack(file, {"y.png": picture(3)})
+    pack(file, {"y.png": png(3)})
     os.utime(file, ns=(1, 1))
     assert (levels(loaded(file)), len(seen)) == ([3], 2)
 
 
 def test_damaged_places_are_found_again(tmp_path, kept, monkeypatch):
-    file, seen = pack(tmp_path / "set.tar", {"x.png": picture(1)}), looks(monkeypatch)
+    file, seen = pack(tmp_path / "set.tar", {"x.png": png(1)}), looks(monkeypatch)
     loaded(file)
     (list_,) = kept.glob("*.npz")
     for damage in (b"", b"no archive", list_.read_bytes()[:-40]):
@@ -319,7 +282,7 @@ def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(tmp_path, monkeypa
     (tmp_path / "cache").write_text("a file where a folder should be")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(tar, "MANY", 1)
-    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": png(1)}))) == [1]
     assert "where files are cannot be kept in" in caplog.text
 
 
@@ -327,14 +290,14 @@ def test_a_user_without_a_home_reads_large_tar_files(tmp_path, monkeypatch):
     def homeless():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(tar, "cache_folder", homeless)
+    monkeypatch.setattr("simflow.files.cache_folder", homeless)
     monkeypatch.setattr(tar, "MANY", 1)
-    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": png(1)}))) == [1]
 
 
 def test_more_zips_than_files_may_be_open(tmp_path):
     for number in range(80):
-        pack(tmp_path / f"c{number}x.zip", {"x.png": picture(number)})
+        pack(tmp_path / f"c{number}x.zip", {"x.png": png(number)})
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     archive._opened.cache_clear()
     opened = len(list(Path("/proc/self/fd").iterdir()))
@@ -348,15 +311,13 @@ def test_more_zips_than_files_may_be_open(tmp_path):
 
 def test_a_zip_that_is_made_anew_is_read_anew(tmp_path):
     for level in (1, 2):
-        file = pack(tmp_path / "a.zip", {"x.png": picture(level)})
+        file = pack(tmp_path / "a.zip", {"x.png": png(level)})
         os.utime(file, ns=(level, level))
         assert levels(loaded(file)) == [level]
 
 
 def test_a_zip_with_dots_before_its_names(tmp_path):
-    assert loaded(
-        pack(tmp_path / "a.zip", {"./cat/1.png": picture(1), "./dog/1.png": picture(2)})
-    ).class_names == (
+    assert loaded(pack(tmp_path / "a.zip", {"./cat/1.png": png(1), "./dog/1.png": png(2)})).class_names == (
         "cat",
         "dog",
     )
@@ -364,12 +325,12 @@ def test_a_zip_with_dots_before_its_names(tmp_path):
 
 def test_small_tar_files_are_read_through_each_time(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": picture(1)}))) == [1]
+    assert levels(loaded(pack(tmp_path / "set.tar", {"x.png": png(1)}))) == [1]
     assert not (tmp_path / "cache").exists()
 
 
 def test_images_read_by_many_threads_are_the_right_ones(tmp_path):
-    files = {f"{number:03}.png": picture(number) for number in range(200)}
+    files = {f"{number:03}.png": png(number) for number in range(200)}
     for ending in ("tar", "zip"):
         pack(tmp_path / ending / f"a.{ending}", dict(list(files.items())[:100]))
         pack(tmp_path / ending / f"b.{ending}", dict(list(files.items())[100:]))

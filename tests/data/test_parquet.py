@@ -1,27 +1,20 @@
 """Parquet files as the hub has them: with and without the notes of ``datasets``."""
 
-import io
 import json
 import sys
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from simflow.data import DataConfig, load, parquet
+from simflow.data import DataConfig, parquet
 from simflow.data.find import find
 from simflow.data.held_out import held_out
 from simflow.shapes import NULL
+from tests.data.gray import levels, loaded, png
 
 NAMES = ("bee", "ant")
-
-
-def png(level):
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((4, 4), level, dtype=np.uint8)).save(buffer, "png")
-    return buffer.getvalue()
 
 
 def write(path, levels, labels=None, *, image="image", label="label", names=None, bare=False, notes=True):
@@ -51,14 +44,6 @@ def folder(tmp_path):
     write(place / "test-00000-of-00001.parquet", [50], [1], image="img", names=NAMES)
     (tmp_path / "set" / "README.md").write_text("a card")
     return tmp_path / "set"
-
-
-def loaded(path, **choices):
-    return load(DataConfig(**{"path": str(path), "image_size": 4, "channels": 1} | choices))
-
-
-def levels(images):
-    return images.images(range(len(images)))[:, 0, 0, 0].tolist()
 
 
 @pytest.mark.parametrize("cache_gib", [1.0, 0.0])

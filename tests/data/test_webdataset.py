@@ -1,26 +1,25 @@
 """Pictures in tar files with their classes beside them."""
 
-import io
 import json
-import tarfile
 
 import pytest
 
 from simflow.data.find import find
 from simflow.shapes import NULL
-from tests.data.test_parquet import levels, loaded, png
+from tests.data.gray import levels, loaded, pack, png
 
 
 def write(path, **files):
     """A tar file; in names ``__`` stands for a slash and ``_`` for a dot, and a number is a picture of this gray."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as archive:
-        for name, content in files.items():
-            data = png(content) if isinstance(content, int) else content.encode()
-            member = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return path
+    return pack(
+        path,
+        {
+            name.replace("__", "/").replace("_", "."): png(content)
+            if isinstance(content, int)
+            else content.encode()
+            for name, content in files.items()
+        },
+    )
 
 
 @pytest.fixture
