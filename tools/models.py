@@ -3,15 +3,16 @@
     python tools/models.py emoji-64-joint emoji64.tar OUT --minutes 20
     python tools/models.py emoji-64-joint emoji64.tar OUT --minutes 25 --call 9.5     # in several calls
 
-MODEL is a recipe; where there is a recipe MODEL-decoder, that is its second stage. DATA is whatever the recipe reads
-(emoji that are not divided yet are divided first, see emoji_set.py). In turn:
+MODEL is a recipe; its stages are that recipe and, where there are such, MODEL-decoder and MODEL-prior, in the order in
+which they begin from each other. DATA is whatever the recipe reads (emoji that are not divided yet are divided first,
+see emoji_set.py). In turn:
 
 1. all stages are begun for a few steps and thrown away: what they, sampling and looking cost on this device tells how
    many steps and samples fit into the minutes (WORK/plan.json);
 2. the stages are trained, with that many steps;
 3. the averaged weights are rounded to bfloat16 and packed with their settings; from here on they are what is judged;
-4. a guidance weight and then a temperature are chosen by the Fréchet distance of few samples from the validation
-   images, or from training images where there are none (WORK/choice.json);
+4. a guidance weight, then a temperature and then a score step are chosen by the Fréchet distance of few samples from
+   the validation images, or from training images where there are none (WORK/choice.json);
 5. samples so guided, and others without guidance, are compared with training images, reconstructions with held-out
    ones, and drawn: figures.json, samples.png (uncurated, one row per class), beside-real.png, reconstructions.png;
 6. that, log.txt, config.json and the weights in files of at most 16 MB are copied into OUT, a folder that
@@ -43,6 +44,7 @@ from models_judged import (
     HELD_OUT,
     JUDGE,
     LARGEST_FILE,
+    SCORE_STEPS,
     TEMPERATURES,
     TRIAL,
     WEIGHTS,
@@ -141,11 +143,9 @@ class Job:
     clock: Clock
 
     def stages(self) -> list[RunConfig]:
-        """The recipes of the stages, with the data at hand; with ``tiny`` of small batches and networks."""
-        names = [self.model, f"{self.model}-decoder"]
+        """The recipes of the stages in order, with the data at hand; with ``tiny`` of small batches and networks."""
         made = []
-        for name in names if names[1] in recipes.recipes() else names[:1]:
-            config = recipes.get(name)
+        for config in in_order(self.model):
             config = replace(config, data=replace(config.data, path=self.data))
             if self.tiny:
                 config = replace(config, train=replace(config.train, batch=4))
@@ -176,6 +176,14 @@ class Job:
     def packed(self) -> Path:
         """The folder of settings and rounded weights."""
         return self.work / "packed"
+
+
+def in_order(model: str) -> list[RunConfig]:
+    """The recipes of a model's stages as they follow each other: a stage that begins from a trained model, and does not
+    say which, comes after the one that it begins from."""
+    names = [model, f"{model}-decoder", f"{model}-prior"]
+    found = [recipes.get(name) for name in names if name in recipes.recipes()]
+    return sorted(found, key=lambda config: config.start_from is not None and config.start_from.path is None)
 
 
 def main() -> int:
@@ -235,7 +243,7 @@ def run(job: Job) -> None:
     court = Court(
         model=job.model,
         data=job.data,
-        train=images,
+        train=images.once(),
         work=job.work,
         packed=job.packed,
         samples=plan["samples"],
@@ -280,7 +288,8 @@ def planned(job: Job, images: ImageSet) -> dict[str, Any]:
 def fitted(job: Job, cost: dict[str, Any]) -> dict[str, Any]:
     """What fits into the minutes.
 
-    Judging samples takes ``2 + (weights + temperatures) / TRIAL`` times their number, and the looking at real images.
+    Judging samples takes ``2 + (weights + temperatures + score steps) / TRIAL`` times their number, and the looking at
+    real images.
     What it does not need of its share goes to training, divided between the stages as the recipes divide it.
     """
     total, stages = 60 * job.minutes, job.stages()
@@ -288,7 +297,7 @@ def fitted(job: Job, cost: dict[str, Any]) -> dict[str, Any]:
     real = REFERENCE if a_real == 0 else min(REFERENCE, int(SHARE * total / 2 / a_real))
     real = max(TRIAL * LEAST, real)
     one, looking = cost["sampling"] + cost["looking"], real * a_real
-    passes = 2 + (len(WEIGHTS) + len(TEMPERATURES)) / TRIAL
+    passes = 2 + (len(WEIGHTS) + len(TEMPERATURES) + len(SCORE_STEPS)) / TRIAL
     number = int((SHARE * total - looking) / (passes * one))
     number = max(TRIAL * LEAST, min(SAMPLES, number))
     judging = 1.2 * (passes * number * one + looking) + 0.03 * total
@@ -367,8 +376,10 @@ def of_length(config: RunConfig, steps: int, *, log_every: int, save_every: int 
 
 
 def started(config: RunConfig, before: Path | None) -> RunConfig:
-    """The same run from the weights of the stage before, if there is one."""
-    return config if before is None else replace(config, start_from=StartFrom(path=str(before)))
+    """The same run from the weights of the stage before, if there is one; of these, the parts that its recipe takes."""
+    if before is None:
+        return config
+    return replace(config, start_from=replace(config.start_from or StartFrom(), path=str(before)))
 
 
 def judged_from(config: RunConfig, step: int) -> RunConfig:

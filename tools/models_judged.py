@@ -27,18 +27,26 @@ from simflow.evaluate.protocol import Real, classes, generation
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.remembering import Nearest, memorisation
 from simflow.evaluate.shards import make, sampling_of
+from simflow.evaluate.shares import apportioned, counts_of
 from simflow.evaluate.unseen import reconstruction
 from simflow.export import enlargement, labelled_grid, pairs_grid
 from simflow.files import replacing
+from simflow.flow.score import ScoreDenoise
+from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
-from simflow.sample import SampleConfig, balanced_labels
+from simflow.posterior import FixedVariance
+from simflow.sample import SampleConfig
+from simflow.settings import from_dict, to_dict
+from simflow.shapes import NULL
 
 LARGEST_FILE = 16_000_000
 """Bytes of a file of weights, its list of names apart."""
 JUDGE = "efficientnet-lite0"
 """The network of the Fréchet distance: the models have learnt from another one."""
-WEIGHTS, TEMPERATURES = (0.0, 0.5, 1.0, 2.0, 4.0), (0.9, 1.1)
-"""Tried in turn; temperatures at the best weight, beside 1."""
+WEIGHTS, TEMPERATURES, SCORE_STEPS = (0.0, 0.5, 1.0, 2.0, 4.0), (0.9, 1.1), (0.25, 0.5)
+"""Tried in turn, each at the best of those before: guidance weights; temperatures, beside 1; standard deviations of the
+noise that a score step takes out (``ScoreDenoise``), beside the recipe's own refinement. The last is for flows taught
+with a fixed noise."""
 TRIAL = 5
 """A choice is made by one in so many samples."""
 CHOICE, HELD_OUT = 0.4, 0.2
@@ -54,7 +62,7 @@ class Court:
     model: str
     data: str
     train: ImageSet
-    """The training images."""
+    """The training images, one of each that are alike."""
     work: Path
     """Folder for samples, figures and pictures."""
     packed: Path
@@ -82,13 +90,15 @@ def some(pictures: Pictures, count: int) -> Held:
 
 
 def drawn(court: Court, pipe: Pipeline, config: SampleConfig, count: int, name: str) -> Pictures:
-    """Samples of the seeds 0, 1, ..., kept in a folder of this name."""
+    """Samples of the seeds 0, 1, ..., of classes as frequent as among the training images, kept in a folder of this
+    name."""
     logger.info("sampling %s: %d images", name, count)
+    counts = counts_of(court.train, pipe.model.facts.class_names)
     return make(
         pipe.model,
         court.work / "samples" / name,
         seeds=range(count),
-        labels=balanced_labels(count, len(pipe.model.facts.class_names)),
+        labels=[NULL] * count if counts is None else apportioned(counts, count),
         config=config if court.batch is None else replace(config, batch=court.batch),
         record={},
         on_progress=court.check,
@@ -96,17 +106,16 @@ def drawn(court: Court, pipe: Pipeline, config: SampleConfig, count: int, name: 
 
 
 def chosen_sampling(court: Court) -> dict[str, Any]:
-    """Weight and temperature of the least Fréchet distance from images that are not those of the figures.
+    """The way of sampling of the least Fréchet distance from images that are not those of the figures.
 
-    ``tried`` tells the distance of each; without a network for it, or without guidance, the recipe's own stay.
+    ``tried`` tells the distance of each; without a network for it, or without guidance, the recipe's own stays.
     """
     pipe = court.pipe()
     own, networks = pipe.config.sample, choose(JUDGE)
     rule = own.guidance
-    record: dict[str, Any] = {"against": None, "samples": None, "tried": []}
+    record: dict[str, Any] = {"against": None, "samples": None}
     if rule is None or not networks.extractors:
-        weight = None if rule is None else rule.weight
-        return record | {"weight": weight, "temperature": own.temperature, "left_out": networks.left_out}
+        return record | {"tried": [], "sampling": to_dict(own), "left_out": networks.left_out}
     (extractor,), split = networks.extractors, "train"
     images = court.train
     if "validation" in find(court.data, split=None).splits:
@@ -116,40 +125,52 @@ def chosen_sampling(court: Court) -> dict[str, Any]:
     extractor.to(court.desk.device)
     moments = looked_at(extractor, real, f"{split} images", court.desk).moments.gaussian()
     count = max(LEAST, court.samples // TRIAL)
-    record |= {
+    tried: dict[str, float] = {}
+
+    def nearest(*ways: SampleConfig) -> SampleConfig:
+        few = {named(way): way for way in ways[: 2 if court.few else None]}
+        for name in few.keys() - tried.keys():
+            pictures = drawn(court, pipe, few[name], count, name)
+            seen = looked_at(extractor, pictures, name, court.desk)
+            tried[name] = frechet_distance(moments, seen.moments.gaussian()).distance
+            logger.info("%s: %.1f", name, tried[name])
+        return few[min(few, key=lambda name: tried[name])]
+
+    taught_noise = isinstance(pipe.model.prior, Flow) and isinstance(pipe.model.posterior, FixedVariance)
+    steps = SCORE_STEPS if taught_noise and own.refinement is None else ()
+    best = nearest(*(replace(own, guidance=replace(rule, weight=each), temperature=1.0) for each in WEIGHTS))
+    best = nearest(best, *(replace(best, temperature=each) for each in TEMPERATURES))
+    best = nearest(best, *(replace(best, refinement=ScoreDenoise(std=each)) for each in steps))
+    return record | {
         "against": f"{len(real)} images of {split}",
         "samples": count,
         "distance": extractor.identity.frechet,
+        "tried": [{"way": name, "distance": distance} for name, distance in tried.items()],
+        "sampling": to_dict(best),
+        "left_out": [],
     }
 
-    def far(weight: float, temperature: float) -> float:
-        way = replace(own, guidance=replace(rule, weight=weight), temperature=temperature)
-        pictures = drawn(court, pipe, way, count, f"weight-{weight:g}-temperature-{temperature:g}")
-        seen = looked_at(extractor, pictures, f"weight {weight:g}, temperature {temperature:g}", court.desk)
-        distance = frechet_distance(moments, seen.moments.gaussian()).distance
-        record["tried"].append({"weight": weight, "temperature": temperature, "distance": distance})
-        logger.info("weight %g, temperature %g: %.1f", weight, temperature, distance)
-        return distance
 
-    best = min(WEIGHTS[:2] if court.few else WEIGHTS, key=lambda weight: far(weight, 1.0))
-    for temperature in TEMPERATURES[:1] if court.few else TEMPERATURES:
-        far(best, temperature)
-    found = min(record["tried"], key=lambda each: each["distance"])
-    return record | {"weight": found["weight"], "temperature": found["temperature"], "left_out": []}
+def named(way: SampleConfig) -> str:
+    """What tells one of the ways that are tried from the others, for a folder: ``weight-2-temperature-1-score-0.5``."""
+    weight = 0.0 if way.guidance is None else way.guidance.weight
+    score = f"-score-{way.refinement.std:g}" if isinstance(way.refinement, ScoreDenoise) else ""
+    return f"weight-{weight:g}-temperature-{way.temperature:g}{score}"
 
 
 def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, Any]:
     """The figures; pictures are drawn, and the packed settings get the way that was chosen."""
     pipe = court.pipe()
-    own = pipe.config.sample
-    rule = None if own.guidance is None else replace(own.guidance, weight=choice["weight"])
-    pipe.config = replace(pipe.config, sample=replace(own, guidance=rule, temperature=choice["temperature"]))
+    own, chosen = pipe.config.sample, from_dict(SampleConfig, choice["sampling"])
+    pipe.config = replace(pipe.config, sample=chosen)
     pipe.save_pretrained(court.packed, dtype="bfloat16", max_shard_size=LARGEST_FILE)
-    ways = {"chosen": pipe.config.sample}
-    if rule is not None and (rule.weight, choice["temperature"]) != (0.0, 1.0):
-        ways["plain"] = replace(own, guidance=replace(rule, weight=0.0), temperature=1.0)
+    ways = {"chosen": chosen}
+    if chosen.guidance is not None:
+        plain = replace(own, guidance=replace(chosen.guidance, weight=0.0), temperature=1.0)
+        ways |= {} if named(plain) == named(chosen) else {"plain": plain}
 
     held, called = held_out(replace(pipe.config.data, path=court.data))
+    held = held.once()
     train, unseen = (some(each, court.reference) if court.few else each for each in (court.train, held))
     networks, desk, real = choose(JUDGE), court.desk, some(train, court.reference)
     record: dict[str, Any] = {
