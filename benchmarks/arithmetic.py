@@ -61,13 +61,15 @@ def linear_weights(module: nn.Module) -> int:
 
 def forward_flop(flow: Flow, images: int, *, causal: bool = True) -> float:
     """Operations of one forward pass; not ``causal`` counts every pair of tokens, as flop counters do."""
-    total = 0
-    for block in flow.chain():
-        size = sizes_of(block)
-        pairs = pairs_of(size.length) if causal else size.length**2
-        products = size.tokens * size.outside + size.length * size.inside + size.an_image
-        total += 2 * products + 4 * size.width * pairs
-    return float(images * total)
+    return float(images * sum(block_flop(block, causal=causal) for block in flow.chain()))
+
+
+def block_flop(block: Block, *, causal: bool = True) -> int:
+    """Operations of one forward pass of a block for one image; a walk through its tokens has as many."""
+    size = sizes_of(block)
+    pairs = pairs_of(size.length) if causal else size.length**2
+    products = size.tokens * size.outside + size.length * size.inside + size.an_image
+    return 2 * products + 4 * size.width * pairs
 
 
 def pairs_of(length: int) -> int:

@@ -5,7 +5,8 @@ product another one of the deep block. Eq. 6 then takes two scores through the w
 backward pass for inputs, which is a forward pass's products once more: about four. That does not depend on how well
 tokens can be sampled, so the slower sampling is, the less Eq. 6 adds to it.
 
-Beside each time stands the arithmetic of the way itself, counted as it runs: products of matrices, attention in full.
+Beside each time stands the arithmetic of the way itself, products of matrices and attention in full: of Eq. 6 counted
+as it runs, of the others by the formula that counting agrees with (a walk has the products of a forward pass).
 The flow alone is sampled, with random weights; decoding images would only make the share of Eq. 6 smaller. Eq. 6 is
 compared with itself in float64, one image at a time, before anything is timed.
 """
@@ -16,12 +17,11 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.arithmetic import counted_flop
+from benchmarks.arithmetic import block_flop, counted_flop, forward_flop
 from benchmarks.contest import compare
 from benchmarks.measure import Timing, interleaved
 from benchmarks.peers import shake
 from simflow import recipes
-from simflow.flow.decode import Sequential
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import CHUNK, GuidedScoreStep
 from simflow.flow.stack import Flow, FlowConfig
@@ -97,20 +97,21 @@ def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
     labels = torch.arange(size.images, device=device) % max(flow.classes, 1)
     x = flow.inverse(z, labels, rule)
 
-    def ways_with(way: Sequential) -> dict[str, Callable[[], torch.Tensor]]:
-        return {
-            FORWARD: lambda: flow(x, labels)[0],
-            PLAIN: lambda: flow.inverse(z, labels, None, way),
-            GUIDED: lambda: flow.inverse(z, labels, rule, way),
-            BOTH: lambda: step.refine(flow.log_prob, flow.inverse(z, labels, rule, way), labels),
-            STEP: lambda: step.refine(flow.log_prob, x, labels),
-        }
-
-    ways, counted = ways_with(Sequential()), ways_with(Sequential(compiled=False))
+    ways: dict[str, Callable[[], torch.Tensor]] = {
+        FORWARD: lambda: flow(x, labels)[0],
+        PLAIN: lambda: flow.inverse(z, labels),
+        GUIDED: lambda: flow.inverse(z, labels, rule),
+        BOTH: lambda: step.refine(flow.log_prob, flow.inverse(z, labels, rule), labels),
+        STEP: lambda: step.refine(flow.log_prob, x, labels),
+    }
     wide = copy.deepcopy(flow).double()
     exact = GuidedScoreStep(chunk=1).refine(wide.log_prob, x.double(), labels)
     error = compare({STEP: (ways[STEP], ALLOWED)}, exact)[STEP]
-    work = {name: counted_flop(run) for name, run in counted.items()}  # compiled loops are not seen
+    work = {FORWARD: (once := forward_flop(flow, size.images, causal=False)), PLAIN: once}
+    twice = [block for _, block, guidance in flow.undoing(rule) if guidance is not None]
+    work[GUIDED] = once + size.images * sum(block_flop(block, causal=False) for block in twice)
+    work[STEP] = counted_flop(ways[STEP])
+    work[BOTH] = work[GUIDED] + work[STEP]
     times = interleaved(ways, rounds=rounds, device=device)
     return [
         {

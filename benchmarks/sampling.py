@@ -30,6 +30,8 @@ from simflow.native.library import library
 ROUGH = Jacobi(tolerance=1e-3)
 EAGER, GRAPHS = Sequential(compiled=False), Sequential(graphs=True)
 """The walk without compiled loops, which only float32 on a CPU has; and as CUDA graphs, which only a GPU has."""
+RECORDED = 2
+"""Batches after which a walk is replayed and nothing else: one that walks and one that records."""
 PEER, GUIDED_PEER = "ml-tarflow", "ml-tarflow, guided"
 RULE = LogScale(weight=1.0)
 """Guides log-scale and shift in all blocks, as the peer does."""
@@ -92,7 +94,9 @@ def plain(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[str
     if has_loops(setting):
         ways["sequential, torch's operations"] = Way(lambda: sample(EAGER), walk, wanted, allowed, PEER)
     if setting.device.type == "cuda":
-        ways["sequential, CUDA graphs"] = Way(lambda: sample(GRAPHS), walk, wanted, allowed, PEER)
+        ways["sequential, CUDA graphs"] = Way(
+            lambda: sample(GRAPHS), walk, wanted, allowed, PEER, prepared_by=RECORDED
+        )
     return ways if peer is None else ways | {PEER: Way(theirs, walk, wanted, allowed)}
 
 
@@ -116,7 +120,7 @@ def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[st
         )
     if setting.device.type == "cuda":
         ways["sequential, CUDA graphs, guided"] = Way(
-            lambda: sample(GRAPHS), walk, wanted, allowed, GUIDED_PEER
+            lambda: sample(GRAPHS), walk, wanted, allowed, GUIDED_PEER, prepared_by=RECORDED
         )
     return ways if peer is None else ways | {GUIDED_PEER: Way(theirs, walk, wanted, allowed)}
 

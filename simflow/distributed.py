@@ -9,12 +9,13 @@ Outside :mod:`simflow.train` this is the only file that knows ``torch.distribute
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch import distributed as dist
 
@@ -92,6 +93,55 @@ def gather_objects(item: Item) -> list[Item]:
     return cast(list[Item], items)
 
 
+def from_main(work: Callable[[], Item]) -> Item:
+    """What rank 0's work gives, on every rank; the others do nothing meanwhile, and leave it their cores. For small
+    results.
+
+    The work may take as long as the others have patience (:data:`PATIENCE`).
+
+    Raises:
+        ValueError: the work raised one; every rank raises it.
+        RuntimeError: on the other ranks, the work raised another error, which rank 0 raises.
+    """
+    raised, result = None, None
+    if is_main():
+        try:
+            with threads(os.cpu_count() or 1) if world() > 1 else nullcontext():
+                result = work()
+        except Exception as error:
+            raised = error
+    told = None if raised is None else (isinstance(raised, ValueError), f"{raised}")
+    told, result = gather_objects((told, result))[0]
+    if raised is not None:
+        raise raised
+    if told is not None:
+        ours, said = told
+        raise ValueError(said) if ours else RuntimeError(f"the first process has failed: {said}")
+    return cast(Item, result)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """So many threads compute on this process's CPU while the block lasts; torchrun leaves each process one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def share_of(total: int) -> Int[Tensor, " own"]:
+    """The numbers of ``0 .. total - 1`` that this process sees to: contiguous, ascending with the rank."""
+    first, last = (total * (rank() + place) // world() for place in (0, 1))
+    return torch.arange(first, last)
+
+
+def gather_rows(x: Tensor, device: torch.device | str) -> Tensor:
+    """The processes' rows in the order of their ranks, on the CPU; ``device`` is where processes can talk."""
+    return x if world() == 1 else gather_tensors(x.to(device)).cpu()
+
+
 def prepare(device: torch.device) -> None:
     """Settings of this process for a GPU; nothing on other devices.
 
@@ -107,6 +157,10 @@ def prepare(device: torch.device) -> None:
 @contextmanager
 def launch(device: str = "auto") -> Iterator[torch.device]:
     """Joins the processes that ``torchrun`` started, for as long as the block lasts; gives the device to use.
+
+    The group is left when the block ends well. After an error it stays: all have to leave it together, and the others
+    may be waiting for this one. Such a process is to end at once (as :func:`simflow.cli.main` does), and torchrun ends
+    the others.
 
     Args:
         device: ``"auto"`` (cuda if there is one, else cpu), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
@@ -135,7 +189,5 @@ def launch(device: str = "auto") -> Iterator[torch.device]:
         dist.init_process_group("nccl", device_id=chosen, timeout=PATIENCE)
     else:
         dist.init_process_group("gloo", timeout=PATIENCE)
-    try:
-        yield chosen
-    finally:
-        dist.destroy_process_group()
+    yield chosen
+    dist.destroy_process_group()

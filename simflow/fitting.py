@@ -26,14 +26,14 @@ from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.seeding import fold
-from simflow.settings import value_at
+from simflow.settings import differences, differing
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
 from simflow.train.codes import forget, kept
 from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
-from simflow.train.runs import RunFolder, alone_in, changed_settings, logging_to, open_or_resume
+from simflow.train.runs import RunFolder, alone_in, logging_to, open_or_resume
 from simflow.train.state import TrainState
 from simflow.train.validation import Validation, labels_for, part_for
 
@@ -87,14 +87,15 @@ def fit(
             type that its slot does not name), a batch that the processes cannot share, weights to start from that are
             not there or do not fit, or a folder that holds something else or in which another process is training.
     """
-    folder = Path(folder)
+    folder, device = Path(folder), torch.device(device or "cpu")
+    distributed.prepare(device)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
     facts = facts_of(config, images)
     record = to_record(config, facts)
     from_record(record)  # what cannot be read back is refused before it is trained
     refuse_changes(folder, record)
-    objective = initial(config, facts, torch.device(device or "cpu"))
+    objective = initial(config, facts, device)
     if config.start_from is not None and RunFolder(folder).newest is None:
         start(objective.model, config.start_from)
     state = begin(objective, config.train)
@@ -107,7 +108,7 @@ def fit(
         )
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
-        run, resumed = open_or_resume(folder, record, may_differ=free_to_change(record), read=completed)
+        run, resumed = open_or_resume(folder, record)
         inside.enter_context(logging_to(run.log))
         if resumed is not None:
             checkpoint.load(resumed, state)
@@ -219,9 +220,11 @@ def refuse_changes(folder: Path, record: dict[str, Any]) -> None:
     if run.newest is None or not run.config.is_file():
         return
     there = completed(checkpoint.load_config(folder))
+    free = free_to_change(record)
     changed = [
-        f"{path.removeprefix('config.')} is {value_at(there, path)} there and {value_at(record, path)} here"
-        for path in changed_settings(there, record, may_differ=free_to_change(record))
+        differing(there, record, path).removeprefix("config.")
+        for path in differences(there, record)
+        if not any(path == each or path.startswith(f"{each}.") for each in free)
     ]
     if changed:
         raise ValueError(f"the run in '{folder}' was made with other settings: {'; '.join(changed)}")

@@ -58,13 +58,16 @@ class Stage:
     """Held for each image of a batch."""
 
 
-NO_ROOM = ("unable to find an engine", "STATUS_ALLOC_FAILED")
-"""Words of errors by which cuDNN and cuBLAS say that their workspace does not fit."""
+NO_ROOM = ("unable to find an engine", "STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+"""Words of errors by which cuDNN and cuBLAS say that their workspace does not fit, and the driver that what it needs
+itself does not."""
 
 
 def is_out(error: RuntimeError) -> bool:
     """Whether an error of torch says that a device has no memory left.
 
+    >>> is_out(RuntimeError("CUDA error: out of memory"))
+    True
     >>> is_out(RuntimeError("GET was unable to find an engine to execute this computation")), is_out(RuntimeError("no"))
     (True, False)
     """

@@ -231,6 +231,15 @@ def value_at(record: Any, path: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def differing(there: Any, here: Any, path: str) -> str:
+    """How two records differ at a dotted path, in words.
+
+    >>> differing({"a": 1}, {"a": 2}, "a")
+    'a is 1 there and 2 here'
+    """
+    return f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
+
+
 def members_of(hint: Any) -> tuple[Any, ...]:
     """The alternatives of an annotation: the members of a union, or the annotation itself."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)

@@ -36,7 +36,7 @@ from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
 from simflow.nn.embed import ClassEmbedding
 from simflow.places import HUB_ID, download
-from simflow.settings import differences, from_dict, to_dict, value_at
+from simflow.settings import differences, differing, from_dict, to_dict
 from simflow.tensors import ON_THE_HUB, local_file, misfit
 from simflow.train import checkpoint
 
@@ -179,7 +179,7 @@ def compare_settings(part: str, folder: Path, there: Mapping[str, Any], here: Ma
         ValueError: they differ; each is named with both values.
     """
     changed = [
-        f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
+        differing(there, here, path)
         for path in differences(dict(there), dict(here))
         if path.rpartition(".")[2] not in OF_TRAINING
     ]

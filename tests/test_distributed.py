@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import multiprocessing
 from simflow.distributed import (
     PATIENCE,
     barrier,
+    from_main,
     gather_objects,
     gather_tensors,
     is_main,
@@ -59,11 +61,18 @@ def test_launch_joins_torchruns_group_and_leaves_it(monkeypatch):
     environment = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     for name, value in (environment | {"MASTER_PORT": str(port)}).items():
         monkeypatch.setenv(name, value)
-    context = launch("cpu")
-    assert context.__enter__() == torch.device("cpu")
-    assert (is_running(), dist.get_backend()) == (True, "gloo")
-    assert not context.__exit__(RuntimeError, RuntimeError("in the block"), None)
+    with launch("cpu") as device:
+        assert device == torch.device("cpu")
+        assert (is_running(), dist.get_backend()) == (True, "gloo")
     assert not is_running()
+    monkeypatch.setattr(
+        dist, "destroy_process_group", lambda: pytest.fail("others may wait for this process")
+    )
+    with pytest.raises(RuntimeError, match="in the block"), launch("cpu"):
+        raise RuntimeError("in the block")
+    assert is_running(), "a group is left by all together, and not after an error of one"
+    monkeypatch.undo()
+    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
@@ -82,8 +91,19 @@ def test_the_ranks_wait_for_one_that_works_long(monkeypatch, device, backend):
     assert PATIENCE.total_seconds() >= 3600
 
 
+def fail(kind: type[Exception]) -> None:
+    raise kind("no room")
+
+
+def error_of(work) -> tuple[str, str]:
+    with pytest.raises(Exception, match="no room") as caught:
+        work()
+    return caught.type.__name__, str(caught.value)
+
+
 def collectives(number: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=number, world_size=2)
+    torch.set_num_threads(1)
     x = torch.tensor([1.0, 2.0]) * (number + 1)
     rows = torch.arange(3 * number * 2).reshape(3 * number, 2) + 10  # rank 0 holds nothing, rank 1 three rows
     barrier()
@@ -95,6 +115,9 @@ def collectives(number: int, folder: str) -> None:
         "rows": gather_tensors(rows),
         "flags": gather_tensors(torch.tensor([number == 0])),
         "objects": gather_objects({"rank": number}),
+        "from main": from_main(lambda: (rank(), torch.get_num_threads())),
+        "threads": torch.get_num_threads(),
+        "errors": [error_of(partial(from_main, partial(fail, kind))) for kind in (ValueError, OSError)],
     }
     torch.save(results, f"{folder}/{number}.pt")
     dist.destroy_process_group()
@@ -112,3 +135,11 @@ def test_two_processes_agree(tmp_path):
         assert got["rows"].tolist() == [[10, 11], [12, 13], [14, 15]]
         assert got["flags"].tolist() == [True, False]
         assert got["objects"] == [{"rank": 0}, {"rank": 1}]
+        assert got["from main"] == (0, os.cpu_count()), "rank 0 works alone, with the cores of all"
+        assert got["threads"] == 1
+        other = (
+            ("OSError", "no room")
+            if number == 0
+            else ("RuntimeError", "the first process has failed: no room")
+        )
+        assert got["errors"] == [("ValueError", "no room"), other]

@@ -74,7 +74,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         return dispatch(given)
     except KeyboardInterrupt:
-        return complain("stopped", STOPPED) if is_first() else STOPPED
+        return complain("stopped", STOPPED) if is_first() else left(STOPPED)
     except BrokenPipeError:  # whoever read what is printed, such as head, has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -157,4 +157,17 @@ def complain(sentence: str, code: int) -> int:
     if not is_first():
         time.sleep(ALONE)
     print(f"simflow: {sentence}", file=sys.stderr)
+    return left(code)
+
+
+def left(code: int) -> int:
+    """Gives the code back; a process that still belongs to a group (:func:`simflow.distributed.launch`) ends with it at
+    once, for a group is left by all together, and the others may be waiting for this one."""
+    if "RANK" in os.environ:
+        from simflow.distributed import is_running
+
+        if is_running():
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(code)
     return code

@@ -23,7 +23,8 @@ from simflow.cli.train import check_length, listeners
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
-from simflow.evaluate.collect import Held, from_main, share_of, together
+from simflow.distributed import from_main, gather_rows, share_of
+from simflow.evaluate.collect import Held
 from simflow.evaluate.fidelity import reconstruct, taken
 from simflow.evaluate.plots import plot_losses
 from simflow.evaluate.quality import evaluate
@@ -133,7 +134,7 @@ def sampled(model: Model, config: SampleConfig, class_names: tuple[str, ...]) ->
     labels = torch.tensor(balanced_labels(SAMPLES, len(model.facts.class_names)))
     own = share_of(SAMPLES)
     part = sample_all(model, seeds=own.tolist(), labels=labels[own].tolist(), config=config)
-    return Held(pixels=together(part, model.device), labels=labels, class_names=class_names)
+    return Held(pixels=gather_rows(part, model.device), labels=labels, class_names=class_names)
 
 
 def draw(

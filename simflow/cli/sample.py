@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -100,11 +101,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
         shown = chosen(labels)
         kept: list[Bytes] = []
-        made, found, together = {}, 0, config.batch * distributed.world()
-        if distributed.is_main():
-            made = making(pipe.model, config, labels=arguments.labels, seeds=arguments.seeds)
-            found = there(out, made, len(seeds), together=together)
-        found = distributed.gather_objects(found)[0]
+        made = making(pipe.model, config, labels=arguments.labels, seeds=arguments.seeds)
+        together = config.batch * distributed.world()
+        found = distributed.from_main(partial(there, out, made, len(seeds), together=together))
         if found and distributed.is_main():
             logger.info("going on with %s: %d of %d images are there", out, found, len(seeds))
         with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from simflow import distributed
+from simflow.distributed import from_main
 from simflow.flow.decode import SEQUENTIAL, Decoding, Plan, Sequential
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.stack import Flow
@@ -70,8 +70,8 @@ def sped(config: SampleConfig, speed: Speed, *, model: Model, source: str) -> Sa
     if not planned:
         return config
     how = PlanConfig() if speed.tolerance is None else PlanConfig(tolerance=speed.tolerance)
-    found = recall(model, notes(source), config, how).sampling.decoding if distributed.is_main() else None
-    return replace(config, decoding=distributed.gather_objects(found)[0])
+    found = from_main(lambda: recall(model, notes(source), config, how))
+    return replace(config, decoding=found.sampling.decoding)
 
 
 def decoding_of(own: Decoding, speed: Speed) -> Sequential | Jacobi | Plan:

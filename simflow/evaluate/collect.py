@@ -11,19 +11,17 @@ All functions here are collective.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from simflow.data.order import spread
-from simflow.distributed import gather_objects, gather_tensors, is_main, rank, world
+from simflow.distributed import gather_rows, share_of
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.frechet import Moments
 from simflow.pixels import Bytes
-
-Result = TypeVar("Result")
 
 OnProgress = Callable[[int], None]
 """Called with the number of images that this process has seen since the last call."""
@@ -125,47 +123,16 @@ def collect(
     return Collected(
         count=total,
         moments=merged(moments, device),
-        features=together(torch.cat(features), device),
+        features=gather_rows(torch.cat(features), device),
         spatial=None if halves is None else (merged(halves[0], device), merged(halves[1], device)),
-        probabilities=together(torch.cat(shares), device) if shares else None,
+        probabilities=gather_rows(torch.cat(shares), device) if shares else None,
     )
-
-
-def share_of(total: int) -> Int[Tensor, " own"]:
-    """The numbers of ``0 .. total - 1`` that this process sees to: contiguous, ascending with the rank."""
-    first, last = (total * (rank() + place) // world() for place in (0, 1))
-    return torch.arange(first, last)
-
-
-def together(x: Tensor, device: torch.device | str) -> Tensor:
-    """The processes' rows in the order of their ranks, on the CPU; ``device`` is where processes can talk."""
-    return x if world() == 1 else gather_tensors(x.to(device)).cpu()
-
-
-def from_main(work: Callable[[], Result]) -> Result:
-    """What rank 0's work gives, on every rank; the others do nothing meanwhile. For small results.
-
-    The work may take as long as the others have patience (:data:`simflow.distributed.PATIENCE`).
-
-    Raises:
-        ValueError: the work raised one; every rank raises it.
-    """
-    said, result = None, None
-    if is_main():
-        try:
-            result = work()
-        except ValueError as error:
-            said = str(error)
-    said, result = gather_objects((said, result))[0]
-    if said is not None:
-        raise ValueError(said)
-    return cast(Result, result)
 
 
 def merged(moments: Moments, device: torch.device | str) -> Moments:
     """What all processes have seen, on the CPU."""
-    counts = together(torch.tensor([moments.count]), device).tolist()
-    means, scatters = (together(each[None].cpu(), device) for each in (moments.mean, moments.scatter))
+    counts = gather_rows(torch.tensor([moments.count]), device).tolist()
+    means, scatters = (gather_rows(each[None].cpu(), device) for each in (moments.mean, moments.scatter))
     whole = Moments(len(moments.mean))
     for count, mean, scatter in zip(counts, means, scatters, strict=True):
         part = Moments(len(mean))

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from simflow.distributed import rank, world
-from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures, share_of, together
+from simflow.distributed import gather_rows, rank, share_of, world
+from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.figures import Figure, with_error
 from simflow.evaluate.frechet import frechet_distance
@@ -43,7 +43,7 @@ def reconstruct(
         latents = drawn(model, model.autoencoder.encode(images), own.tolist(), seed=seed)
         parts.append(to_uint8(model.decode(latents).float()).cpu())
         on_progress(len(own))
-    whole = together(torch.cat(parts), model.device)
+    whole = gather_rows(torch.cat(parts), model.device)
     return Held(pixels=whole, labels=pictures.labels[numbers], class_names=pictures.class_names)
 
 
@@ -72,16 +72,17 @@ def per_image(
         names.append(perceptual.name)
         perceptual.distance.to(device)
     rows = [torch.zeros(0, len(names), dtype=torch.float64)]
+    where = device if torch.device(device).type == "cuda" else "cpu"  # where float64 is fast, or is at all
     for own in share_of(len(originals)).split(batch):
-        x, y = originals.images(own), reconstructions.images(own)
+        x, y = (pictures.images(own).to(where) for pictures in (originals, reconstructions))
         columns = [squared_error(x, y), psnr(x, y)]
         columns += [ssim(x, y)] if "SSIM" in names else []
         columns += [ms_ssim(x, y)] if "MS-SSIM" in names else []
         if perceptual is not None and perceptual.name in names:
             near, far = (to_float(images.to(device)) for images in (x, y))
-            columns.append(perceptual.distance.distance(near, far).double().cpu())
-        rows.append(torch.stack(columns, dim=1))
-    table = together(torch.cat(rows), device)
+            columns.append(perceptual.distance.distance(near, far).to("cpu", torch.float64))
+        rows.append(torch.stack([column.cpu() for column in columns], dim=1))
+    table = gather_rows(torch.cat(rows), device)
     assert len(table) == len(originals), (rank(), world())
     return dict(zip(names, table.unbind(dim=1), strict=True))
 

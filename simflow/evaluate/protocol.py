@@ -14,8 +14,9 @@ import torch
 
 from simflow.data.order import spread
 from simflow.data.source import differences_of_classes, places_among
+from simflow.distributed import from_main
 from simflow.evaluate.classify import fit
-from simflow.evaluate.collect import Pictures, from_main
+from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.diversity import diversity
 from simflow.evaluate.extractors import Extractor

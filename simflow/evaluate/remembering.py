@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from simflow.data.order import spread
-from simflow.distributed import is_main
+from simflow.distributed import from_main, is_main
 from simflow.evaluate import neighbours
-from simflow.evaluate.collect import Held, Pictures, from_main
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.fidelity import pixels_of

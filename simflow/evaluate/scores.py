@@ -30,7 +30,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from simflow.data.order import spread
-from simflow.evaluate.collect import OnProgress, Pictures, share_of, together
+from simflow.distributed import gather_rows, share_of
+from simflow.evaluate.collect import OnProgress, Pictures
 from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.objective import bits_per_dimension
@@ -144,7 +145,7 @@ def training_error(
         latents = drawn(model, model.autoencoder.encode(images), part.tolist(), seed=seed)
         errors.append(_squared_error(model, images, latents).cpu().double())
     values = train.images(numbers[:1]).numel()
-    variance = together(torch.cat(errors), model.device).mean().item() / values
+    variance = gather_rows(torch.cat(errors), model.device).mean().item() / values
     if variance == 0:
         raise ValueError("the training images are reconstructed exactly, so the decoder has no variance")
     return variance
@@ -186,7 +187,7 @@ def score(
             _parts(model, images, labels[part].to(model.device), numbers[part].tolist(), variance, seed)
         )
         on_progress(len(part))
-    log_likelihood, log_prior, entropy = together(torch.cat(rows), model.device).unbind(dim=1)
+    log_likelihood, log_prior, entropy = gather_rows(torch.cat(rows), model.device).unbind(dim=1)
     values = pictures.images(numbers[:1]).numel()
     step = 1.0 if variance is None else 2 / 255
     return Scores(

@@ -32,7 +32,7 @@ from simflow.files import read_json, replacing, write_json
 from simflow.model import Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample
-from simflow.settings import differences, from_dict, to_dict, value_at
+from simflow.settings import differences, differing, from_dict, to_dict
 
 PIECE = 500
 """Images in a piece."""
@@ -119,12 +119,8 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
     file = folder / RECORD
     if file.is_file():
         there, here = completed(read_json(file)), json.loads(to_json(record))
-        differing = differences(there, here)
-        if differing:
-            said = "; ".join(
-                f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
-                for path in differing
-            )
+        said = "; ".join(differing(there, here, path) for path in differences(there, here))
+        if said:
             raise ValueError(
                 f"the samples in {folder} were made otherwise ({said}); give another --name or --out"
             )

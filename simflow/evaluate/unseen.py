@@ -9,8 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from simflow.data.order import spread
+from simflow.distributed import from_main
 from simflow.evaluate import fidelity, scores
-from simflow.evaluate.collect import Held, Pictures, from_main
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.figures import finite

@@ -8,8 +8,9 @@ last few kinds, and all recordings of a process share the memory that a walk nee
 """
 
 import logging
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -63,7 +64,7 @@ def replayed(
     recordings, kind = _RECORDINGS.setdefault(block, {}), kind_of(block, z, guidance)
     known = recordings.pop(kind, None)
     if known == "seen":
-        known = taped(block, z, labels, guidance, record or cuda_graph)
+        known = taped(block, z, labels, guidance, record or partial(cuda_graph, device=z.device))
     recordings[kind] = known or "seen"
     if len(recordings) > KINDS:
         del recordings[next(iter(recordings))]
@@ -94,19 +95,41 @@ def kind_of(block: Block, z: Tokens, guidance: Guidance | None) -> tuple[Any, ..
     return z.shape, z.dtype, z.device, network_dtype(block), guidance, places
 
 
-def cuda_graph(function: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Records a function of tensors on the present GPU.
+def cuda_graph(function: Callable[[], Tensor], *, device: torch.device) -> tuple[Callable[[], None], Tensor]:
+    """Records a function of tensors on a GPU; other threads may use the GPU meanwhile.
 
     Raises:
         RuntimeError: it does something that cannot be recorded, or there is not enough memory.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool(torch.cuda.current_device())):
-        result = function()
+    with torch.cuda.device(device):
+        stream, first = studio(device)
+        with graph_of(graph, stream, pool=first.pool()):
+            result = function()
     return graph.replay, result
 
 
 @cache
-def pool(device: int) -> Any:
-    """The memory that recordings on a GPU share: they are replayed one after the other, and only results stay."""
-    return torch.cuda.graph_pool_handle()
+def studio(device: torch.device) -> tuple[torch.cuda.Stream, torch.cuda.CUDAGraph]:
+    """The stream on which a GPU's walks are recorded, and a recording that keeps the memory that all of them share.
+
+    They may share it, for they are replayed one after the other, and only results stay. Without one that lives as long
+    as the process, torch would refuse the memory to the next recording once all others were gone.
+    """
+    stream, first = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    torch.zeros(1, device=device)  # what is loaded at a first use is loaded before
+    with graph_of(first, stream):
+        torch.zeros(1, device=device)
+    return stream, first
+
+
+@contextmanager
+def graph_of(graph: torch.cuda.CUDAGraph, stream: torch.cuda.Stream, *, pool: Any = None) -> Iterator[None]:
+    """Records the block; after an error the thread's own stream is the current one again, which torch forgets."""
+    before = torch.cuda.current_stream(stream.device)
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            yield
+    except BaseException:
+        torch.cuda.set_stream(before)
+        raise

@@ -16,7 +16,7 @@ from simflow import recipes
 from simflow.config import RunConfig
 from simflow.evaluate.choose import parse
 from simflow.files import replacing
-from simflow.settings import override
+from simflow.settings import differing, override
 from simflow.start import StartFrom
 from simflow.study.study import Before, Row, Scale
 from simflow.train.stretch import stretched
@@ -105,11 +105,9 @@ def hold_to(folder: Path, budget: Budget) -> None:
         there = yaml.safe_load(file.read_text(encoding="utf-8"))
         if not isinstance(there, dict):
             raise ValueError(f"'{file}' is not the budget of a study")
-        differing = [name for name in here | there if there.get(name) != here.get(name)]
-        if differing:
-            said = "; ".join(
-                f"{name} is {there.get(name)} there and {here.get(name)} here" for name in differing
-            )
+        changed = [name for name in here | there if there.get(name) != here.get(name)]
+        if changed:
+            said = "; ".join(differing(there, here, name) for name in changed)
             raise ValueError(
                 f"the study in '{folder}' was begun with another budget ({said}); give another --out"
             )

@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from simflow.config import RunConfig
-from simflow.evaluate.collect import from_main
+from simflow.distributed import from_main
 from simflow.evaluate.extractors import sha256_of_file
 from simflow.files import read_json
 from simflow.study import layout

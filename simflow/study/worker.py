@@ -21,8 +21,7 @@ import torch
 from simflow.config import RunConfig
 from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
-from simflow.distributed import barrier, is_main, world
-from simflow.evaluate.collect import from_main
+from simflow.distributed import barrier, from_main, is_main, world
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.generation import LEAST
 from simflow.evaluate.provenance import made_by

@@ -18,6 +18,7 @@ import logging
 import shutil
 import time
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def kept(folder: Path, model: Model, images: ImageSet, *, flip: bool, dtype: Net
     file, record = folder / "codes.npy", folder / "codes.json"
     shape = (1 + flip, len(images), *code_shape(model))
     about = {"images": images.fingerprint, "shape": list(shape), "encoder": digest(model), "dtype": dtype}
-    if not distributed.gather_objects(is_there(file, record, about))[0]:
+    if not distributed.from_main(partial(is_there, file, record, about)):
         if distributed.is_main():
             folder.mkdir(parents=True, exist_ok=True)
             record.unlink(missing_ok=True)  # it must never speak of a file that it does not describe

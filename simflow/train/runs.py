@@ -20,7 +20,7 @@ cut, for those steps will be done again.
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from simflow.distributed import gather_objects, is_main
+from simflow.distributed import from_main, gather_objects, is_main
 from simflow.files import part_of, replacing, write_json
-from simflow.settings import differences
 from simflow.train import checkpoint
 
 
@@ -101,55 +100,24 @@ def new_run(out_root: Path, name: str) -> RunFolder:
     """
     if not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(f"a run's name may hold letters, digits, dots, dashes and underscores, not '{name}'")
-    made = None
-    if is_main():
-        out_root.mkdir(parents=True, exist_ok=True)
-        taken = [
-            int(match[0]) for path in out_root.iterdir() if (match := re.match(r"\d{5,}(?=-)", path.name))
-        ]
-        made = out_root / f"{max(taken, default=-1) + 1:05d}-{name}"
-        made.mkdir()
-    path = gather_objects(made)[0]
-    assert path is not None
-    return RunFolder(path)
+    return RunFolder(from_main(lambda: _numbered(out_root, name)))
 
 
-def open_or_resume(
-    path: Path,
-    config: dict[str, Any],
-    *,
-    may_differ: Sequence[str] = (),
-    read: Callable[[dict[str, Any]], dict[str, Any]] = lambda there: there,
-) -> tuple[RunFolder, Path | None]:
+def open_or_resume(path: Path, config: dict[str, Any]) -> tuple[RunFolder, Path | None]:
     """Readies a run's folder, and finds the checkpoint to go on from; collective.
 
     Args:
-        config: the settings as :func:`simflow.settings.to_dict` gives them; written to ``config.json``.
-        may_differ: dotted paths whose change does not hinder a resume, such as ``"train.stages"``.
-        read: what the settings in the folder are made of before they are compared, for those of earlier versions.
+        config: the settings as :func:`simflow.settings.to_dict` gives them; written to ``config.json``. Whether a run
+            may go on with them is for the caller to say beforehand.
 
     Returns:
         the folder, and its latest checkpoint or None if there is nothing to resume.
 
     Raises:
-        ValueError: the folder belongs to something else, its checkpoints were made with other settings, or what is in
-            it is damaged.
+        ValueError: the folder belongs to something else, or what is in it is damaged.
     """
     run = RunFolder(path)
-    problem = gather_objects(_problem(run, config, may_differ, read) if is_main() else None)[0]
-    if problem is not None:
-        raise ValueError(problem)
-    resumed = run.newest
-    if is_main():
-        step = 0 if resumed is None else checkpoint.step_of(resumed)
-        kept = _lines_until(run.metrics, step) if run.metrics.exists() else None
-        for folder in (run.samples, run.checkpoints):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.config, config)
-        if kept is not None:
-            with replacing(run.metrics) as part:
-                part.write_text(kept, encoding="utf-8")
-    return run, gather_objects(resumed)[0]
+    return run, from_main(lambda: _readied(run, config))
 
 
 @contextmanager
@@ -198,33 +166,29 @@ def logging_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def changed_settings(there: dict[str, Any], here: dict[str, Any], *, may_differ: Sequence[str]) -> list[str]:
-    """Dotted paths of settings that are others there than here, and whose change hinders going on."""
-    return [
-        name
-        for name in differences(there, here)
-        if not any(name == free or name.startswith(f"{free}.") for free in may_differ)
-    ]
+def _numbered(out_root: Path, name: str) -> Path:
+    out_root.mkdir(parents=True, exist_ok=True)
+    taken = [int(match[0]) for path in out_root.iterdir() if (match := re.match(r"\d{5,}(?=-)", path.name))]
+    made = out_root / f"{max(taken, default=-1) + 1:05d}-{name}"
+    made.mkdir()
+    return made
 
 
-def _problem(
-    run: RunFolder,
-    config: dict[str, Any],
-    may_differ: Sequence[str],
-    read: Callable[[dict[str, Any]], dict[str, Any]],
-) -> str | None:
-    if not run.path.exists():
-        return None
-    if not run.path.is_dir():
-        return f"'{run.path}' is a file, not a run folder"
+def _readied(run: RunFolder, config: dict[str, Any]) -> Path | None:
+    if run.path.exists() and not run.path.is_dir():
+        raise ValueError(f"'{run.path}' is a file, not a run folder")
     if run.belongs_to_something_else():
-        return f"'{run.path}' is not empty and not a run folder"
-    if not run.config.is_file() or run.newest is None:
-        return None
-    changed = changed_settings(read(checkpoint.load_config(run.path)), config, may_differ=may_differ)
-    return (
-        f"the run folder '{run.path}' was made with other settings: {', '.join(changed)}" if changed else None
-    )
+        raise ValueError(f"'{run.path}' is not empty and not a run folder")
+    resumed = run.newest
+    step = 0 if resumed is None else checkpoint.step_of(resumed)
+    kept = _lines_until(run.metrics, step) if run.metrics.exists() else None
+    for folder in (run.samples, run.checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_json(run.config, config)
+    if kept is not None:
+        with replacing(run.metrics) as part:
+            part.write_text(kept, encoding="utf-8")
+    return resumed
 
 
 def _lines_until(metrics: Path, step: int) -> str:

@@ -92,6 +92,20 @@ def test_what_does_not_fit_is_named_and_the_rest_is_timed(flow):
     assert {len(sampling.row(record)) for record in (first, ours, large)} == {len(sampling.row(first))}
 
 
+def test_what_is_compared_and_timed_is_what_a_way_does_ever_after(flow):
+    """A walk that is recorded first walks, then records, and is replayed from the third batch on."""
+    batch, runs = Batch(flow, 2, name="two"), []
+    exact = batch.exact(in_float64(flow))
+
+    def replayed() -> torch.Tensor:
+        runs.append(1)
+        return flow.inverse(batch.z, batch.labels) if len(runs) <= 2 else torch.zeros_like(batch.x)
+
+    ways = {"graphs": Way(replayed, WORK, exact, prepared_by=sampling.RECORDED)}
+    with pytest.raises(RuntimeError, match="'graphs' gives other images"):
+        contest(batch, ways, setting())
+
+
 def test_half_precision_is_compared_too(flow):
     batch = Batch(flow, 2, name="two")
     exact = in_float64(flow)

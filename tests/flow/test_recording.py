@@ -8,7 +8,7 @@ import torch
 
 from simflow.flow.decode import Sequential, undo
 from simflow.flow.guidance import GaussianProduct, LogScale
-from simflow.flow.recording import _RECORDINGS, KINDS, Tape, replayed
+from simflow.flow.recording import _RECORDINGS, KINDS, Tape, cuda_graph, replayed
 from simflow.flow.sequential import walk
 from tests.laws.cases import FLOWS, build, labels_for, noise_for
 
@@ -156,6 +156,24 @@ def test_a_walk_looks_at_no_number(name, monkeypatch):
     for block in flow.chain():
         for guidance in RULES:
             assert walk(block, z, labels, guidance, compiled=False).shape == z.shape
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_there_are_new_recordings_when_all_others_are_gone_or_one_was_refused():
+    stream = torch.cuda.current_stream()
+    for turn in range(3):
+        flow = build(FLOWS["tarflow"]).cuda()
+        z, labels = noise_for(flow, 2).cuda(), labels_for(2).cuda()
+        for _ in range(3):
+            recorded = flow.inverse(z, labels, None, Sequential(graphs=True))
+        torch.testing.assert_close(recorded, flow.inverse(z, labels), atol=1e-8, rtol=1e-8)
+        assert all(isinstance(known, Tape) for block in flow.chain() for known in _RECORDINGS[block].values())
+        assert torch.cuda.current_stream() == stream
+        if turn == 1:
+            with pytest.raises(RuntimeError):
+                cuda_graph(lambda: torch.zeros(1, device="cuda").cpu(), device=z.device)
+            assert torch.cuda.current_stream() == stream
+        del flow
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

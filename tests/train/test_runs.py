@@ -67,7 +67,7 @@ def test_a_damaged_line_is_named_and_nothing_is_changed(tmp_path, line):
     run.metrics.write_bytes(b"".join([first, line, b"\n", *rest]))
     before = (run.metrics.read_bytes(), run.config.read_bytes())
     with pytest.raises(Damaged, match=r"line 2 of '.*metrics\.jsonl' is damaged: delete it"):
-        open_or_resume(tmp_path, {**CONFIG, "name": "other"}, may_differ=["name"])
+        open_or_resume(tmp_path, {**CONFIG, "name": "other"})
     assert (run.metrics.read_bytes(), run.config.read_bytes()) == before
 
 
@@ -77,18 +77,6 @@ def test_without_a_checkpoint_a_run_starts_anew_with_any_settings(tmp_path):
     assert checkpoint is None
     assert kept_steps(run) == []
     assert json.loads(run.config.read_text()) == {"name": "other"}
-
-
-def test_other_settings_are_refused_by_name_unless_they_may_differ(tmp_path):
-    interrupted(tmp_path)
-    longer = {"name": "demo", "train": {"lr": 0.2, "stages": [{"steps": 9}]}}
-    with pytest.raises(ValueError, match=r"was made with other settings: train\.lr, train\.stages\.0\.steps"):
-        open_or_resume(tmp_path, longer)
-    with pytest.raises(ValueError, match=r"other settings: train\.lr$"):
-        open_or_resume(tmp_path, longer, may_differ=["train.stages"])
-    assert json.loads(RunFolder(tmp_path).config.read_text()) == CONFIG
-    run, _ = open_or_resume(tmp_path, longer, may_differ=["train"])
-    assert json.loads(run.config.read_text()) == longer
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
