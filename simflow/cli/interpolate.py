@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
@@ -19,8 +16,7 @@ from simflow.distributed import is_main, launch
 from simflow.export import enlargement, grid, save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
-from simflow.pixels import to_uint8
-from simflow.shapes import Images
+from simflow.report.interpolation import interpolation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,24 +64,15 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             raise ValueError(f"a pair needs two images, and {called} have only one")
         ends = spread(len(images), 2 * arguments.num).tolist()
         pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
-        rows = [
-            between(pipe, signed(images, [first]), signed(images, [second]), arguments.steps)
-            for first, second in pairs
-        ]
+        ends = [number for pair in pairs for number in pair]
+        means = pipe.encode(signed(images, ends))
         tell_skipped(images, set())
-        picture = grid(to_uint8(torch.cat(rows)), arguments.steps + 2, scale=enlargement(images.image_size))
+        ways = interpolation(
+            pipe.decode, means, images.images(ends), steps=arguments.steps, captions=("",) * len(pairs)
+        ).images
+        picture = grid(ways.flatten(0, 1), arguments.steps + 2, scale=enlargement(images.image_size))
         if is_main():
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
             save_picture(picture, arguments.out)
             print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
     return 0
-
-
-def between(
-    pipe: Pipeline, first: Images, second: Images, steps: int
-) -> Float[Tensor, "row channels height width"]:
-    """One row ``(steps + 2, channels, height, width)`` of two images ``(1, channels, height, width)``."""
-    start, end = pipe.encode(first), pipe.encode(second)
-    way = torch.linspace(0, 1, steps, device=start.device)[:, None, None, None]
-    made = pipe.decode(torch.lerp(start, end, way))
-    return torch.cat([first, made.cpu(), second])

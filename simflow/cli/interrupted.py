@@ -4,7 +4,6 @@ Beside images that are being made stands a file that says what makes them, and h
 again, or one for more images, takes these up; another begins anew. The file goes when the folder is complete.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ import torch
 from einops import rearrange
 from PIL import Image
 
-from simflow.evaluate.figures import to_json
-from simflow.evaluate.shards import sampling_of
+from simflow.evaluate.figures import finite
+from simflow.evaluate.shards import completed, sampling_of
 from simflow.export import UNFINISHED, png_name
 from simflow.files import read_json, write_json
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig
+from simflow.settings import differences
 from simflow.tensors import sha256_of_tensors
 
 MAKING = ".making.json"
@@ -39,8 +39,7 @@ def making(model: Model, config: SampleConfig, *, labels: str, seeds: str | None
     Without ``seeds`` they are 0, 1, ..., and more of them begin alike.
     """
     weights = sha256_of_tensors(model.state_dict())
-    made = {"labels": labels, "seeds": seeds, "sha256": weights, "sampling": sampling_of(config)}
-    return json.loads(to_json(made))
+    return finite({"labels": labels, "seeds": seeds, "sha256": weights, "sampling": sampling_of(config)})
 
 
 def there(folder: Path, made: dict[str, Any], count: int, *, together: int) -> int:
@@ -51,7 +50,8 @@ def there(folder: Path, made: dict[str, Any], count: int, *, together: int) -> i
     except (OSError, ValueError):
         return 0
     done = note.pop(DONE, 0)
-    found = min(done, count) if note == made and (folder / UNFINISHED).is_file() else 0
+    same = not differences(completed(note), made)
+    found = min(done, count) if same and (folder / UNFINISHED).is_file() else 0
     return found - found % together
 
 

@@ -6,7 +6,6 @@ place of the samples. ``detail`` keeps what the number depends on: counts, neigh
 """
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -56,8 +55,3 @@ def finite(tree: Any) -> Any:
     if isinstance(tree, float) and not math.isfinite(tree):
         return None
     return tree
-
-
-def to_json(tree: Any) -> str:
-    """Indented JSON that every reader takes."""
-    return json.dumps(finite(tree), indent=2, allow_nan=False) + "\n"

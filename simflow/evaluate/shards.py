@@ -13,7 +13,6 @@ folder's ``samples.json`` must agree. A way of sampling is compared as a whole: 
 know, and did not write, stands there at its default.
 """
 
-import json
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from simflow.distributed import barrier, is_main, rank, world
-from simflow.evaluate.figures import finite, to_json
+from simflow.evaluate.figures import finite
 from simflow.files import read_json, replacing, write_json
 from simflow.model import Model
 from simflow.pixels import Bytes
@@ -118,7 +117,7 @@ def begin(folder: Path, record: dict[str, Any]) -> None:
     """
     file = folder / RECORD
     if file.is_file():
-        there, here = completed(read_json(file)), json.loads(to_json(record))
+        there, here = completed(read_json(file)), finite(record)
         said = "; ".join(differing(there, here, path) for path in differences(there, here))
         if said:
             raise ValueError(
