@@ -5,7 +5,7 @@ Records and table are written as they come, so what was measured before an inter
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,71 +14,19 @@ import torch
 from benchmarks import growth, guidance, loader, sampling, training
 from benchmarks.ceilings import Ceilings, ceilings
 from benchmarks.measure import Deadline, machine, table
-from benchmarks.plots import Panel, bars_by, draw
+from benchmarks.plots import Panel, draw
 from benchmarks.subject import Record, Setting, Subject
 from simflow import distributed
 from simflow.allocator import keep_freed_memory
 from simflow.model import NetworkDtype
 from simflow.settings import spelled_out
 
-
-def guidance_arguments(parser: argparse.ArgumentParser) -> None:
-    """Recipes and batches."""
-    parser.add_argument("--sizes", type=guidance.parse, nargs="+", metavar="RECIPE:IMAGES[:CHUNK]")
-
-
-def guidance_records(chosen: argparse.Namespace, setting: Setting) -> Iterator[Record]:
-    """The records of each size, in float32."""
-    for size in chosen.sizes or guidance.DEFAULT:
-        if not setting.deadline.forgoes(f"{size.recipe}, {size.images} images"):
-            yield from guidance.measure(size, rounds=setting.rounds, device=setting.device)
-
-
-def guidance_panels(records: Sequence[Record]) -> list[Panel]:
-    """Milliseconds of each size, with the ratio to its forward pass."""
-    return bars_by(
-        records,
-        title=lambda each: f"{each['recipe']}: {each['images']} × {each['tokens']} tokens",
-        note=lambda each: f"{each['forward passes']:.1f} passes",
-    )
-
-
-SUBJECTS = {
-    "sampling": Subject(
-        "time of a sample in forward passes, beside the peers",
-        sampling.add_arguments,
-        sampling.measure,
-        sampling.row,
-        sampling.panels,
-    ),
-    "training": Subject(
-        "time of a training step, beside ml-tarflow or of a recipe",
-        training.add_arguments,
-        training.measure,
-        training.row,
-        training.panels,
-    ),
-    "loader": Subject(
-        "images per second of the data path, and the stall of training",
-        loader.add_arguments,
-        loader.measure,
-        loader.row,
-        loader.panels,
-    ),
-    "growth": Subject(
-        "how cost grows with tokens, depth and batch",
-        growth.add_arguments,
-        growth.measure,
-        growth.row,
-        growth.panels,
-    ),
-    "guidance": Subject(
-        "what guidance and Eq. 6 add to sampling",
-        guidance_arguments,
-        guidance_records,
-        guidance.row,
-        guidance_panels,
-    ),
+SUBJECTS: dict[str, Subject] = {
+    "sampling": sampling,
+    "training": training,
+    "loader": loader,
+    "growth": growth,
+    "guidance": guidance,
 }
 
 
@@ -158,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parts = whole.add_subparsers(dest="what", required=True)
     for name, subject in SUBJECTS.items():
-        subject.add_arguments(parts.add_parser(name, parents=[shared], help=subject.about))
+        subject.add_arguments(parts.add_parser(name, parents=[shared], help=subject.ABOUT))
     return whole
 
 

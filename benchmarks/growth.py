@@ -22,6 +22,8 @@ from benchmarks.plots import Lines, Panel, Points
 from benchmarks.sizes import Size
 from benchmarks.subject import Record, Setting
 
+ABOUT: str = "how cost grows with tokens, depth and batch"
+
 SAMPLE = "sequential"
 
 

@@ -12,7 +12,8 @@ compared with itself in float64, one image at a time, before anything is timed.
 """
 
 import copy
-from collections.abc import Callable
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,11 +22,14 @@ from benchmarks.arithmetic import block_flop, counted_flop, forward_flop
 from benchmarks.contest import compare
 from benchmarks.measure import Timing, interleaved
 from benchmarks.peers import shake
+from benchmarks.plots import Panel, bars_by
+from benchmarks.subject import Record, Setting
 from simflow import recipes
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import CHUNK, GuidedScoreStep
 from simflow.flow.stack import Flow, FlowConfig
 
+ABOUT: str = "what guidance and Eq. 6 add to sampling"
 FORWARD, PLAIN, GUIDED, BOTH, STEP = (
     "forward pass",
     "sampling",
@@ -83,8 +87,20 @@ def build(name: str) -> Flow:
     return flow.eval().requires_grad_(requires_grad=False)
 
 
+def add_arguments(parser: ArgumentParser) -> None:
+    """Recipes and batches."""
+    parser.add_argument("--sizes", type=parse, nargs="+", metavar="RECIPE:IMAGES[:CHUNK]")
+
+
+def measure(chosen: Namespace, setting: Setting) -> Iterator[Record]:
+    """The records of each size, in float32."""
+    for size in chosen.sizes or DEFAULT:
+        if not setting.deadline.forgoes(f"{size.recipe}, {size.images} images"):
+            yield from of_size(size, rounds=setting.rounds, device=setting.device)
+
+
 @torch.no_grad()
-def measure(size: Size, *, rounds: int, device: torch.device) -> list[dict]:
+def of_size(size: Size, *, rounds: int, device: torch.device) -> list[Record]:
     """A record for each way.
 
     Raises:
@@ -138,15 +154,24 @@ def added(name: str, timing: Timing, guided: Timing) -> float | None:
     return timing.ratio(guided) - (name == BOTH)
 
 
-def row(entry: dict) -> dict[str, str]:
+def row(record: Record) -> dict[str, str]:
     """A record as it is printed."""
     return {
-        "flow": entry["recipe"],
-        "images × tokens": f"{entry['images']} × {entry['tokens']}",
-        "way": entry["way"],
-        "ms": f"{1e3 * entry['seconds']:.0f}",
-        "forward passes": f"{entry['forward passes']:.2f}",
-        "its arithmetic": f"{entry['arithmetic']:.2f}",
-        "added to guided sampling": "" if entry["added"] is None else f"{entry['added']:+.0%}",
-        "largest error": "" if entry["error"] is None else f"{entry['error']:.0e}",
+        "flow": record["recipe"],
+        "images × tokens": f"{record['images']} × {record['tokens']}",
+        "way": record["way"],
+        "ms": f"{1e3 * record['seconds']:.0f}",
+        "forward passes": f"{record['forward passes']:.2f}",
+        "its arithmetic": f"{record['arithmetic']:.2f}",
+        "added to guided sampling": "" if record["added"] is None else f"{record['added']:+.0%}",
+        "largest error": "" if record["error"] is None else f"{record['error']:.0e}",
     }
+
+
+def panels(records: Sequence[Record]) -> list[Panel]:
+    """Milliseconds of each size, with the ratio to its forward pass."""
+    return bars_by(
+        records,
+        title=lambda each: f"{each['recipe']}: {each['images']} × {each['tokens']} tokens",
+        note=lambda each: f"{each['forward passes']:.1f} passes",
+    )

@@ -31,6 +31,8 @@ from simflow.data.images import ImageSet, load
 from simflow.data.loader import Batch, batches
 from simflow.fitting import facts_of
 
+ABOUT: str = "images per second of the data path, and the stall of training"
+
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 """Of a photograph of noise: about the mean size of ImageNet's."""
 STORES = {"packed": float("inf"), "decoded anew": 0.0}

@@ -27,6 +27,8 @@ from simflow.flow.guidance import LogScale
 from simflow.flow.jacobi import Jacobi
 from simflow.native.library import library
 
+ABOUT: str = "time of a sample in forward passes, beside the peers"
+
 ROUGH = Jacobi(tolerance=1e-3)
 EAGER, GRAPHS = Sequential(compiled=False), Sequential(graphs=True)
 """The walk without compiled loops, which only float32 on a CPU has; and as CUDA graphs, which only a GPU has."""

@@ -1,10 +1,10 @@
 """What every subject of the benchmarks is given, and what it gives."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import torch
 
@@ -43,16 +43,23 @@ class Setting:
             torch.cuda.empty_cache()
 
 
-class Subject(NamedTuple):
-    """A subject as the command sees it."""
+class Subject(Protocol):
+    """What a subject's module holds."""
 
-    about: str
+    ABOUT: str
     """One line for ``--help``."""
-    add_arguments: Callable[[ArgumentParser], None]
-    """Adds the flags that it has beside those of all."""
-    measure: Callable[[Namespace, Setting], Iterator[Record]]
-    """Records as they come; what the deadline leaves out is told to it."""
-    row: Callable[[Record], dict[str, str]]
-    """A record as a row of the printed table."""
-    panels: Callable[[Sequence[Record]], list[Panel]]
-    """What is drawn of them."""
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Adds the flags that it has beside those of all."""
+
+    def measure(self, chosen: Namespace, setting: Setting) -> Iterator[Record]:
+        """Records as they come; what the deadline leaves out is told to it."""
+        ...
+
+    def row(self, record: Record) -> dict[str, str]:
+        """A record as a row of the printed table."""
+        ...
+
+    def panels(self, records: Sequence[Record]) -> list[Panel]:
+        """What is drawn of them."""
+        ...

@@ -23,6 +23,8 @@ from benchmarks.measure import Timing, interleaved
 from benchmarks.plots import Panel, bars_by
 from benchmarks.subject import Record, Setting
 
+ABOUT: str = "time of a training step, beside ml-tarflow or of a recipe"
+
 OURS, PEER = "SimFlow", "ml-tarflow"
 LOSSES_DIFFER = {"float32": 1e-4, "bfloat16": 3e-2}
 """Largest difference of the two losses, in nats per number."""

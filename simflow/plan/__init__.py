@@ -2,8 +2,3 @@
 
 :func:`~simflow.plan.search.measure` finds a plan, :mod:`simflow.plan.stored` keeps it beside the weights.
 """
-
-from simflow.plan.record import MeasuredPlan
-from simflow.plan.search import PlanConfig, measure
-
-__all__ = ["MeasuredPlan", "PlanConfig", "measure"]

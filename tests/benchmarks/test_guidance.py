@@ -13,7 +13,7 @@ from benchmarks.measure import Timing, table
 def test_guidance_in_forward_passes():
     """Arithmetic does not depend on the machine: Eq. 6 is about four forward passes, and guidance doubles the deep
     block of three."""
-    found = guidance.measure(guidance.parse("demo:2:1"), rounds=2, device=torch.device("cpu"))
+    found = guidance.of_size(guidance.parse("demo:2:1"), rounds=2, device=torch.device("cpu"))
     records = {each["way"]: each for each in json.loads(json.dumps(found))}
     assert list(records) == ["forward pass", "sampling", "sampling, guided", "guided and Eq. 6", "Eq. 6"]
     cost = {way: record["arithmetic"] for way, record in records.items()}
@@ -48,7 +48,7 @@ def test_sizes_that_are_none(text, capsys):
 def test_other_latents_are_refused(monkeypatch):
     monkeypatch.setattr(guidance, "ALLOWED", 0.0)
     with pytest.raises(RuntimeError, match=r"'Eq. 6' gives other images: its error is \d\.\de-0\d"):
-        guidance.measure(guidance.parse("demo:1"), rounds=1, device=torch.device("cpu"))
+        guidance.of_size(guidance.parse("demo:1"), rounds=1, device=torch.device("cpu"))
 
 
 def test_a_recipe_without_a_density_has_no_eq_6():

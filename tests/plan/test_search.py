@@ -12,9 +12,8 @@ from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
 from simflow.model import Model
 from simflow.nn.tokens import to_latents
-from simflow.plan import PlanConfig, measure
 from simflow.plan.record import Trial
-from simflow.plan.search import LADDER, MARGIN, largest, probe, seeds
+from simflow.plan.search import LADDER, MARGIN, PlanConfig, largest, measure, probe, seeds
 from simflow.plan.trials import candidates, fastest, passes_of, try_blocks
 from simflow.sample import SampleConfig, generated
 from simflow.sit.prior import SiTConfig

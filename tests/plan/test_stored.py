@@ -11,9 +11,9 @@ import torch
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
-from simflow.plan import MeasuredPlan, PlanConfig
 from simflow.plan.clock import Stopwatch
-from simflow.plan.record import Trial
+from simflow.plan.record import MeasuredPlan, Trial
+from simflow.plan.search import PlanConfig
 from simflow.plan.stored import file_of, held, objection, read, recall, write
 from simflow.sample import SampleConfig
 from simflow.tensors import sha256_of_tensors
