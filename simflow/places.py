@@ -1,11 +1,8 @@
 """Where trained models are: run folders and checkpoints, saved models, those in the package, and the hub."""
 
-import re
 from pathlib import Path
 
-from simflow import pretrained, weights
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+from simflow import hub, pretrained, weights
 
 
 def find(source: str | Path, *, revision: str | None = None) -> Path:
@@ -24,7 +21,7 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
         return shipped
     if folder.is_file():
         raise ValueError(f"'{source}' is a file: name the folder of the run or the model that it belongs to")
-    if isinstance(source, str) and HUB_ID.fullmatch(source):
+    if isinstance(source, str) and hub.ID.fullmatch(source):
         return download(source, revision)
     raise ValueError(
         f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
@@ -59,13 +56,9 @@ def download(repository: str, revision: str | None = None, *, also: tuple[str, .
     Raises:
         ValueError: the hub does not give it.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        files = ["config.json", *weights.FILES, *also]
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        return hub.folder(repository, revision=revision, only=["config.json", *weights.FILES, *also])
+    except hub.OutOfReach as error:
         raise ValueError(
-            f"there is no folder '{repository}', and the hub gave no model of that name ({type(error).__name__})"
+            f"there is no folder '{repository}', and the hub gave no model of that name: {error}"
         ) from error

@@ -26,7 +26,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from simflow import pretrained, weights
+from simflow import hub, pretrained, weights
 from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import DIFFUSERS_WEIGHTS, load_weights
 from simflow.bounds import positive
@@ -35,7 +35,7 @@ from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
 from simflow.nn.embed import ClassEmbedding
-from simflow.places import HUB_ID, download
+from simflow.places import download
 from simflow.settings import differences, differing, from_dict, to_dict
 from simflow.tensors import ON_THE_HUB, local_file, misfit
 from simflow.train import checkpoint
@@ -95,7 +95,7 @@ def place(config: StartFrom) -> Path:
     shipped = pretrained.find(config.path)
     if shipped is not None:
         return shipped
-    if HUB_ID.fullmatch(config.path):
+    if hub.ID.fullmatch(config.path):
         return download(config.path, also=(DIFFUSERS_WEIGHTS,))
     raise ValueError(f"there is nothing at '{path}' to start from{pretrained.hint(config.path)}")
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from simflow.reasons import reason
+from simflow import hub
 
 WRAPPERS = ("model_ema", "state_dict", "model")
 """Entries of a training checkpoint that hold the weights; averaged ones come first."""
@@ -35,13 +35,10 @@ def local_file(path: Path) -> Path:
     named = ON_THE_HUB.fullmatch(path.as_posix())
     if named is None:
         return path
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(hf_hub_download(named[1], named[2]))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {reason(error)}") from error
+        return hub.file(named[1], named[2])
+    except hub.OutOfReach as error:
+        raise ValueError(f"{named[2]} cannot be had from {named[1]} on the hub: {error}") from error
 
 
 def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:

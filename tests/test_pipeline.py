@@ -1,6 +1,7 @@
 """The pipeline loads every form of a run, samples by seed and class, and scores exactly."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -288,8 +289,10 @@ def test_a_model_is_not_saved_into_its_run(run):
 def test_the_hub_is_asked_for_what_is_no_folder(pipe, tmp_path, monkeypatch):
     asked = {}
 
-    def snapshot_download(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
-        asked.update(repository=repository, revision=revision, patterns=allow_patterns)
+    def snapshot_download(
+        repository: str, *, revision: str | None, allow_patterns: Sequence[str], **_
+    ) -> str:
+        asked.update(repository=repository, revision=revision, patterns=list(allow_patterns))
         pipe.save_pretrained(tmp_path)
         return str(tmp_path)
 

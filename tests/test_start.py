@@ -119,7 +119,7 @@ def test_published_weights_with_their_scale(tmp_path):
 def test_the_hub_gives_models_of_ours_and_of_diffusers_and_files(tmp_path, monkeypatch):
     asked = []
 
-    def snapshot_download(repository, *, revision, allow_patterns):
+    def snapshot_download(repository, *, allow_patterns, **_):
         asked.append((repository, "diffusion_pytorch_model.safetensors" in allow_patterns))
         return str(tmp_path / repository)
 

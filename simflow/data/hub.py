@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from simflow.reasons import reason
+from simflow import hub
 
 PREFIX = "hub:"
 NAMED = re.compile(r"hub:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
@@ -20,13 +20,7 @@ def fetched(path: str) -> Path:
         raise ValueError(
             f"a set on the hub is hub:OWNER/NAME, or with a revision hub:OWNER/NAME@REVISION, not {path}"
         )
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        folder = snapshot_download(
-            named[1], repo_type="dataset", revision=named[2], ignore_patterns=["*.py", "*.md"]
-        )
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        raise ValueError(f"the hub gave no image set of the name {named[1]}: {reason(error)}") from error
-    return Path(folder)
+        return hub.folder(named[1], kind="dataset", revision=named[2], without=["*.py", "*.md"])
+    except hub.OutOfReach as error:
+        raise ValueError(f"the hub gave no image set of the name {named[1]}: {error}") from error

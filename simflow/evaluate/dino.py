@@ -8,7 +8,8 @@ and a hash of all tensors are part of the identity, so that the sizes of DINOv2 
 
 from simflow.evaluate.extractors import Extractor, Identity, Missing, Seen
 from simflow.evaluate.resize import ANTIALIASED, antialiased, colour
-from simflow.losses.vit import OutOfReach, VisionTransformer, pretrained
+from simflow.hub import OutOfReach
+from simflow.losses.vit import VisionTransformer, pretrained
 from simflow.pixels import Bytes
 from simflow.tensors import sha256_of_tensors
 

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simflow import hub
 from simflow.losses.frozen import Frozen, as_colour
 from simflow.nn.attention import Attention
 from simflow.nn.transformer import Mlp
@@ -29,8 +30,6 @@ from simflow.shapes import Images, Tokens
 from simflow.tensors import misfit, read_tensors
 
 FeatureMap = Float[Tensor, "b features rows columns"]
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 TRANSFORMERS_NAMES = (
     (r"embeddings\.(cls_token)", r"\1"),
@@ -68,21 +67,17 @@ class DinoV2:
         """
         try:
             return pretrained(self.source, block=self.block, side=self.side)
-        except OutOfReach as error:
+        except hub.OutOfReach as error:
             raise ValueError(
                 f"{error}: name a file or a folder with --objective.alignment.encoder.source"
             ) from error
-
-
-class OutOfReach(ValueError):
-    """The weights are not on this machine, and the hub gives none."""
 
 
 def pretrained(source: str, *, block: int | None = None, side: int | None = None) -> "VisionTransformer":
     """A network with its weights, frozen, on the CPU in float32; arguments as for :class:`DinoV2`.
 
     Raises:
-        OutOfReach: the hub is asked for the weights and gives none.
+        hub.OutOfReach: the hub is asked for the weights and gives none.
         ValueError: there are no such weights, they are not of DINOv2, or they have fewer blocks.
     """
     file = weights_of(source)
@@ -214,19 +209,16 @@ def weights_of(source: str) -> Path:
     """The file of weights that a file, a folder or a hub id means.
 
     Raises:
-        OutOfReach: the hub gives none.
+        hub.OutOfReach: the hub gives none.
     """
     path = Path(source).expanduser()
     if path.is_dir():
         return path / "model.safetensors"
-    if path.is_file() or not HUB_ID.fullmatch(source):
+    if path.is_file() or not hub.ID.fullmatch(source):
         return path
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
     try:
-        return Path(hf_hub_download(source, "model.safetensors"))
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise OutOfReach(
-            f"there are no weights '{source}' here, and the hub gave none ({type(error).__name__})"
+        return hub.file(source, "model.safetensors")
+    except hub.OutOfReach as error:
+        raise hub.OutOfReach(
+            f"there are no weights '{source}' here, and the hub gave none: {error}"
         ) from error
