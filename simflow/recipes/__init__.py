@@ -38,6 +38,7 @@ def recipes() -> "dict[str, Recipe]":
         "emoji-64-joint-decoder": shipped.emoji_64_joint_decoder,
         "natural-32": shipped.natural_32,
         "natural-32-decoder": shipped.natural_32_decoder,
+        "natural-32-prior": shipped.natural_32_prior,
         "natural-32-tarflow": shipped.natural_32_tarflow,
         "clothing-256": shipped.clothing_256,
         "clothing-256-decoder": shipped.clothing_256_decoder,

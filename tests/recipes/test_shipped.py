@@ -88,7 +88,7 @@ def test_emoji_64_is_a_new_flow_on_the_autoencoder_of_emoji_32():
     assert second.train.codes == "kept"
 
 
-@pytest.mark.parametrize("name", ["fashion-32", "emoji-32", "clothing-256"])
+@pytest.mark.parametrize("name", ["fashion-32", "emoji-32", "natural-32", "clothing-256"])
 def test_at_last_the_flow_learns_alone(name):
     """The model and the data are the same; how it is sampled was chosen anew."""
     first, second = recipes.get(name), recipes.get(f"{name}-prior")
