@@ -196,8 +196,8 @@ def natural_32_tarflow() -> RunConfig:
     """TarFlow 4-160-6-2 on the same images: ``simflow train natural-32-tarflow --data FOLDER --out runs/tarflow``.
 
     3.9 M parameters, 64 tokens of 48 numbers, noise of 0.1 and its score step. An image costs nearly three times what
-    it costs ``natural-32``: 9 000 steps are five and three quarters epochs and, at 65 images per second of one CPU core,
-    an hour and a quarter, the time of the three stages there. Batches are half as large.
+    it costs ``natural-32``: 9 000 steps are nearly six epochs and, at 65 images per second of one CPU core, an hour and
+    a quarter, the time of the three stages there. Batches are half as large.
     """
     run = published(
         "natural-32-tarflow",
