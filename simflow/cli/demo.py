@@ -25,14 +25,16 @@ from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, from_main, share_of, together
 from simflow.evaluate.fidelity import reconstruct, taken
-from simflow.evaluate.plots import plot_losses
 from simflow.evaluate.quality import evaluate
 from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.files import write_json
 from simflow.fitting import Fitted, fit
 from simflow.model import Model
+from simflow.report.charts import losses
+from simflow.report.plot import plot
 from simflow.sample import SampleConfig, balanced_labels, sample_all
 from simflow.train.checkpoint import Damaged, read_json
+from simflow.train.metrics import read_curves, read_held_out
 from simflow.train.runs import RunFolder
 
 SAMPLES = 1000
@@ -150,9 +152,9 @@ def draw(
     if not can_plot():
         console.print("losses.png is left out: it needs matplotlib, pip install matplotlib", markup=False)
     else:
-        plot_losses(
-            fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor
-        )
+        drawn, unseen = read_curves(fitted.run.metrics), read_held_out(fitted.run.metrics)
+        curves = losses([config.name], [drawn], [unseen], [fitted.objective.floor])
+        plot(curves, folder / "losses.png", title=config.name)
 
 
 def peak_memory_gib() -> float | None:

@@ -17,7 +17,6 @@ import torch
 
 from simflow import pretrained
 from simflow.config import RunConfig, from_record
-from simflow.evaluate.plots import Curve, read_curves, read_held_out
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
@@ -27,6 +26,7 @@ from simflow.report.picture import Picture
 from simflow.report.results import of_another_step
 from simflow.settings import at
 from simflow.train import checkpoint
+from simflow.train.metrics import Curve, read_curves, read_held_out
 
 ANALYSIS, EVALUATION = "analysis", "evaluation"
 """Folders in the run's, of the two commands that look at it."""
