@@ -73,8 +73,9 @@ from simflow.sample import sample_all
 from simflow.shapes import NULL
 from simflow.start import StartFrom
 from simflow.train.callbacks import Callback
-from simflow.train.metrics import StepMetrics
+from simflow.train.metrics import StepMetrics, read_lines
 from simflow.train.optim import total_steps
+from simflow.train.runs import RunFolder
 from simflow.train.stretch import stretched
 
 SAMPLES, REFERENCE = 5000, 5000
@@ -328,8 +329,7 @@ def measured(job: Job, images: ImageSet) -> dict[str, Any]:
             config = judged_from(started(config, before), 0)
             before = Path(name) / config.name
             fit(config, before, images=images, device=job.device)
-            last = (before / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1]
-            speeds.append(json.loads(last)["images_per_second"])
+            speeds.append(read_lines(RunFolder(before).metrics)[-1]["images_per_second"])
         assert before is not None
         pipe = Pipeline.from_pretrained(before).to(job.device)
     config = pipe.config.sample if job.batch is None else replace(pipe.config.sample, batch=job.batch)

@@ -1,7 +1,6 @@
 """Chooses the guidance of a packed model, judges it and draws it: steps 4 and 5 of models.py."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,6 +37,8 @@ from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig
 from simflow.settings import from_dict, to_dict
 from simflow.shapes import NULL
+from simflow.train.metrics import LOSS, read_lines
+from simflow.train.runs import RunFolder
 
 LARGEST_FILE = 16_000_000
 """Bytes of a file of weights, its list of names apart."""
@@ -227,9 +228,9 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
 
 def history(folder: Path) -> dict[str, Any]:
     """How a run came about: its last line of metrics."""
-    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = read_lines(RunFolder(folder).metrics)[-1]
     return {name: last[name] for name in ("step", "images", "seconds", "skipped")} | {
-        name: value for name, value in last.items() if name.startswith("loss/")
+        name: value for name, value in last.items() if name.startswith(LOSS)
     }
 
 

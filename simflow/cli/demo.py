@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,11 @@ from rich.console import Console
 from simflow import distributed, recipes
 from simflow.canvas import can_plot
 from simflow.cli import STOPPED
-from simflow.cli.describe import millions, parameters
+from simflow.cli.describe import millions
+from simflow.cli.evaluate import FORMAT
+from simflow.cli.evaluate_run import drawn_by, run_of
 from simflow.cli.held_out import held_out
+from simflow.cli.image_files import described
 from simflow.cli.pictures import COLUMNS, chosen, sheet
 from simflow.cli.resolve import resolve
 from simflow.cli.talk import load_showing, talking
@@ -24,16 +28,27 @@ from simflow.config import RunConfig
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.distributed import from_main, gather_rows, share_of
+from simflow.evaluate.called import NONE_HELD_OUT
 from simflow.evaluate.collect import Held
-from simflow.evaluate.fidelity import reconstruct, taken
-from simflow.evaluate.plots import plot_losses
-from simflow.evaluate.quality import evaluate
+from simflow.evaluate.desk import Desk
+from simflow.evaluate.figures import finite
+from simflow.evaluate.protocol import classes
+from simflow.evaluate.provenance import made_by
+from simflow.evaluate.recognition import LIMIT
+from simflow.evaluate.scores import no_bound
+from simflow.evaluate.unseen import Rebuilt, likelihood, reconstruction
 from simflow.export import enlargement, pairs_grid, save_picture
 from simflow.files import write_json
 from simflow.fitting import Fitted, fit
 from simflow.model import Model
+from simflow.pipeline import Pipeline
+from simflow.report.charts import losses
+from simflow.report.plot import plot
 from simflow.sample import SampleConfig, balanced_labels, sample_all
+from simflow.settings import at
+from simflow.tensors import sha256_of_tensors
 from simflow.train.checkpoint import Damaged, read_json
+from simflow.train.metrics import read_curves, read_held_out
 from simflow.train.runs import RunFolder
 
 SAMPLES = 1000
@@ -42,9 +57,11 @@ SAMPLES = 1000
 PAIRS = 40
 """Held-out images that are shown with their reconstructions."""
 
-SAID = {"samples", "recognition", "diversity", "reconstruction", "likelihood", "parameters"}
-SAID |= {"seconds", "seconds_training", "peak_memory_gib"}
-"""The figures that are said at the end."""
+FIGURES = Path("figures.json")
+"""The figures in the run folder, laid out as ``simflow evaluate`` lays out its own, with ``cost`` beside."""
+
+SAID = {"run", "samples", "classes", "reconstruction", "left_out", "cost"}
+"""The parts of it that are said at the end, ``likelihood`` where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,10 +108,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
 def known_figures(fitted: Fitted) -> dict[str, Any] | None:
     """The figures of an earlier call, if they are whole and of the weights at hand."""
     try:
-        figures = read_json(fitted.run.path / "figures.json")
+        figures = read_json(fitted.run.path / FIGURES)
     except Damaged:
         return None
-    return figures if figures.get("step") == fitted.state.step and figures.keys() >= SAID else None
+    return figures if at(figures, "run.step") == fitted.state.step and figures.keys() >= SAID else None
 
 
 def judged(
@@ -102,30 +119,44 @@ def judged(
 ) -> dict[str, Any]:
     """Takes the figures, draws the pictures and writes both; the average stays in the model. Collective."""
     folder, state = fitted.run.path, fitted.state
-    model = fitted.objective.model
-    state.ema.copy_to(model)
-    model.eval()
+    state.ema.copy_to(fitted.objective.model)
+    pipe = Pipeline(fitted.objective.model, config)
     console.print(f"sampling {SAMPLES} images")
-    samples = sampled(model, config.sample, images.class_names)
+    samples = sampled(pipe.model, config.sample, images.class_names)
     console.print("judging them and the reconstructions of held-out images")
-    unseen, _ = held_out(config, None, None)
-    figures = evaluate(model, images, unseen, samples)
-    some = spread(len(unseen), PAIRS)
-    rebuilt = reconstruct(model, unseen, some, seed=figures["seed"])
+    unseen, called = held_out(config, None, None)
+    apart = unseen.fingerprint != images.fingerprint
+    desk = Desk(device=pipe.device, counting=lambda what, total: nullcontext(lambda done: None))
+    by_class, left_out = classes(samples, images, unseen if apart else None)
+    numbers = spread(len(unseen), LIMIT)
+    rebuilt = reconstruction(pipe.model, unseen, numbers, (), None, desk)
+    figures: dict[str, Any] = {
+        "format": FORMAT,
+        "name": FIGURES.stem,
+        "made_by": made_by(pipe.device),
+        "run": run_of(str(folder), pipe, "ema", sha256_of_tensors(pipe.model.state_dict())),
+        "samples": drawn_by(str(folder), config.sample, SAMPLES) | described(samples),
+        "reference": {"source": config.data.path} | described(images, fit=config.data.fit),
+        "held_out": {"source": called} | described(unseen, fit=config.data.fit),
+        "classes": by_class,
+        "reconstruction": rebuilt.record,
+        "left_out": left_out if apart else [*left_out, NONE_HELD_OUT],
+    }
+    why = no_bound(pipe.model)
+    if why is None:
+        figures["likelihood"], _ = likelihood(pipe.model, images, unseen, numbers, {}, desk)
+    else:
+        figures["left_out"].append(f"likelihood: {why}")
     if distributed.is_main():
-        draw(fitted, config, samples, taken(unseen, some), rebuilt, console)
-    figures |= {
-        "sample_seeds": f"0-{SAMPLES - 1}",
-        "step": state.step,
-        "images_seen": state.images_seen,
-        "parameters": parameters(model),
-        "seconds_training": round(float(state.extra["seconds"]), 1),
+        draw(fitted, config, samples, rebuilt, console)
+    figures["cost"] = {
         "seconds": round(fitted.seconds_before + time.monotonic() - began, 1),
+        "seconds_training": round(float(state.extra["seconds"]), 1),
+        "images_seen": state.images_seen,
         "peak_memory_gib": peak_memory_gib(),
-        "threads": torch.get_num_threads(),
     }
     if distributed.is_main():
-        write_json(folder / "figures.json", figures)
+        write_json(folder / FIGURES, finite(figures))
     return figures
 
 
@@ -137,23 +168,25 @@ def sampled(model: Model, config: SampleConfig, class_names: tuple[str, ...]) ->
     return Held(pixels=gather_rows(part, model.device), labels=labels, class_names=class_names)
 
 
-def draw(
-    fitted: Fitted, config: RunConfig, samples: Held, originals: Held, rebuilt: Held, console: Console
-) -> None:
+def draw(fitted: Fitted, config: RunConfig, samples: Held, rebuilt: Rebuilt, console: Console) -> None:
     """Writes ``samples.png``, ``reconstructions.png`` and ``losses.png`` into the run folder."""
     folder, facts = fitted.run.path, fitted.objective.model.facts
     shown = chosen(samples.labels.tolist())
     save_picture(sheet(samples.images(shown), samples.labels[shown].tolist(), facts), folder / "samples.png")
+    some = spread(len(rebuilt.originals), PAIRS)
     pairs = pairs_grid(
-        originals.pixels, rebuilt.pixels, columns=2 * COLUMNS, scale=enlargement(facts.image_size)
+        rebuilt.originals.images(some),
+        rebuilt.images.images(some),
+        columns=2 * COLUMNS,
+        scale=enlargement(facts.image_size),
     )
     save_picture(pairs, folder / "reconstructions.png")
     if not can_plot():
         console.print("losses.png is left out: it needs matplotlib, pip install matplotlib", markup=False)
     else:
-        plot_losses(
-            fitted.run.metrics, folder / "losses.png", title=config.name, floor=fitted.objective.floor
-        )
+        drawn, unseen = read_curves(fitted.run.metrics), read_held_out(fitted.run.metrics)
+        curves = losses([config.name], [drawn], [unseen], [fitted.objective.floor])
+        plot(curves, folder / "losses.png", title=config.name)
 
 
 def peak_memory_gib() -> float | None:
@@ -173,7 +206,7 @@ def summary(figures: Mapping[str, Any], folder: Path) -> str:
         "reconstructions.png": "held-out images, each above its reconstruction",
         "losses.png": "every term of the loss",
         "metrics.jsonl": "the same as numbers",
-        "figures.json": "the figures above and more",
+        FIGURES.name: "the figures above and more",
         "checkpoints": "weights and their average: simflow sample, reconstruct, interpolate take the run folder",
     }
     width = max(map(len, files)) + len(str(folder)) + 1
@@ -183,22 +216,24 @@ def summary(figures: Mapping[str, Any], folder: Path) -> str:
 
 def figure_lines(figures: Mapping[str, Any]) -> list[str]:
     """The figures that there are, a line each."""
-    lines = []
-    if figures["recognition"] is not None:
-        samples, real = figures["recognition"]["samples"], figures["recognition"]["real"]
-        lines.append(
-            f"class accuracy   {samples:.1%} of {figures['samples']} samples (held-out images: {real:.1%})"
-        )
-    lines.append(f"diversity        {figures['diversity']:.3f} of that of real images within a class")
-    mse, decibels = figures["reconstruction"]["mse"], figures["reconstruction"]["psnr"]
-    lines.append(f"reconstruction   MSE {mse:.4f} on [-1, 1], PSNR {decibels:.2f} dB, held out")
-    if figures["likelihood"] is not None:
-        bits = figures["likelihood"]["bits_per_dimension"]
-        lines.append(f"likelihood       ELBO {bits:.3f} bits per dimension, held out")
-    peak = figures["peak_memory_gib"]
+    unseen = "training images" if NONE_HELD_OUT in figures["left_out"] else "held out"
+    lines, known, cost = [], figures["classes"] or {}, figures["cost"]
+    if known.get("accuracy") is not None:
+        real = known["accuracy_of_held_out"]
+        beside = "" if real is None else f" (held-out images: {real:.1%})"
+        lines.append(f"class accuracy   {known['accuracy']:.1%} of {known['samples']} samples{beside}")
+    if known.get("diversity") is not None:
+        lines.append(f"diversity        {known['diversity']:.3f} of that of real images within a class")
+    rebuilt = {figure["name"]: figure["value"] for figure in figures["reconstruction"]["figures"]}
+    decibels = "infinite" if rebuilt["PSNR"] is None else f"{rebuilt['PSNR']:.2f}"
+    lines.append(f"reconstruction   MSE {rebuilt['MSE']:.4f} on [-1, 1], PSNR {decibels} dB, {unseen}")
+    if "likelihood" in figures:
+        bits = figures["likelihood"]["held_out"]["bits_per_dimension"]
+        lines.append(f"likelihood       ELBO {bits:.3f} bits per dimension, {unseen}")
+    peak = cost["peak_memory_gib"]
     held = "" if peak is None else f"{peak:.2f} GiB; "
     lines.append(
-        f"cost             {figures['seconds']:.0f} s, {figures['seconds_training']:.0f} s of them training; "
-        f"{held}{millions(figures['parameters'])} parameters"
+        f"cost             {cost['seconds']:.0f} s, {cost['seconds_training']:.0f} s of them training; "
+        f"{held}{millions(figures['run']['parameters'])} parameters"
     )
     return lines

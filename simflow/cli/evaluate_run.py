@@ -229,12 +229,16 @@ def sampled_images(
             record=made,
             on_progress=count,
         )
-    guidance = None if config.guidance is None else config.guidance.weight
-    return samples, made | {
+    return samples, made | drawn_by(source, config, arguments.num)
+
+
+def drawn_by(source: str, config: SampleConfig, count: int) -> dict[str, Any]:
+    """How the samples of a run are drawn: this many, of the first seeds."""
+    return {
         "source": f"sampled by {source}",
         "sampling": sampling_of(config),
-        "seeds": f"0-{arguments.num - 1}",
-        "guidance": guidance,
+        "seeds": f"0-{count - 1}",
+        "guidance": None if config.guidance is None else config.guidance.weight,
         "rounding": ROUNDING,
     }
 

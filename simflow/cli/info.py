@@ -16,6 +16,7 @@ from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig, from_record
 from simflow.explain import explained
 from simflow.places import find
+from simflow.report.results import of_evaluation
 from simflow.settings import leaves
 from simflow.train import checkpoint
 from simflow.train.optim import total_steps
@@ -84,7 +85,10 @@ def figures_of(run: Path) -> list[str]:
     file = run / "figures.json"
     if not file.is_file():
         return []
-    lines = ["figures"]
-    for name, value in leaves(checkpoint.read_json(file)):
-        lines.append(f"  {name:<36} {value:.4g}" if isinstance(value, float) else f"  {name:<36} {value}")
-    return lines
+    record = checkpoint.read_json(file)
+    figures = [(each.name, each.value) for each in of_evaluation(file.stem, record)]
+    lines = [
+        f"  {name:<36} {value:.4g}" if isinstance(value, float) else f"  {name:<36} {value}"
+        for name, value in [*figures, *leaves(record.get("cost", {}))]
+    ]
+    return ["figures", *lines] if lines else []

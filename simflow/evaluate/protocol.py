@@ -7,6 +7,7 @@ numbers is done by rank 0 and sent around. Where images come from and how progre
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,16 +16,13 @@ import torch
 from simflow.data.order import spread
 from simflow.data.source import differences_of_classes, places_among
 from simflow.distributed import from_main
-from simflow.evaluate.classify import fit
-from simflow.evaluate.collect import Pictures
+from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.diversity import diversity
 from simflow.evaluate.extractors import Extractor
-from simflow.evaluate.features import pool_for, pooled_pixels
-from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.fidelity import taken
 from simflow.evaluate.generation import GenerationConfig, judge, require_enough
+from simflow.evaluate.recognition import LIMIT, fitted_to
 from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
-from simflow.pixels import Bytes
 from simflow.settings import at
 from simflow.shapes import NULL, Labels
 
@@ -110,7 +108,7 @@ def size_of(real: Real) -> tuple[int, int] | None:
 
 
 def classes(
-    samples: Pictures, train: Pictures, held: Pictures | None, *, limit: int = 10_000
+    samples: Pictures, train: Pictures, held: Pictures | None, *, limit: int = LIMIT
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Accuracy of a classifier fitted to training images, and diversity within classes; by rank 0.
 
@@ -125,50 +123,48 @@ def classes(
 def _classes(
     samples: Pictures, train: Pictures, held: Pictures | None, limit: int
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    (own, own_labels), (seen, seen_labels) = _some(samples, limit), _some(train, limit)
+    own, seen = _some(samples, limit), _some(train, limit)
     unseen = None if held is None else _some(held, limit)
-    pool = pool_for(own.shape[-1])
-    record: dict[str, Any] = {
-        "method": f"logistic regression on pixels pooled by {pool}, fitted to training images",
-        "samples": len(own),
-        "real": len(seen),
-        "held_out": 0 if unseen is None else len(unseen[0]),
-        "accuracy": None,
-    }
-    if len(train.class_names) > 1 and int(own_labels.min()) != NULL:
-        own_labels = among(train, own_labels, samples.class_names)
-        if own_labels is None:
+    labels = own.labels
+    if len(train.class_names) > 1 and int(labels.min()) != NULL:
+        labels = among(train, labels, own.class_names)
+        if labels is None:
             where = ("among the samples", "among the images")
-            told = differences_of_classes(samples.class_names, train.class_names, where=where)
+            told = differences_of_classes(own.class_names, train.class_names, where=where)
             return None, [
                 f"class accuracy and diversity: the samples have other classes than the images: {told}"
             ]
-        classifier = fit(seen, seen_labels, pool=pool)
-        record["accuracy"] = classifier.accuracy(own, own_labels)
-        record["accuracy_of_held_out"] = None
-        if held is not None and unseen is not None and int(unseen[1].min()) != NULL:
-            truth = among(train, unseen[1], held.class_names)
-            record["accuracy_of_held_out"] = None if truth is None else classifier.accuracy(unseen[0], truth)
-        by_class = classifier.accuracies(own, own_labels)
-        record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
     else:
-        own_labels, seen_labels = torch.full_like(own_labels, NULL), torch.full_like(seen_labels, NULL)
-    drawn, real = pooled_pixels(own, pool=pool), pooled_pixels(seen, pool=pool)
+        seen = replace(seen, class_names=())
+    recogniser = fitted_to(seen, limit=limit)
+    record: dict[str, Any] = {
+        "method": f"logistic regression on pixels pooled by {recogniser.pool}, fitted to training images",
+        "samples": len(own),
+        "real": len(seen),
+        "held_out": 0 if unseen is None else len(unseen),
+        "accuracy": recogniser.accuracy(own.pixels, labels),
+    }
+    if record["accuracy"] is not None:
+        record["accuracy_of_held_out"] = None
+        if unseen is not None and (truth := among(train, unseen.labels, unseen.class_names)) is not None:
+            record["accuracy_of_held_out"] = recogniser.accuracy(unseen.pixels, truth)
+        by_class = recogniser.by_class(own.pixels, labels)
+        record["by_class"] = {train.class_names[label]: share for label, share in by_class.items()}
     try:
-        record["diversity"] = diversity(drawn, own_labels, real, seen_labels)
+        record["diversity"] = recogniser.diversity(own.pixels, labels)
     except ValueError as error:
         record["diversity"] = None
         return record, [str(error)]
     return record, []
 
 
-def _some(pictures: Pictures, limit: int) -> tuple[Bytes, Labels]:
-    """Up to ``limit`` images, evenly spread, and their labels."""
-    numbers = spread(len(pictures), limit)
-    return pixels_of(pictures, numbers), pictures.labels[numbers]
+def _some(pictures: Pictures, limit: int) -> Held:
+    """Up to ``limit`` images, evenly spread."""
+    return taken(pictures, spread(len(pictures), limit))
 
 
 def among(pictures: Pictures, labels: Labels, names: Sequence[str]) -> Labels | None:
-    """Labels of classes of these names as those of ``pictures``; None if ``pictures`` have other classes."""
+    """Labels of classes of these names as those of ``pictures``, ``NULL`` as itself; None if ``pictures`` have
+    other classes."""
     places = places_among(names, pictures.class_names)
-    return None if places is None else torch.tensor(places)[labels]
+    return None if places is None else torch.tensor([*places, NULL])[labels]

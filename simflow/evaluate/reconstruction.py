@@ -37,8 +37,6 @@ class Reconstruction:
 
     mse: float
     """On [-1, 1]."""
-    mse_unit: float
-    """On [0, 1]: a quarter of ``mse``."""
     psnr: float
     """In decibels; infinite if an image is reconstructed exactly."""
     ssim: float | None
@@ -58,7 +56,6 @@ def compare(originals: Bytes, reconstructions: Bytes, *, batch: int = 256) -> Re
     small = min(originals.shape[2:]) < WINDOW
     return Reconstruction(
         mse=mse,
-        mse_unit=mse / 4,
         psnr=torch.cat([psnr(*part) for part in parts]).mean().item(),
         ssim=None if small else torch.cat([ssim(*part) for part in parts]).mean().item(),
     )

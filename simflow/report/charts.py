@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.latents import LatentStatistics
-from simflow.evaluate.plots import HEADINGS, Curve, running_mean
 from simflow.objective import comparable
 from simflow.report.analysis import Analysis
 from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, thinned
@@ -19,6 +19,7 @@ from simflow.report.gaussianity import REACH, Gaussianity
 from simflow.report.latent_space import LatentSpace
 from simflow.report.robustness import Robustness
 from simflow.report.sweep import Sweep
+from simflow.train.metrics import Curve
 
 STATISTICS = {
     "spectral_entropy": ("Spectral entropy", "Lower means that fewer frequencies matter"),
@@ -27,6 +28,15 @@ STATISTICS = {
     "autocorrelation": ("Autocorrelation", "Higher means that tokens tell of their neighbours"),
 }
 """Fields of :class:`LatentStatistics`: what they are called, and what is easier for a flow."""
+
+HEADINGS = {
+    "total": ("Total", "sum of the terms"),
+    "reconstruction": ("Reconstruction", "loss"),
+    "prior": ("Flow (negative log likelihood)", "nats per latent number"),
+    "entropy": ("Posterior entropy, negative", "nats per latent number"),
+    "mse": ("Mean squared error", "on [-1, 1]"),
+}
+"""Heading and unit of the terms of the loss that have a better one than their own name."""
 
 
 def of_analyses(names: Sequence[str], found: Sequence[Analysis]) -> dict[str, Sequence[Chart | Bars]]:
@@ -230,8 +240,13 @@ def losses(
     unseen: Sequence[dict[str, Curve]],
     floors: Sequence[float | None],
 ) -> list[Chart]:
-    """A chart a term of the loss, faint as logged (one run only) and strong as a running mean; dashed on held-out
-    images."""
+    """A chart a term of the loss, faint as logged (one run only) and strong as a running mean over a fortieth of the
+    run; dashed on held-out images.
+
+    The first twentieth of a run may be cut off above, where losses fall steeply, so that what follows can be read. The
+    chart of the flow's loss shows its floor: a curve that comes to rest on it belongs to latents that say nothing of
+    their images.
+    """
     charts = []
     for term in dict.fromkeys(term for curves in runs for term in curves):
         title, unit = HEADINGS.get(term, (term.replace("_", " ").capitalize(), "loss"))
@@ -252,7 +267,8 @@ def losses(
                 steps, values = held_out[term]
                 xs, ys = thinned(steps, values)
                 label = "held out" if len(names) == 1 else f"{name}, held out"
-                series.append(Series(label=label, xs=xs, ys=ys, colour=colour, dashes=1))
+                once = len(xs) == 1  # and a line of one point is not seen
+                series.append(Series(label=label, xs=xs, ys=ys, colour=colour, dashes=1, points=once))
                 shown += [*values[len(values) // 20 :].tolist()]
         found = {floor for floor in floors if floor is not None} if term == "prior" else set()
         lines = tuple(Line(label=f"floor {floor:.3f}", at=floor) for floor in sorted(found))
@@ -270,6 +286,12 @@ def losses(
             )
         )
     return charts
+
+
+def running_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Means over ``window`` neighbouring values, fewer at the ends; as long as ``values``."""
+    ones = np.ones(window)
+    return np.convolve(values, ones, mode="same") / np.convolve(np.ones(len(values)), ones, mode="same")
 
 
 def histogram(record: Mapping[str, Any], *, x: str) -> Chart | None:

@@ -17,7 +17,6 @@ import torch
 
 from simflow import pretrained
 from simflow.config import RunConfig, from_record
-from simflow.evaluate.plots import Curve, read_curves, read_held_out
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
@@ -27,6 +26,7 @@ from simflow.report.picture import Picture
 from simflow.report.results import of_another_step
 from simflow.settings import at
 from simflow.train import checkpoint
+from simflow.train.metrics import Curve, read_curves, read_held_out
 
 ANALYSIS, EVALUATION = "analysis", "evaluation"
 """Folders in the run's, of the two commands that look at it."""
@@ -48,10 +48,9 @@ class Run:
     """Of the flow's loss."""
     state: dict[str, Any]
     """Of the newest checkpoint: step, images seen, versions; empty if there is none."""
-    figures: dict[str, Any]
-    """Of the demo; empty if it is none."""
     evaluations: dict[str, Any] = field(default_factory=dict)
-    """The JSON files of ``evaluation/``, by name; those of the newest step first, and of these the newest."""
+    """The JSON files of ``evaluation/`` and the demo's, by name; those of the newest step first, and of these the
+    newest."""
     curves: dict[str, Curve] = field(default_factory=dict)
     unseen: dict[str, Curve] = field(default_factory=dict)
     """On held-out images."""
@@ -94,8 +93,8 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     else:
         how = f"{folder.name} --out FOLDER, and say --analysis FOLDER here" if ships else folder
         left_out.append(f"Latents and guidance: make them with simflow analyze {how}.")
-    evaluations = _evaluations(folder / EVALUATION)
-    if not evaluations:
+    evaluations = _evaluations(folder)
+    if not any("generation" in tree for tree in evaluations.values()):
         where = "they are in the model's card" if ships else f"make them with simflow evaluate {folder}"
         left_out.append(f"Figures of generation: {where}.")
     for evaluation, tree in evaluations.items():
@@ -103,7 +102,6 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         sentences = tree.get("left_out")
         if isinstance(sentences, list):
             left_out += [f"Evaluation {evaluation}: {sentence}." for sentence in sentences]
-    figures = _json(folder / "figures.json") if (folder / "figures.json").is_file() else {}
     return Run(
         name=name,
         folder=folder,
@@ -112,7 +110,6 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
         sizes=sizes,
         floor=floor,
         state=state,
-        figures=figures,
         evaluations=evaluations,
         curves=curves,
         unseen=unseen,
@@ -144,7 +141,8 @@ def _evaluations(folder: Path) -> dict[str, dict[str, Any]]:
         step = at(tree, "run.step")
         return step if isinstance(step, int) else -1, str(at(tree, "made_by.date", "")), name == "results"
 
-    trees = {path.stem: _json(path) for path in sorted(folder.glob("*.json"))}
+    files = [*folder.glob("figures.json"), *sorted((folder / EVALUATION).glob("*.json"))]
+    trees = {path.stem: _json(path) for path in files}
     return dict(sorted(trees.items(), key=age, reverse=True))
 
 

@@ -59,7 +59,7 @@ def provenance(runs: Sequence[Run], *, date: str, software: str) -> Markup:
     made: list[Child] = []
     for place, run in enumerate(runs):
         of = [" of ", run_name(run.name, place, len(runs))] if len(runs) > 1 else None
-        sources: dict[str, Any] = {"checkpoint": run.state, "demo, figures.json": run.figures}
+        sources: dict[str, Any] = {"checkpoint": run.state}
         sources |= {f"evaluation, {name}.json": tree for name, tree in run.evaluations.items()}
         if run.analysis is not None:
             sources["analysis"] = {

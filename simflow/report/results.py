@@ -2,7 +2,7 @@
 
 ``simflow evaluate`` writes figures as objects with ``name``, ``value`` and ``better``
 (:class:`simflow.evaluate.figures.Figure`), anywhere in its JSON files; they are found by walking. Others stand at
-places of their own, there and in ``figures.json`` of the demo; these are listed here.
+places of their own; these are listed here. ``figures.json`` of the demo is laid out likewise.
 """
 
 import math
@@ -35,22 +35,6 @@ class Result:
 Place = tuple[str, str, Literal["lower", "higher"] | None, str | None, str | None]
 """What to call a figure, where it is, what is better, where its error and its floor are."""
 
-DEMO: tuple[Place, ...] = (
-    ("Class accuracy", "recognition.samples", "higher", None, "recognition.real"),
-    ("Diversity within a class", "diversity", None, None, None),
-    ("PSNR, dB", "reconstruction.psnr", "higher", None, None),
-    ("SSIM", "reconstruction.ssim", "higher", None, None),
-    ("MSE on [-1, 1]", "reconstruction.mse", "lower", None, None),
-    (
-        "Bits per dimension (ELBO)",
-        "likelihood.bits_per_dimension",
-        "lower",
-        "likelihood.standard_error",
-        None,
-    ),
-)
-"""Of ``figures.json``."""
-
 EVALUATION: tuple[Place, ...] = (
     ("Class accuracy", "classes.accuracy", "higher", None, "classes.accuracy_of_held_out"),
     ("Diversity within a class", "classes.diversity", None, None, None),
@@ -64,11 +48,6 @@ EVALUATION: tuple[Place, ...] = (
     ),
 )
 """Of an evaluation, besides its list of figures."""
-
-
-def of_demo(figures: Mapping[str, Any]) -> list[Result]:
-    """The figures in a ``figures.json``, those that there are."""
-    return _at_places("demo", figures, DEMO)
 
 
 def of_evaluation(source: str, tree: Mapping[str, Any]) -> list[Result]:

@@ -10,9 +10,10 @@ from dataclasses import replace
 import torch
 
 from simflow.data.images import ImageSet
-from simflow.evaluate.classify import fit
+from simflow.data.order import spread
 from simflow.evaluate.extractors import Extractor
-from simflow.evaluate.features import pool_for, pooled_pixels
+from simflow.evaluate.fidelity import taken
+from simflow.evaluate.recognition import LIMIT, fitted_to
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.score import GuidedScoreStep, Refinement
 from simflow.pipeline import Pipeline
@@ -25,9 +26,6 @@ from simflow.shapes import NULL
 
 ROWS, COLUMNS = 20, 10
 """Most classes that are shown, and samples of each."""
-
-REAL = 10_000
-"""Most real images that the judge of a sweep has seen, and most that it is tried on."""
 
 
 def draw_each(
@@ -75,15 +73,14 @@ def judge(
     Raises:
         ValueError: there are too few images for a Fréchet distance.
     """
-    pool = pool_for(train.image_size)
-    images, labels = train.some(REAL)
-    classifier = fit(images, labels, pool=pool)
+    real = taken(train, spread(len(train), LIMIT))
+    recogniser = fitted_to(real)
+    accuracy = recogniser.accuracy(*held_out.some(LIMIT))
+    assert accuracy is not None, "a sweep is of classes"
     return Judge(
-        classifier=classifier,
-        accuracy=classifier.accuracy(*held_out.some(REAL)),
-        features=pooled_pixels(images, pool=pool),
-        labels=labels,
-        yardsticks=tuple(yardstick(extractor, images, samples=samples) for extractor in extractors),
+        recogniser=recogniser,
+        accuracy=accuracy,
+        yardsticks=tuple(yardstick(extractor, real.pixels, samples=samples) for extractor in extractors),
     )
 
 

@@ -7,7 +7,7 @@ from simflow.report.chart import Bar, Bars
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
-from simflow.report.results import Result, best, number, of_another_step, of_demo, of_evaluation, rounded
+from simflow.report.results import Result, best, number, of_another_step, of_evaluation, rounded
 from simflow.report.svg import bars
 from simflow.settings import at
 
@@ -62,9 +62,8 @@ def figures(found: Sequence[Run]) -> Markup | None:
 
 
 def results_of(run: Run) -> list[Result]:
-    """Every figure of a run: of its evaluations, then of the demo."""
-    evaluated = [each for name, tree in run.evaluations.items() for each in of_evaluation(name, tree)]
-    return evaluated + of_demo(run.figures)
+    """Every figure of a run."""
+    return [each for name, tree in run.evaluations.items() for each in of_evaluation(name, tree)]
 
 
 def large(results: Sequence[Result]) -> list[Result]:
@@ -164,11 +163,11 @@ def _networks(tree: Mapping[str, Any]) -> list[str]:
 
 
 def classes(found: Sequence[Run]) -> Child:
-    """The accuracy on the samples of each class, where an evaluation or the demo has measured it."""
+    """The accuracy on the samples of each class, where an evaluation has measured it."""
     made = []
     for place, run in enumerate(found):
         measured = [at(tree, "classes.by_class") for tree in run.evaluations.values()]
-        shares = next(filter(None, [*measured, at(run.figures, "recognition.by_class")]), {})
+        shares = next(filter(None, measured), {})
         known = {name: share for name, each in shares.items() if (share := number(each)) is not None}
         if not known:
             continue

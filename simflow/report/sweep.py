@@ -2,9 +2,9 @@
 
 Guidance makes samples look more like their class and less like each other. For each weight, the same seeds are
 sampled and judged by their Fréchet distance from real images (:mod:`simflow.report.distances`), by a classifier
-fitted to real images (:mod:`simflow.evaluate.classify`) and by the distances within a class
-(:mod:`simflow.evaluate.diversity`). It is Figure 7 of the SimFlow paper, which sweeps the gFID of tens of thousands
-of samples; like there, the sweep is made without the score step of Eq. 6 and with it.
+fitted to real images and by the distances within a class (:mod:`simflow.evaluate.recognition`). It is Figure 7 of the
+SimFlow paper, which sweeps the gFID of tens of thousands of samples; like there, the sweep is made without the score
+step of Eq. 6 and with it.
 
 Sweeps with score steps of several sizes go side by side, a weight at a time, for their samples come from the same
 latents. This file does not know models: it takes a function from a weight to samples.
@@ -15,10 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from simflow.evaluate.classify import Classifier
-from simflow.evaluate.diversity import diversity
-from simflow.evaluate.features import Features, pooled_pixels
 from simflow.evaluate.frechet import Frechet
+from simflow.evaluate.recognition import Recogniser
 from simflow.pixels import Bytes
 from simflow.report.distances import Distances, Yardstick, gathered
 from simflow.shapes import Labels
@@ -29,14 +27,11 @@ WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Real images, and the classifier fitted to them."""
+    """What is known of real images of at least two classes."""
 
-    classifier: Classifier
+    recogniser: Recogniser
     accuracy: float
-    """Of the classifier on held-out images."""
-    features: Features
-    """Pooled pixels of real images, and their classes."""
-    labels: Labels
+    """On held-out images."""
     yardsticks: tuple[Yardstick, ...] = ()
     """Networks and what they know of real images; one Fréchet distance each."""
 
@@ -138,9 +133,10 @@ def sweep(
 
 def look(samples: Bytes, labels: Labels, judge: Judge) -> Seen:
     """Judges samples of these labels."""
-    drawn = pooled_pixels(samples, pool=judge.classifier.pool)
+    accuracy = judge.recogniser.accuracy(samples, labels)
+    assert accuracy is not None, "a sweep is of classes"
     return Seen(
-        accuracy=judge.classifier.accuracy(samples, labels),
-        diversity=diversity(drawn, labels, judge.features, judge.labels),
+        accuracy=accuracy,
+        diversity=judge.recogniser.diversity(samples, labels),
         distances=tuple(stick.distance(samples) for stick in judge.yardsticks),
     )

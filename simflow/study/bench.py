@@ -14,20 +14,16 @@ from torch import Tensor
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.choose import choose
-from simflow.evaluate.classify import Classifier, fit
 from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
-from simflow.evaluate.features import Features, pool_for, pooled_pixels
 from simflow.evaluate.fidelity import taken
 from simflow.evaluate.frechet import Gaussian
 from simflow.evaluate.generation import frechet_floor, halves, require_enough
 from simflow.evaluate.lpips import Judge, judge
+from simflow.evaluate.recognition import Recogniser, fitted_to
 from simflow.evaluate.reference import describe
 from simflow.study.budget import Budget
-
-CLASSIFIED = 10_000
-"""Most training images that the classifier is fitted to and diversities are compared with."""
 
 VARIANCE = 1000
 """Training images that the decoder's variance in the ELBO is measured on."""
@@ -57,13 +53,7 @@ class Bench:
     some: Held
     """Training images for the ELBO's variance."""
     eyes: Eyes | None
-    classifier: Classifier | None
-    """None without classes."""
-    pool: int
-    features: Features
-    """Pooled pixels of training images."""
-    labels: Int[Tensor, " n"]
-    """And their classes."""
+    recogniser: Recogniser
     perceptual: Judge | None
     record: dict[str, Any]
     """What is said of real images, for JSON."""
@@ -79,11 +69,7 @@ def prepare(train: ImageSet, held: ImageSet, called: str, budget: Budget, desk: 
     originals = taken(held, numbers)
     known, left_out = choose(budget.extractor)
     eyes = look(known[0], train, originals, budget, desk) if known else None
-    fitted = taken(train, spread(len(train), CLASSIFIED))
-    pool = pool_for(train.image_size)
-    classifier = None
-    if len(train.class_names) > 1:
-        classifier = fit(fitted.pixels, fitted.labels, pool=pool)
+    recogniser = fitted_to(train)
     alike = held.class_names == train.class_names
     record: dict[str, Any] = {
         "training_images": len(train),
@@ -94,7 +80,7 @@ def prepare(train: ImageSet, held: ImageSet, called: str, budget: Budget, desk: 
         "extractor": None if eyes is None else describe(eyes.extractor.identity),
         "frechet": None if eyes is None else eyes.extractor.identity.frechet,
         "floor": None if eyes is None else eyes.floor,
-        "accuracy": classifier.accuracy(originals.pixels, originals.labels) if classifier and alike else None,
+        "accuracy": recogniser.accuracy(originals.pixels, originals.labels) if alike else None,
         "left_out": left_out,
     }
     perceptual = judge("squeezenet")
@@ -106,10 +92,7 @@ def prepare(train: ImageSet, held: ImageSet, called: str, budget: Budget, desk: 
         originals=originals,
         some=taken(train, spread(len(train), VARIANCE)),
         eyes=eyes,
-        classifier=classifier,
-        pool=pool,
-        features=pooled_pixels(fitted.pixels, pool=pool),
-        labels=fitted.labels,
+        recogniser=recogniser,
         perceptual=perceptual,
         record=record,
     )

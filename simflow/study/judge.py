@@ -18,8 +18,6 @@ from simflow.distributed import barrier, is_main
 from simflow.evaluate import fidelity
 from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.diversity import diversity
-from simflow.evaluate.features import pooled_pixels
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.scores import bound, no_bound
 from simflow.evaluate.shards import make
@@ -28,7 +26,6 @@ from simflow.model import Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, balanced_labels
-from simflow.shapes import NULL
 from simflow.study.bench import Bench
 from simflow.study.budget import Budget
 
@@ -117,16 +114,11 @@ def generated(images: Pictures, bench: Bench, desk: Desk) -> dict[str, Any]:
     if bench.eyes is not None:
         seen = looked_at(bench.eyes.extractor, images, "looking at samples", desk)
         distance = frechet_distance(bench.eyes.reference, seen.moments.gaussian()).distance
-    pixels, labels, real = fidelity.pixels_of(images, torch.arange(len(images))), images.labels, bench.labels
-    accuracy = None
-    if bench.classifier is not None and int(labels.min()) != NULL:
-        accuracy = bench.classifier.accuracy(pixels, labels)
-    else:
-        labels, real = torch.full_like(labels, NULL), torch.full_like(real, NULL)
+    pixels = fidelity.pixels_of(images, torch.arange(len(images)))
     return {
         "fd": distance,
-        "accuracy": accuracy,
-        "diversity": diversity(pooled_pixels(pixels, pool=bench.pool), labels, bench.features, real),
+        "accuracy": bench.recogniser.accuracy(pixels, images.labels),
+        "diversity": bench.recogniser.diversity(pixels, images.labels),
     }
 
 

@@ -3,7 +3,6 @@
 All of it is read from the run folder, so a run that was trained by another process, or yesterday, says the same.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from simflow.config import RunConfig
 from simflow.model import Model
 from simflow.train import checkpoint
 from simflow.train.callbacks import COLLAPSE
+from simflow.train.metrics import read_lines
 from simflow.train.optim import total_steps
 from simflow.train.runs import RunFolder
 
@@ -33,7 +33,9 @@ def seconds_of(folder: Path) -> float:
 def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
     """The figures of :data:`simflow.study.columns.TRAINING` but that of the autoencoder before, and ``diverged``:
     whether the loss at the end is no number."""
-    state, lines = _state(folder), _lines(RunFolder(folder).metrics)
+    state, lines = _state(folder), read_lines(RunFolder(folder).metrics)
+    if not lines:
+        raise ValueError(f"there are no losses in {RunFolder(folder).metrics}")
     last = lines[-max(1, len(lines) // SHARE) :]
     floor = floor_of(model, config.objective.prior_weight)
     prior = _mean(last, "loss/prior")
@@ -62,13 +64,6 @@ def floor_of(model: Model, prior_weight: float) -> float | None:
 
 def _state(folder: Path) -> dict[str, Any]:
     return checkpoint.load_record(checkpoint.find(folder))
-
-
-def _lines(metrics: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    if not lines:
-        raise ValueError(f"there are no losses in {metrics}")
-    return lines
 
 
 def _mean(lines: list[dict[str, Any]], key: str) -> float | None:

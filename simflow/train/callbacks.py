@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import Protocol, runtime_checkable
 
 from simflow.distributed import gather_objects, is_main
-from simflow.train.metrics import StepMetrics
+from simflow.train.metrics import StepMetrics, flat
 
 logger = logging.getLogger("simflow")
 
@@ -45,8 +45,8 @@ class Callback(Protocol):
 class MetricsFile(Callback):
     """Appends one JSON object per line; a line is on its way to the disk before the next step.
 
-    Keys: the fields of :class:`~simflow.train.metrics.StepMetrics`, and each loss as ``loss/<name>``, on held-out
-    images as ``held_out/<name>``. Numbers that JSON lacks (infinite, not a number) are written as null.
+    Keys: those of :func:`~simflow.train.metrics.flat`. Numbers that JSON lacks (infinite, not a number) are written
+    as null.
     """
 
     def __init__(self, path: Path) -> None:
@@ -160,11 +160,3 @@ class Stopper:
         self.stopped = True
         # The signal may come in the midst of a message or of an import: only the bare call is safe here.
         os.write(STDERR, b"stopping: the run is saved first; press Ctrl-C again to stop at once\n")
-
-
-def flat(metrics: StepMetrics) -> dict[str, int | float]:
-    """The metrics as one level of names and numbers, each loss as ``loss/<name>`` or ``held_out/<name>``."""
-    numbers = dict(vars(metrics))
-    losses, held_out = numbers.pop("losses"), numbers.pop("held_out")
-    numbers |= {f"loss/{name}": value for name, value in losses.items()}
-    return numbers | {f"held_out/{name}": value for name, value in held_out.items()}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from simflow.distributed import is_main
-from simflow.train.callbacks import Callback, flat
-from simflow.train.metrics import StepMetrics
+from simflow.train.callbacks import Callback
+from simflow.train.metrics import StepMetrics, flat
 
 
 class TensorBoard(Callback):

@@ -301,10 +301,10 @@ def test_the_demo_from_training_to_figures(tmp_path, capsys):
         assert str(tmp_path / "demo" / name) in printed
         assert (tmp_path / "demo" / name).exists()
     figures = json.loads((tmp_path / "demo" / "figures.json").read_text())
-    assert figures["samples"] == 1000
-    assert figures["held_out_images"] == 12
-    assert figures["seconds"] >= figures["seconds_training"] > 0
-    assert 0 < figures["peak_memory_gib"] < 64
+    assert (figures["classes"]["samples"], figures["run"]["step"]) == (1000, 3)
+    assert figures["reconstruction"]["images"] == figures["likelihood"]["held_out"]["images"] == 12
+    assert figures["cost"]["seconds"] >= figures["cost"]["seconds_training"] > 0
+    assert 0 < figures["cost"]["peak_memory_gib"] < 64
     for word in ("class accuracy", "diversity", "PSNR", "bits per dimension", "GiB"):
         assert word in printed
     written = (tmp_path / "demo" / "samples.png").stat().st_mtime_ns
@@ -314,9 +314,10 @@ def test_the_demo_from_training_to_figures(tmp_path, capsys):
     (tmp_path / "demo" / "figures.json").write_text("{}")
     assert main(demo) == 0
     assert "class accuracy" in capsys.readouterr().out
-    assert json.loads((tmp_path / "demo" / "figures.json").read_text())["samples"] == 1000
+    assert json.loads((tmp_path / "demo" / "figures.json").read_text())["samples"]["count"] == 1000
     assert main(["info", str(tmp_path / "demo")]) == 0
-    assert "reconstruction.psnr" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(f"\n  {name} " in said for name in ("PSNR", "Class accuracy", "Bits per dimension", "seconds"))
 
 
 def test_the_module_is_the_command():

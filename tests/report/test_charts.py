@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from simflow.evaluate.latents import LatentStatistics
-from simflow.evaluate.plots import Curve
 from simflow.report import charts
 from simflow.report.distances import Distances
 from simflow.report.latent_space import LatentSpace
 from simflow.report.plot import plot
 from simflow.report.robustness import Robustness
 from simflow.report.sweep import Sweep
+from simflow.train.metrics import Curve
 from tests.report.network import Squares
 
 CURVE = Robustness(levels=(0.0, 1.0), scale=2.0, own_level=0.5, psnr=(20.0, 10.0), ssim=(0.9, 0.5), images=4)
@@ -167,6 +167,22 @@ def test_losses_on_held_out_images_are_dashed_in_the_colour_of_their_run_and_in_
     ]
     assert total.series[2].ys == (3.0, 2.0)
     assert total.y_range[1] > 3
+    (total,) = charts.losses(["one"], [one], [{"total": curve(np.ones(1))}], [None])
+    assert [series.points for series in total.series] == [False, True]
+
+
+def test_the_running_mean_is_shorter_at_the_ends():
+    values = np.array([1.0, 2.0, 6.0, 7.0])
+    np.testing.assert_allclose(charts.running_mean(values, 3), [1.5, 3, 5, 6.5])
+    np.testing.assert_allclose(charts.running_mean(values, 1), values)
+
+
+def test_a_term_is_called_by_its_name_unless_there_is_a_better_one():
+    made = charts.losses(["a"], [{"mse": curve(np.ones(1)), "my_term": curve(np.ones(1))}], [{}], [None])
+    assert [(chart.title, chart.y) for chart in made] == [
+        ("Mean squared error", "on [-1, 1]"),
+        ("My term", "loss"),
+    ]
 
 
 def test_histograms_are_shares_of_each_set():
@@ -190,6 +206,7 @@ def test_png_files_of_curves_and_bars(tmp_path):
     plot(made, tmp_path / "all.png", title="all")
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
     assert [path.name for path in tmp_path.iterdir()] == ["all.png"]
+    assert "matplotlib.pyplot" not in sys.modules
 
 
 def test_without_matplotlib_a_plot_is_refused_in_one_sentence(tmp_path, monkeypatch):

@@ -12,10 +12,9 @@ from simflow.config import RunConfig
 from simflow.data.config import DataConfig
 from simflow.data.images import load
 from simflow.evaluate.choose import Chosen
-from simflow.evaluate.classify import fit
-from simflow.evaluate.features import pooled_pixels
 from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import gaussian_of
+from simflow.evaluate.recognition import fitted_to
 from simflow.flow.block import BlockConfig
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.flow.stack import FlowConfig
@@ -30,22 +29,14 @@ from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Heun
 from tests.report.network import Squares
-from tests.report.test_sweep import LABELS, images
+from tests.report.test_sweep import LABELS, images, real_images
 from tests.whole.tiny import pictures
 
 REAL = images(1.0, 0.5, seed=1).repeat(2, 1, 1, 1)
 
 
 def judge(*sticks) -> Judge:
-    own = images(1.0, 0.5, seed=1)
-    classifier = fit(own, LABELS, pool=2)
-    return Judge(
-        classifier=classifier,
-        accuracy=1.0,
-        features=pooled_pixels(own, pool=2),
-        labels=LABELS,
-        yardsticks=sticks,
-    )
+    return Judge(recogniser=fitted_to(real_images()), accuracy=1.0, yardsticks=sticks)
 
 
 def draw(weight: float) -> torch.Tensor:

@@ -18,6 +18,7 @@ from simflow.report.markup import VOID
 from simflow.report.origin import Software
 from simflow.report.page import POLICY, page, write
 from simflow.report.picture import Picture
+from simflow.report.summary import results_of
 from tests.report.network import Squares
 from tests.whole.tiny import CLASSES
 
@@ -180,8 +181,12 @@ def test_hostile_names_are_only_text(run):
         facts=run.facts | {"class_names": [HOSTILE]},
         settings={HOSTILE: HOSTILE, "data": {"path": HOSTILE}},
         state={HOSTILE: HOSTILE, "git": HOSTILE, "simflow": HOSTILE},
-        figures={"recognition": {"by_class": {HOSTILE: 0.5}}, "diversity": 1.0},
-        evaluations={HOSTILE: {"figures": [{"name": HOSTILE, "value": 1.0, "better": HOSTILE}]}},
+        evaluations={
+            HOSTILE: {
+                "figures": [{"name": HOSTILE, "value": 1.0, "better": HOSTILE}],
+                "classes": {"by_class": {HOSTILE: 0.5}, "diversity": 1.0},
+            }
+        },
         curves={HOSTILE: next(iter(run.curves.values()))},
         pictures=dict.fromkeys(run.pictures, picture),
         left_out=(HOSTILE,),
@@ -242,12 +247,27 @@ def test_figure_7_is_drawn_told_and_tabled(run):
 def test_of_a_thousand_classes_the_ends_are_shown(run):
     shares = {f"class {number}": number / 1000 for number in range(1000)}
     many = dataclasses.replace(
-        run, evaluations={}, figures={"recognition": {"by_class": shares}, "diversity": 1.0}
+        run, evaluations={"figures": {"classes": {"by_class": shares, "diversity": 1.0}}}
     )
     said = " ".join(rendered(many)[1].text).split("Samples by class")[1]  # after the contents
     assert "The 10 least and the 10 most recognised of 1000 classes" in said
     assert all(name in said for name in ("class 0", "class 9", "class 990", "class 999"))
     assert "class 500" not in said
+
+
+def test_the_figures_of_a_demo_are_one_more_evaluation(whole_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(whole_run, copy)
+    own = {"run": {"step": 4}, "classes": {"accuracy": 0.87}, "left_out": ["likelihood: no density"]}
+    (copy / "figures.json").write_text(json.dumps(own))
+    both = gather(copy, "run")
+    assert list(both.evaluations) == ["results", "figures"]
+    assert "Evaluation figures: likelihood: no density." in both.left_out
+    accuracies = {each.source: each.value for each in results_of(both) if each.name == "Class accuracy"}
+    assert accuracies == {"results": 0.84, "figures": 0.87}
+    assert "evaluation, figures.json" in rendered(both)[1].text
+    shutil.rmtree(copy / "evaluation")
+    assert any(line.startswith("Figures of generation: ") for line in gather(copy, "run").left_out)
 
 
 def test_a_bare_run_says_what_it_lacks(whole_run, tmp_path):

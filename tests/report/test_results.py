@@ -3,7 +3,7 @@
 import pytest
 
 from simflow.report.origins import plain
-from simflow.report.results import Result, best, of_demo, of_evaluation
+from simflow.report.results import Result, best, of_evaluation
 from simflow.settings import leaves
 from tests.report.evaluation import EVALUATION
 
@@ -27,9 +27,10 @@ def test_figures_of_an_evaluation_in_order():
     assert {each.source for each in found} == {"results"}
 
 
-def test_figures_of_the_demo_that_are_there():
-    found = of_demo({"recognition": None, "diversity": 0.8, "reconstruction": {"psnr": None, "ssim": 0.7}})
-    assert [(each.name, each.value) for each in found] == [("Diversity within a class", 0.8), ("SSIM", 0.7)]
+def test_figures_that_are_there():
+    found = of_evaluation("figures", {"classes": {"accuracy": None, "diversity": 0.8}, "left_out": []})
+    assert [(each.name, each.value) for each in found] == [("Diversity within a class", 0.8)]
+    assert of_evaluation("figures", {"classes": None}) == []
 
 
 def result(value: float | None, better: str | None = "lower") -> Result:

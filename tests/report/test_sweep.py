@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from simflow.evaluate.classify import fit
-from simflow.evaluate.features import pooled_pixels
+from simflow.evaluate.collect import Held
+from simflow.evaluate.recognition import fitted_to
 from simflow.report.sweep import Judge, sweep
 from simflow.seeding import generator
 
@@ -20,16 +20,15 @@ def images(contrast: float, spread: float, *, seed: int = 0) -> torch.Tensor:
     return (128 + 60 * (clean + spread * noise)).clamp(0, 255).to(torch.uint8)
 
 
+def real_images() -> Held:
+    """What samples are held against."""
+    return Held(pixels=images(1.0, 0.5, seed=1), labels=LABELS, class_names=("above", "below"))
+
+
 @pytest.fixture
 def judge() -> Judge:
-    real = images(1.0, 0.5, seed=1)
-    classifier = fit(real, LABELS, pool=2)
-    return Judge(
-        classifier=classifier,
-        accuracy=classifier.accuracy(images(1.0, 0.5, seed=2), LABELS),
-        features=pooled_pixels(real, pool=2),
-        labels=LABELS,
-    )
+    recogniser = fitted_to(real_images())
+    return Judge(recogniser=recogniser, accuracy=recogniser.accuracy(images(1.0, 0.5, seed=2), LABELS))
 
 
 def test_accuracy_rises_and_diversity_falls(judge):
