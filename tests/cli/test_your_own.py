@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from simflow.cli import main
-from simflow.cli.describe import blocks_of, kind_of
 from simflow.extend import imported
 
 SLOTS = Path(__file__).parents[2] / "docs" / "slots.md"
@@ -156,7 +155,3 @@ def test_a_record_imports_nothing(desk, capsys, tiny_run):
         (run / "checkpoints" / checkpoint.name / file.name).write_bytes(text)
     assert main(["sample", str(run), "--out", "samples"]) == 2
     assert "not 'mine.py:Laplace'; if it is your own" in capsys.readouterr().err
-
-
-def test_nothing_is_said_of_what_is_in_a_prior_of_ones_own():
-    assert (kind_of(object()), blocks_of(object())) == ("prior", "")
