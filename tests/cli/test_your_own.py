@@ -285,6 +285,24 @@ def test_what_a_prior_of_ones_own_cannot_do_is_said_of_it_and_of_no_other(gaussi
             act()
 
 
+def test_a_prior_of_ones_own_has_the_rules_and_blocks_that_it_says(gaussians, monkeypatch):
+    prior = type(gaussians.prior)
+    monkeypatch.setattr(prior, "rules", (ClassifierFree,))
+    assert guided(None, gaussians, weight=2.0) == ClassifierFree(weight=2.0)
+    with pytest.raises(ValueError, match="Gaussians is guided by ClassifierFree, not by GaussianProduct"):
+        sample_all(gaussians, seeds=[0], labels=[0], config=SampleConfig(guidance=GaussianProduct()))
+
+    def in_one_block(self, z, labels, guidance=None, decoding=None):
+        return [torch.zeros(1, 1, 4, 4), self.inverse(z, labels)]
+
+    monkeypatch.setattr(prior, "trajectory", in_one_block)
+    way = SampleConfig(guidance=ClassifierFree(), decoding=Jacobi())
+    made = sample_all(gaussians, seeds=[0], labels=[0], config=way)
+    shown = trajectory(gaussians, seeds=[0], labels=[0], config=way)
+    assert list(shown) == ["noise", "block 1 (deep)"]
+    assert torch.equal(shown["block 1 (deep)"], made)
+
+
 def test_the_prior_of_the_example_goes_through_the_commands(tmp_path):
     (tmp_path / "gaussians.py").write_text(PRIOR)
     given = ["--data", "embedded:fashion-mnist", "--out", "run", "--steps", "2", "--device", "cpu"]
