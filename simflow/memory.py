@@ -2,7 +2,8 @@
 
 Sampling goes through stages, one after the other, and the greediest decides::
 
-    undoing a block   keys and values of its layers, and what a step or a pass computes with
+    undoing a block   keys and values of its layers, and what a step or a pass computes with; of another prior than a
+                      flow, its whole way from noise to latents
     score step        what the backward pass through the whole flow keeps
     decoding          feature maps of the decoder
 
@@ -192,7 +193,7 @@ def most_alive(act: Callable[[], object]) -> int:
 
 
 def dry(config: ModelConfig) -> ModelConfig:
-    """The model to run dry: a solver repeats one step, so one step of it shows all."""
+    """The model to run dry: SiT's solver repeats one step, so one step of it shows all."""
     if not isinstance(config.prior, SiTConfig):
         return config
     return replace(config, prior=replace(config.prior, solver=Euler(steps=1)))
@@ -215,7 +216,7 @@ def stage_runs(
         with torch.inference_mode(), computing_in(config.dtype, CPU):
             last_moment(block, held[0], labels(images), rule, way)
 
-    def solving(images: int) -> None:
+    def inverting(images: int) -> None:
         with computing_in(config.dtype, CPU):
             prior.inverse(noise(images), labels(images), guidance)
 
@@ -225,7 +226,7 @@ def stage_runs(
             for way in dict.fromkeys(chosen[number] for chosen in each):
                 yield f"undoing block {number + 1}", partial(undoing, block, rule, way)
     else:
-        yield "a step of the solver", solving
+        yield "noise to latents", inverting
     refinement = applicable(config.refinement, model)
     if refinement is not None:
         yield "the score step", lambda b: refinement.refine(prior.log_prob, torch.zeros(b, *shape), labels(b))

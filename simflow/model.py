@@ -146,7 +146,7 @@ class Model(nn.Module):
 
         Raises:
             ValueError: a label is out of range, guidance away from "no class" is asked of a model without classes, or
-                a way of decoding does not fit the prior.
+                a rule of guidance or a way of decoding does not fit the prior.
         """
         latents = self.latents(noise, labels, guidance=guidance, decoding=decoding, dtype=dtype)
         with torch.no_grad():
@@ -167,8 +167,9 @@ class Model(nn.Module):
         self.check_labels(labels)
         if guidance is not None and guidance.needs_classes and not self.facts.class_names:
             raise ValueError("guidance needs classes, and this model was trained without any")
+        way = None if decoding == SEQUENTIAL else decoding  # every prior knows its exact way
+        self.prior.check_sampling(guidance, way)
         with computing_in(dtype, noise.device):
-            way = None if decoding == SEQUENTIAL else decoding  # every prior knows its exact way
             return self.prior.inverse(noise, labels, guidance, way)
 
     def refined(self, latents: Latents, labels: Labels, refinement: Refinement | None) -> Latents:

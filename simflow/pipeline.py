@@ -27,7 +27,6 @@ from simflow.data.decode import prepare
 from simflow.files import write_json
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
-from simflow.flow.stack import Flow
 from simflow.model import Model, NetworkDtype, network_dtype
 from simflow.pixels import require_signed, to_float
 from simflow.places import find
@@ -235,7 +234,7 @@ class Pipeline:
 
         Raises:
             ValueError: an unknown class, neither one label nor one for each of the latents, latents of another shape
-                than the model's, or a SiT, which has no density.
+                than the model's, or a prior that has no density.
         """
         latents = self._latents(latents)
         return self.model.prior.log_prob(latents, self._labels_of(class_labels, len(latents)))
@@ -282,7 +281,9 @@ class Pipeline:
             api.upload_folder(repo_id=repository, folder_path=folder)
         return str(address)
 
-    def guidance(self, weight: float | None = None, attention_temperature: float | None = None) -> Rule:
+    def guidance(
+        self, weight: float | None = None, attention_temperature: float | None = None
+    ) -> Rule | None:
         """The run's own rule of guidance with another strength or attention temperature, where they are not None.
 
         Raises:
@@ -290,8 +291,7 @@ class Pipeline:
         """
         return guided(
             self.config.sample.guidance,
-            flow=isinstance(self.model.prior, Flow),
-            classes=len(self.model.facts.class_names),
+            self.model,
             weight=weight,
             attention_temperature=attention_temperature,
         )

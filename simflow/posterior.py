@@ -26,10 +26,15 @@ class Posterior(ABC):
     """Code -> latents.
 
     To write one: a frozen keyword-only dataclass with ``moments`` (1: the code is a mean; 2: mean and
-    log-variance), ``sample``, ``mean``, ``entropy`` and ``floor``.
+    log-variance), ``sample``, ``mean``, ``entropy`` and ``floor``; and where they are other than most, ``noisy``,
+    ``lossless`` and ``noise_std``.
     """
 
     moments: ClassVar[int] = 1
+    noisy: ClassVar[bool] = True
+    """Whether a draw has a density, and so an entropy; without, the ELBO is no bound."""
+    lossless: ClassVar[bool] = False
+    """Whether a draw tells the 8-bit image exactly, so that nothing is lost in the decoder."""
 
     @abstractmethod
     def mean(self, code: Code) -> Latents:
@@ -51,6 +56,12 @@ class Posterior(ABC):
     @abstractmethod
     def floor(self) -> float | None:
         """Least mean prior energy per latent number, in nats; None if there is none."""
+
+    @property
+    def noise_std(self) -> float | None:
+        """Standard deviation of the noise where it is Gaussian and the same for all numbers, which is what a score step
+        can clean; None if it is not."""
+        return None
 
 
 def wide(code: Tensor) -> Tensor:
@@ -99,6 +110,10 @@ class FixedVariance(Posterior):
     @property
     def floor(self) -> float:
         return math.log(self.std) + 0.5
+
+    @property
+    def noise_std(self) -> float:
+        return self.std
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +277,8 @@ class Dequantised(Posterior):
     rounded to the grey level of its bin when it becomes 8-bit.
     """
 
+    lossless: ClassVar[bool] = True
+
     def mean(self, code: Code) -> Latents:
         """The middle of every bin."""
         return (127.5 * (wide(code) + 1) + 0.5) / 128 - 1
@@ -289,6 +306,8 @@ class Dequantised(Posterior):
 @dataclass(frozen=True, kw_only=True)
 class NoNoise(Posterior):
     """``x = mean``: no perturbation. Trained end to end it collapses (SimFlow, Table 6)."""
+
+    noisy: ClassVar[bool] = False
 
     def mean(self, code: Code) -> Latents:
         return wide(code)

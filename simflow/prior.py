@@ -2,12 +2,13 @@
 
 A prior models latents ``(b, c, h, w)`` given labels. It does not know where the latents come from, nor what
 becomes of those it samples. Flows (:mod:`simflow.flow`) are exact and offer a density; an interpolant
-(SiT) has a loss and a sampler only.
+(SiT) has a loss and a sampler only. What a prior can do it says itself: who wants to know asks it, and not its class.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from inspect import isabstract
+from typing import Any, ClassVar, NamedTuple
 
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
@@ -41,9 +42,16 @@ class Prior(nn.Module, ABC):
     """Latent <-> noise.
 
     To write one: a frozen keyword-only config with ``build(*, latent_shape, classes)``, and a class with
-    ``energy`` (training), ``inverse`` (noise to latents, with the prior's own guidance type), ``least_energy`` and
-    the four facts below. One that has a density overrides ``log_prob``.
+    ``energy`` (training), ``inverse`` (noise to latents), ``least_energy`` and the four facts below. One that can be
+    guided names its ``rules``, one that has a density overrides ``log_prob``, one that makes its samples block by block
+    overrides ``trajectory``; ``kind`` and ``described`` are for ``simflow info``.
     """
+
+    kind: ClassVar[str] = "prior"
+    """What it is called, in a word of at most twelve letters."""
+    rules: ClassVar[tuple[type[Any], ...]] = ()
+    """The rules of guidance that ``inverse`` follows, the usual one first; an abstract one stands for all that derive
+    from it. Empty if it cannot be guided."""
 
     noise_shape: tuple[int, ...]
     """What noise of one image looks like: tokens and numbers of each."""
@@ -64,10 +72,8 @@ class Prior(nn.Module, ABC):
     def inverse(self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Any = None) -> Latents:
         """Noise ``(b, n, d)`` -> latents ``(b, c, h, w)``, guided where a rule of the prior's own is given.
 
-        ``decoding`` says how, where the prior knows several ways to the same latents; None is its exact one.
-
-        Raises:
-            ValueError: the rule or the way is another prior's.
+        ``decoding`` says how, where the prior knows several ways to the same latents; None is its exact one. A model
+        asks :meth:`check_sampling` first, so only rules and ways that are the prior's own arrive.
         """
 
     @abstractmethod
@@ -86,9 +92,54 @@ class Prior(nn.Module, ABC):
         return
 
     def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
-        """``log p(latents | labels)`` in nats ``(b,)``, all constants included; flows have it.
+        """``log p(latents | labels)`` in nats ``(b,)``, all constants included, where there is a density.
 
         Raises:
             ValueError: the prior has no density that can be computed.
         """
-        raise ValueError(f"{type(self).__name__} has no density: likelihoods and score steps need a flow")
+        raise ValueError(f"{type(self).__name__} has no density: likelihoods and score steps need one")
+
+    @property
+    def has_density(self) -> bool:
+        """Whether likelihoods, classification and score steps are to be had: ``log_prob`` is overridden."""
+        return type(self).log_prob is not Prior.log_prob
+
+    def trajectory(
+        self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Any = None
+    ) -> list[Latents]:
+        """Noise laid out as latents, then what each undone block makes of it; the last are those of :meth:`inverse`.
+
+        Raises:
+            ValueError: the prior has no blocks that are undone one after the other.
+        """
+        raise ValueError(f"{type(self).__name__} does not make its samples block by block")
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether samples are made block by block, so that there are several ways of decoding: ``trajectory`` is
+        overridden."""
+        return type(self).trajectory is not Prior.trajectory
+
+    @property
+    def described(self) -> str:
+        """What it consists of, in a few words; its class if nothing more is said."""
+        return type(self).__name__
+
+    def check_sampling(self, guidance: object, decoding: object) -> None:
+        """Refuses a rule of guidance that is none of :attr:`rules`, and ways of decoding where there are no blocks.
+
+        Args:
+            guidance: a rule, or None for none.
+            decoding: a way, or None for the exact one.
+
+        Raises:
+            ValueError: the rule or the way is another prior's.
+        """
+        name = type(self).__name__
+        if guidance is not None and not isinstance(guidance, self.rules):
+            given, own = type(guidance).__name__, [r.__name__ for r in self.rules if not isabstract(r)]
+            if not own:
+                raise ValueError(f"{name} follows no rule of guidance, so {given} is not for it")
+            raise ValueError(f"{name} is guided by {' or '.join(own)}, not by {given}")
+        if decoding is not None and not self.by_blocks:
+            raise ValueError(f"{name} has no blocks to undo: Jacobi decoding and plans are for flows")

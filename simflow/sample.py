@@ -18,7 +18,6 @@ from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep, Refinement, ScoreDenoise
-from simflow.flow.stack import Flow
 from simflow.model import Model, NetworkDtype, computing_in, network_dtype
 from simflow.pixels import Bytes, to_uint8
 from simflow.seeding import noise_for_seeds
@@ -88,8 +87,8 @@ def sample(
         config: guidance, refinement, temperature, batch size, decoding and dtype.
 
     Raises:
-        ValueError: seeds and labels differ in number, a label is out of range, or the way of decoding does not fit the
-            prior.
+        ValueError: seeds and labels differ in number, a label is out of range, or the guidance or the way of decoding
+            does not fit the prior.
     """
     for own, wanted in batches(seeds, labels, config.batch):
         yield samples_of(own, wanted, generated(model, own, wanted, config))
@@ -176,16 +175,16 @@ def trajectory(
     the images that :func:`sample` gives.
 
     Raises:
-        ValueError: the prior is no flow, or a label is out of range.
+        ValueError: the prior does not make its samples block by block, or a label is out of range.
     """
-    if not isinstance(model.prior, Flow):
-        raise ValueError("only a flow makes its samples block by block")
     wanted = torch.tensor(labels, device=model.device)
     model.check_labels(wanted)
-    noise = noise_of(model, seeds, config)
+    noise, guidance = noise_of(model, seeds, config), applicable(config.guidance, model)
+    way = None if config.decoding == SEQUENTIAL else config.decoding
+    model.prior.check_sampling(guidance, way)
     with computing_in(config.dtype, model.device):
-        states = model.prior.trajectory(noise, wanted, applicable(config.guidance, model), config.decoding)
-    deep = len(model.prior.blocks)
+        states = model.prior.trajectory(noise, wanted, guidance, way)
+    deep = len(states) - 1
     blocks = (f"block {number}{' (deep)' if number == deep else ''}" for number in range(deep, 0, -1))
     named = dict(zip(["noise", *blocks], states, strict=True))
     refinement = applicable(config.refinement, model)
@@ -196,38 +195,46 @@ def trajectory(
 
 def guided(
     rule: Rule | None,
+    model: Model,
     *,
-    flow: bool,
-    classes: int,
     weight: float | None = None,
     attention_temperature: float | None = None,
-) -> Rule:
-    """A rule of guidance with what is not None; in the place of none, the usual one of a flow or of SiT.
+) -> Rule | None:
+    """A rule of guidance with what is not None; in the place of none, the usual one of the model's prior.
 
     Args:
         rule: as a run has it.
-        flow: whether the prior is a flow, and not SiT.
-        classes: how many the model has.
+        model: what is guided.
         weight: strength; 0 is none.
         attention_temperature: of the pass that guidance leads away from.
 
+    Returns:
+        the rule; None if the prior follows none and none is asked for.
+
     Raises:
-        ValueError: it would guide by classes, and the model has none; a strength or temperature is out of range, or a
-            SiT is given an attention temperature.
+        ValueError: the prior follows no rule; it would guide by classes, and the model has none; a strength or
+            temperature is out of range, or a rule that is not one of flows is given an attention temperature.
     """
-    rule = rule or (GaussianProduct() if flow else ClassifierFree())
+    if not model.prior.rules:
+        if not weight and attention_temperature is None:
+            return None
+        raise ValueError(
+            f"this model's prior, {type(model.prior).__name__}, follows no rule of guidance: only guidance 0 is for it"
+        )
+    own: Rule = rule or model.prior.rules[0]()
     if weight is not None:
-        rule = replace(rule, weight=weight)
+        own = replace(own, weight=weight)
     if attention_temperature is not None:
-        if isinstance(rule, ClassifierFree):
+        if not isinstance(own, Guidance):
             raise ValueError(
-                "an attention temperature belongs to the guidance of flows, and this model is a SiT"
+                f"an attention temperature belongs to the guidance of flows, and this model has {type(own).__name__}"
             )
-        rule = replace(rule, temperature=attention_temperature)
-    if rule.weight and rule.needs_classes and not classes:
-        way_out = "; an attention temperature of 0.5 or 1.5 guides it away from itself" if flow else ""
+        own = replace(own, temperature=attention_temperature)
+    if own.weight and own.needs_classes and not model.facts.class_names:
+        away = "; an attention temperature of 0.5 or 1.5 guides it away from itself"
+        way_out = away if isinstance(own, Guidance) else ""
         raise ValueError(f"guidance needs classes, and this model was trained without any{way_out}")
-    return rule
+    return own
 
 
 def noise_of(model: Model, seeds: Sequence[int], config: SampleConfig) -> Tensor:

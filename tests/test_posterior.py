@@ -8,7 +8,7 @@ from torch import distributions
 
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
-from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
+from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Posterior, Slerp
 from simflow.seeding import generator
 from tests.laws.cases import normal
 
@@ -100,6 +100,21 @@ def test_a_wild_log_variance_is_held():
     code = torch.cat([torch.zeros(1, 2, 1, 2), torch.tensor([[[[1e4, -1e4]], [[0.0, 0.0]]]])], dim=1)
     assert LearnedVariance().sample(code, generator(0)).isfinite().all()
     assert LearnedVariance().entropy(code).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("posterior", "noisy", "lossless", "std"),
+    [
+        (FixedVariance(std=0.3), True, False, 0.3),
+        (LearnedVariance(added=0.3), True, False, None),
+        (Slerp(), True, False, None),
+        (Dequantised(), True, True, None),
+        (NoNoise(), False, False, None),
+    ],
+    ids=lambda part: type(part).__name__ if isinstance(part, Posterior) else "",
+)
+def test_a_posterior_says_of_what_kind_its_noise_is(posterior, noisy, lossless, std):
+    assert (posterior.noisy, posterior.lossless, posterior.noise_std) == (noisy, lossless, std)
 
 
 def test_no_noise_is_the_mean():

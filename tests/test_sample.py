@@ -23,6 +23,7 @@ from tests.laws.cases import flow, randomise
 
 SEEDS, LABELS = list(range(7)), [0, 1, 2, -1, 2, 1, 0]
 HOW = SampleConfig(guidance=GaussianProduct(weight=1.0), refinement=GuidedScoreStep(gamma=0.1), batch=7)
+SIT = SiTConfig(width=8, depth=1, heads=2, solver=Euler(steps=2))
 PLAN = Plan(blocks=(Jacobi(tolerance=1e-4, window=2), Jacobi(tolerance=1e-4), SEQUENTIAL))
 
 
@@ -137,7 +138,7 @@ def autocast() -> bool:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_sit_is_sampled_exactly_or_not_at_all(dtype):
-    model = model_of(SiTConfig(width=8, depth=1, heads=2, solver=Euler(steps=2)))
+    model = model_of(SIT)
     plain = SampleConfig(guidance=None, dtype=dtype)
     exact = generated(model, SEEDS, LABELS, SampleConfig(guidance=None))
     made = generated(model, SEEDS, LABELS, plain)
@@ -150,26 +151,28 @@ def test_a_sit_is_sampled_exactly_or_not_at_all(dtype):
 
 
 @pytest.mark.parametrize(
-    ("own", "flow", "rule"),
+    ("own", "prior", "rule"),
     [
-        (LogScale(annealed=True), True, LogScale(weight=2.0, annealed=True)),
-        (None, True, GaussianProduct(weight=2.0)),
-        (None, False, ClassifierFree(weight=2.0)),
+        (LogScale(annealed=True), None, LogScale(weight=2.0, annealed=True)),
+        (None, None, GaussianProduct(weight=2.0)),
+        (None, SIT, ClassifierFree(weight=2.0)),
     ],
 )
-def test_guidance_keeps_to_the_rule_of_its_model(own, flow, rule):
-    assert guided(own, flow=flow, classes=3, weight=2.0) == rule
-    assert guided(own, flow=flow, classes=0, weight=0.0).weight == 0.0
+def test_guidance_keeps_to_the_rule_of_its_model(own, prior, rule):
+    model, without = model_of(prior), model_of(prior, names=())
+    assert guided(own, model, weight=2.0) == rule
+    assert guided(own, without, weight=0.0).weight == 0.0
     with pytest.raises(ValueError, match="strength of guidance must be 0 or more and finite, not -1"):
-        guided(own, flow=flow, classes=3, weight=-1.0)
-    with pytest.raises(ValueError, match="guidance needs classes"):
-        guided(own, flow=flow, classes=0, weight=2.0)
+        guided(own, model, weight=-1.0)
+    with pytest.raises(ValueError, match="guidance needs classes") as refused:
+        guided(own, without, weight=2.0)
+    assert ("an attention temperature of 0.5 or 1.5" in str(refused.value)) == (prior is None)
 
 
 def test_a_sit_has_no_attention_temperature():
-    assert guided(None, flow=True, classes=0, attention_temperature=0.5) == GaussianProduct(temperature=0.5)
-    with pytest.raises(ValueError, match="this model is a SiT"):
-        guided(None, flow=False, classes=3, attention_temperature=0.5)
+    assert guided(None, model_of(names=()), attention_temperature=0.5) == GaussianProduct(temperature=0.5)
+    with pytest.raises(ValueError, match="guidance of flows, and this model has ClassifierFree"):
+        guided(None, model_of(SIT), attention_temperature=0.5)
 
 
 def test_every_way_is_written_down_and_read_back():

@@ -31,9 +31,7 @@ from simflow.evaluate.unseen import reconstruction
 from simflow.export import enlargement, labelled_grid, pairs_grid
 from simflow.files import replacing
 from simflow.flow.score import ScoreDenoise
-from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
-from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig
 from simflow.settings import from_dict, to_dict
 from simflow.shapes import NULL
@@ -137,7 +135,7 @@ def chosen_sampling(court: Court) -> dict[str, Any]:
             logger.info("%s: %.1f", name, tried[name])
         return few[min(few, key=lambda name: tried[name])]
 
-    taught_noise = isinstance(pipe.model.prior, Flow) and isinstance(pipe.model.posterior, FixedVariance)
+    taught_noise = pipe.model.prior.has_density and pipe.model.posterior.noise_std is not None
     steps = SCORE_STEPS if taught_noise and own.refinement is None else ()
     best = nearest(*(replace(own, guidance=replace(rule, weight=each), temperature=1.0) for each in WEIGHTS))
     best = nearest(best, *(replace(best, temperature=each) for each in TEMPERATURES))

@@ -20,7 +20,6 @@ from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import Chosen, choose
 from simflow.fitting import tell_skipped
 from simflow.flow.score import GuidedScoreStep
-from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.places import find
 from simflow.report import charts
@@ -152,9 +151,9 @@ def way_of(pipe: Pipeline, speed: Speed, plan: Plan, source: str) -> SampleConfi
         ValueError: flags that contradict each other or the model, or a memory in which not one image fits.
     """
     own, greediest = pipe.config.sample, pipe.config.sample
-    if pipe.model.facts.class_names and any(plan.weights):
+    if pipe.model.facts.class_names and pipe.model.prior.rules and any(plan.weights):
         greediest = replace(greediest, guidance=pipe.guidance(max(plan.weights)))
-    if plan.gammas and any(plan.gammas) and isinstance(pipe.model.prior, Flow):
+    if plan.gammas and any(plan.gammas) and pipe.model.prior.has_density:
         greediest = replace(greediest, refinement=own.refinement or GuidedScoreStep())
     found = sped(greediest, speed, model=pipe.model, source=source)
     return replace(own, batch=found.batch, decoding=found.decoding, dtype=found.dtype)

@@ -1,4 +1,4 @@
-"""``simflow classify RUN``: which class makes an image likeliest? A flow as a classifier, by Bayes' rule."""
+"""``simflow classify RUN``: which class makes an image likeliest? A density as a classifier, by Bayes' rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,6 @@ from simflow.distributed import is_main, launch
 from simflow.files import write_json
 from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
-from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_float
@@ -26,9 +25,9 @@ from simflow.seeding import generator
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Classifies images by the class under which the flow finds them likeliest, and prints the accuracy.
+    """Classifies images by the class under which the prior finds them likeliest, and prints the accuracy.
 
-    No weight was trained for it. Each class costs one pass through the flow. Latents are drawn with the posterior's
+    No weight was trained for it. Each class costs one pass through the prior. Latents are drawn with the posterior's
     noise, as in training.
     """
 
@@ -90,8 +89,8 @@ def check(model: Model) -> None:
     Raises:
         ValueError: the prior has no density, or there are no classes.
     """
-    if not isinstance(model.prior, Flow):
-        raise ValueError("only a flow has densities to classify by")
+    if not model.prior.has_density:
+        raise ValueError(f"this model's prior, {type(model.prior).__name__}, has no density to classify by")
     if not model.facts.class_names:
         raise ValueError("this model was trained without classes, so it cannot tell them apart")
 

@@ -4,9 +4,7 @@ import torch
 from torch import nn
 
 from simflow.config import RunConfig
-from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, Model
-from simflow.sit.prior import SiTConfig
 
 
 def on_meta(config: RunConfig, facts: Facts) -> Model:
@@ -50,27 +48,10 @@ def lines_of(config: RunConfig, facts: Facts) -> list[str]:
             "autoencoder",
             f"{millions(parameters(model.autoencoder))} (encoder {millions(encoder)}, decoder {millions(decoder)})",
         ),
-        (kind_of(config.model.prior), f"{millions(parameters(model.prior))}{blocks_of(config.model.prior)}"),
+        (model.prior.kind, f"{millions(parameters(model.prior))} ({model.prior.described})"),
         ("total", millions(parameters(model))),
     ]
     return [f"{name:<12} {text}" for name, text in rows]
-
-
-def kind_of(prior: object) -> str:
-    """What the prior is called."""
-    return "SiT" if isinstance(prior, SiTConfig) else "flow" if isinstance(prior, FlowConfig) else "prior"
-
-
-def blocks_of(prior: object) -> str:
-    """The flow's blocks, data to noise, and how deep the last one is; or the layers of a SiT; nothing of others."""
-    if isinstance(prior, SiTConfig):
-        return f" ({prior.depth} layers, width {prior.width})"
-    if not isinstance(prior, FlowConfig):
-        return ""
-    if not prior.depths:
-        return " (no blocks: latents are standard normal)"
-    depths = ", ".join(map(str, prior.depths))
-    return f" (blocks of {depths} layers, width {prior.block.width}; deep block {prior.depths[-1]} layers)"
 
 
 def classes_of(facts: Facts) -> str:

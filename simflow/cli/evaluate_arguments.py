@@ -58,7 +58,7 @@ class Arguments:
     lpips_heads: Path | None = None
     """File of its linear heads, if they are not in the other."""
     likelihood: bool = False
-    """Also bits per dimension of held-out images: exact for flows on pixels, the ELBO for flows on latents."""
+    """Also bits per dimension of held-out images: exact for densities on pixels, the ELBO for densities on latents."""
     ood: str | None = None
     """Out-of-distribution images, whose likelihoods are compared with those of the held-out ones."""
     per_image: bool = False

@@ -20,7 +20,7 @@ from simflow.flow.score import ScoreDenoise
 from simflow.model import Facts, ModelConfig
 from simflow.objective import ObjectiveConfig, PixelMean
 from simflow.pipeline import Pipeline
-from simflow.posterior import Dequantised, FixedVariance, NoNoise
+from simflow.posterior import Dequantised, FixedVariance, NoNoise, Posterior
 from simflow.sample import SampleConfig
 
 NAME = re.compile(r".*_model(?:_\d+){4}_(?P<noise>uniform|\d+(?:\.\d+)?)")
@@ -105,7 +105,7 @@ def class_names(text: str | None, classes: int) -> tuple[str, ...]:
 
 def config_of(imported: Imported, posterior: FixedVariance | Dequantised | NoNoise) -> RunConfig:
     """The settings of a TarFlow of this shape, guided as far as it has classes."""
-    step = ScoreDenoise(std=posterior.std) if isinstance(posterior, FixedVariance) else None
+    step = None if posterior.noise_std is None else ScoreDenoise(std=posterior.noise_std)
     return RunConfig(
         name="imported-tarflow",
         data=DataConfig(path="images", image_size=imported.image_size, channels=imported.channels),
@@ -118,10 +118,10 @@ def config_of(imported: Imported, posterior: FixedVariance | Dequantised | NoNoi
     )
 
 
-def described(posterior: FixedVariance | Dequantised | NoNoise) -> str:
+def described(posterior: Posterior) -> str:
     """What is known of the noise of training."""
-    if isinstance(posterior, FixedVariance):
-        return f"standard deviation {posterior.std:g}: samples are cleaned by one score step"
-    if isinstance(posterior, Dequantised):
+    if posterior.noise_std is not None:
+        return f"standard deviation {posterior.noise_std:g}: samples are cleaned by one score step"
+    if posterior.lossless:
         return "uniform: for likelihood"
     return "not known: samples stay as noisy as they come; --noise-std S tells"

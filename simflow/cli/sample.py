@@ -28,7 +28,6 @@ from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_se
 from simflow.data.source import distinct
 from simflow.export import clear_png_folder, save_picture, save_png_folder
 from simflow.flow.decode import SEQUENTIAL
-from simflow.flow.stack import Flow
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -89,14 +88,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     with distributed.launch(arguments.device) as device, talking() as console:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         facts = replace(pipe.model.facts, class_names=distinct(pipe.model.facts.class_names))
-        classes, flow = len(facts.class_names), isinstance(pipe.model.prior, Flow)
         config = changed(pipe.config.sample, arguments.how, pipe.model)
-        rules = [guided(config.guidance, flow=flow, classes=classes, weight=weight) for weight in weights]
-        if not flow and (arguments.trajectory or config.refinement is not None):
-            raise ValueError(
-                "--trajectory, --denoise and --gamma are for the blocks and the densities of flows, and this model is "
-                "a SiT"
-            )
+        rules = {weight: guided(config.guidance, pipe.model, weight=weight) for weight in weights}
+        check_pictures(arguments, config, pipe.model)
         labels = labels_for(arguments.labels, facts, seeds)
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
         shown = chosen(labels)
@@ -143,13 +137,30 @@ def place(run: str) -> Path:
     return Path("samples") / os.path.basename(os.path.abspath(run))
 
 
+def check_pictures(arguments: Arguments, config: SampleConfig, model: Model) -> None:
+    """Refuses what the prior cannot do, before it samples.
+
+    Raises:
+        ValueError: there is a score step and no density, or a picture of blocks is asked for and there are none.
+    """
+    name = type(model.prior).__name__
+    if arguments.trajectory and not model.prior.by_blocks:
+        raise ValueError(
+            f"--trajectory shows the blocks of a prior, and this model's, {name}, has none to undo"
+        )
+    if config.refinement is not None and not model.prior.has_density:
+        raise ValueError(
+            f"--denoise and --gamma are score steps, and this model's prior, {name}, has no density to take them on"
+        )
+
+
 def pictures(
     arguments: Arguments,
     model: Model,
     seeds: Sequence[int],
     labels: Sequence[int],
     config: SampleConfig,
-    rules: Sequence[Rule],
+    rules: Mapping[float, Rule | None],
 ) -> Iterator[tuple[str, Image]]:
     """The further pictures that were asked for, with their names."""
     if arguments.trajectory:

@@ -7,9 +7,7 @@ from tyro.conf import arg
 
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
-from simflow.flow.stack import Flow
 from simflow.model import Model
-from simflow.posterior import FixedVariance
 from simflow.sample import Rule, SampleConfig, guided
 
 RULES = {"gaussian-product": GaussianProduct, "log-scale": LogScale}
@@ -46,32 +44,26 @@ def changed(config: SampleConfig, flags: Flags, model: Model) -> SampleConfig:
     Raises:
         ValueError: flags that contradict each other or the model.
     """
-    flow, classes = isinstance(model.prior, Flow), len(model.facts.class_names)
-    guidance = guidance_of(config, flags, flow=flow, classes=classes)
-    refinement = refinement_of(config, flags, classes=classes, posterior=model.posterior)
-    config = replace(config, guidance=guidance, refinement=refinement)
+    config = replace(
+        config, guidance=guidance_of(config, flags, model), refinement=refinement_of(config, flags, model)
+    )
     if flags.temperature is not None:
         config = replace(config, temperature=flags.temperature)
     return config if flags.batch is None else replace(config, batch=flags.batch)
 
 
-def guidance_of(config: SampleConfig, flags: Flags, *, flow: bool, classes: int) -> Rule | None:
+def guidance_of(config: SampleConfig, flags: Flags, model: Model) -> Rule | None:
     """The run's rule of guidance, changed or swapped.
 
     Raises:
-        ValueError: a flag does not belong to the rule, or guidance would be by classes of a model without any.
+        ValueError: a flag does not belong to the rule, guidance would be by classes of a model without any, or the
+            prior follows no rule.
     """
     rule = config.guidance
     if flags.rule is not None and not isinstance(rule, RULES[flags.rule]):
         rule = RULES[flags.rule]() if rule is None else RULES[flags.rule](weight=rule.weight)
     if flags.guidance is not None or flags.attention_temperature is not None:
-        rule = guided(
-            rule,
-            flow=flow,
-            classes=classes,
-            weight=flags.guidance,
-            attention_temperature=flags.attention_temperature,
-        )
+        rule = guided(rule, model, weight=flags.guidance, attention_temperature=flags.attention_temperature)
     if flags.what is not None or flags.annealed is not None:
         if not isinstance(rule, LogScale):
             raise ValueError("--what and --annealed belong to TarFlow's guidance: add --rule log-scale")
@@ -80,9 +72,7 @@ def guidance_of(config: SampleConfig, flags: Flags, *, flow: bool, classes: int)
     return rule
 
 
-def refinement_of(
-    config: SampleConfig, flags: Flags, *, classes: int, posterior: object
-) -> GuidedScoreStep | ScoreDenoise | None:
+def refinement_of(config: SampleConfig, flags: Flags, model: Model) -> GuidedScoreStep | ScoreDenoise | None:
     """The run's score step after sampling, changed or swapped; a step of size 0 is none.
 
     Raises:
@@ -91,7 +81,7 @@ def refinement_of(
     """
     if flags.denoise is not None and flags.gamma is not None:
         raise ValueError("give either --denoise or --gamma: each is the one score step after sampling")
-    if flags.gamma and not classes:
+    if flags.gamma and not model.facts.class_names:
         raise ValueError(
             "--gamma needs classes, for it follows the difference that the class makes, and this model was trained "
             "without any"
@@ -107,9 +97,10 @@ def refinement_of(
         return None
     if isinstance(config.refinement, ScoreDenoise):
         return replace(config.refinement, multiplier=multiplier)
-    if not isinstance(posterior, FixedVariance):
+    std = model.posterior.noise_std
+    if std is None:
         raise ValueError(
             "--denoise is for a run whose noise has one standard deviation, and this one's has not "
-            f"({type(posterior).__name__})"
+            f"({type(model.posterior).__name__})"
         )
-    return ScoreDenoise(std=posterior.std, multiplier=multiplier)
+    return ScoreDenoise(std=std, multiplier=multiplier)

@@ -7,7 +7,6 @@ from typing import Literal
 from simflow.distributed import from_main
 from simflow.flow.decode import SEQUENTIAL, Decoding, Plan, Sequential
 from simflow.flow.jacobi import Jacobi
-from simflow.flow.stack import Flow
 from simflow.memory import batch_within
 from simflow.model import Model, NetworkDtype
 from simflow.places import notes
@@ -60,9 +59,10 @@ def sped(config: SampleConfig, speed: Speed, *, model: Model, source: str) -> Sa
     config = replace(config, decoding=decoding_of(config.decoding, speed))
     config = config if speed.dtype is None else replace(config, dtype=speed.dtype)
     planned = speed.decoding == "plan"
-    if not isinstance(model.prior, Flow) and (planned or config.decoding != SEQUENTIAL):
+    if not model.prior.by_blocks and (planned or config.decoding != SEQUENTIAL):
         raise ValueError(
-            "this model is a SiT, which has no blocks to undo: only --decoding sequential is for it"
+            f"this model's prior, {type(model.prior).__name__}, has no blocks to undo: only --decoding sequential is "
+            "for it"
         )
     if speed.memory is not None:
         ready = all_ways(model, PlanConfig()) if planned else ()

@@ -3,7 +3,7 @@
 Each shows the same few seeds again and again, so that what is seen is the change.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from PIL import Image
@@ -23,7 +23,7 @@ def through_the_blocks(
     """Noise in the first row, then what each undone block makes of it; the last row is the sample, refined if asked.
 
     Raises:
-        ValueError: the prior is no flow.
+        ValueError: the prior does not make its samples block by block.
     """
     states = trajectory(model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=config)
     return labelled_grid(states, scale=enlargement(model.facts.image_size))
@@ -45,13 +45,13 @@ def guidance_sweep(
     seeds: Sequence[int],
     labels: Sequence[int],
     config: SampleConfig,
-    rules: Sequence[Rule],
+    rules: Mapping[float, Rule | None],
 ) -> Image.Image:
     """A row for each strength of guidance."""
     rows = {}
-    for rule in rules:
+    for weight, rule in rules.items():
         guided = replace(config, guidance=rule)
-        rows[f"guidance {rule.weight:g}"] = sample_all(
+        rows[f"guidance {weight:g}"] = sample_all(
             model, seeds=seeds[:COLUMNS], labels=labels[:COLUMNS], config=guided
         )
     return labelled_grid(rows, scale=enlargement(model.facts.image_size))

@@ -32,11 +32,9 @@ from torch import Tensor
 from simflow.data.order import spread
 from simflow.distributed import gather_rows, share_of
 from simflow.evaluate.collect import OnProgress, Pictures
-from simflow.flow.stack import Flow
 from simflow.model import Model
 from simflow.objective import bits_per_dimension
 from simflow.pixels import to_float
-from simflow.posterior import Dequantised, NoNoise
 from simflow.seeding import generator
 from simflow.shapes import NULL, Code, Images, Labels, Latents, PerImage
 
@@ -53,7 +51,7 @@ class Scores:
     reconstruction: Float64[Tensor, " n"]
     """Of that, ``-log p(image|x)`` with the step; 0 for dequantised pixels."""
     prior: Float64[Tensor, " n"]
-    """Of that, ``-log p(x)``: the flow."""
+    """Of that, ``-log p(x)``: the prior's."""
     entropy: Float64[Tensor, " n"]
     """Of that, ``-H``; negative where the posterior is wide."""
 
@@ -75,9 +73,9 @@ class Scores:
 
 def no_bound(model: Model) -> str | None:
     """Why this model bounds no likelihood, as half a sentence; None if it does."""
-    if not isinstance(model.prior, Flow):
-        return "this model's prior is no flow, so it has no density"
-    if isinstance(model.posterior, NoNoise):
+    if not model.prior.has_density:
+        return f"this model's prior, {type(model.prior).__name__}, has no density"
+    if not model.posterior.noisy:
         return "without noise on the latents the ELBO is no bound"
     return None
 
@@ -137,7 +135,7 @@ def training_error(
         ValueError: there is no bound, or the reconstructions are exact.
     """
     _require_bound(model)
-    if isinstance(model.posterior, Dequantised):
+    if model.posterior.lossless:
         return None
     errors = [torch.zeros(0, dtype=torch.float64)]
     for part in numbers[share_of(len(numbers))].split(batch):

@@ -12,7 +12,7 @@ the base (:mod:`simflow.flow.base`): nothing, unless the noise has a fitted vari
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -21,7 +21,7 @@ from simflow.bounds import at_least
 from simflow.flow.base import FittedNormal, StandardNormal
 from simflow.flow.block import Block, BlockConfig
 from simflow.flow.decode import SEQUENTIAL, Decoding, undo, ways
-from simflow.flow.guidance import Guidance
+from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.order import Order, alternating
 from simflow.nn.tokens import to_latents, to_tokens
 from simflow.prior import Align, Energy, Hidden, Prior
@@ -60,6 +60,9 @@ class Flow(Prior):
         ValueError: the patch does not divide the latent.
     """
 
+    kind: ClassVar[str] = "flow"
+    rules: ClassVar[tuple[type[Any], ...]] = (GaussianProduct, LogScale, Guidance)
+
     def __init__(self, config: FlowConfig, *, latent_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         c, h, w = latent_shape
@@ -78,6 +81,14 @@ class Flow(Prior):
             )
         )
         self.base = config.base.build(self.noise_shape)
+
+    @property
+    def described(self) -> str:
+        """The blocks, data -> noise, and how deep the last one is."""
+        if not self.depths:
+            return "no blocks: latents are standard normal"
+        layers = ", ".join(map(str, self.depths))
+        return f"blocks of {layers} layers, width {self.hidden_width}; deep block {self.depths[-1]} layers"
 
     def chain(self) -> list[Block]:
         """The blocks, data -> noise."""
@@ -134,10 +145,7 @@ class Flow(Prior):
         Raises:
             ValueError: the rule of guidance is not one of flows.
         """
-        if guidance is not None and not isinstance(guidance, Guidance):
-            raise ValueError(
-                f"a flow is guided by GaussianProduct or LogScale, not by {type(guidance).__name__}"
-            )
+        self.check_sampling(guidance, None)
         last = len(self.blocks) - 1
         return [
             (i, block, guidance if guidance is not None and guidance.guides(deep=i == last) else None)

@@ -82,7 +82,9 @@ def measure(
     """
     flow, how, clock = model.prior, how or PlanConfig(), clock or Stopwatch(model.device)
     if not isinstance(flow, Flow):
-        raise ValueError("only a flow is undone block by block: there is nothing to plan for this model")
+        raise ValueError(
+            f"a plan is for the blocks of a flow: there is nothing to plan for a prior such as {type(flow).__name__}"
+        )
     walk = replace(config, decoding=SEQUENTIAL)
     found = search(model, flow, walk, how, clock)
     planned = replace(walk, decoding=found.plan)

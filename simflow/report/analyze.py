@@ -155,6 +155,8 @@ def over_guidance(
     reason = None
     if len(names) < 2:
         reason = "the model has no classes"
+    elif not pipe.model.prior.rules:
+        reason = "the prior follows no rule of guidance"
     elif isinstance(train, str):
         reason = train
     elif not train.class_names == held_out.class_names == names:
@@ -175,7 +177,7 @@ def over_guidance(
         else:
             extractors.append(extractor.to(pipe.device))
     gammas = plan.gammas
-    if gammas and any(gammas) and not isinstance(pipe.model.prior, Flow):
+    if gammas and any(gammas) and not pipe.model.prior.has_density:
         left_out.append("The guided score step is left out: the prior has no density.")
         gammas = ()
     logger.info("guidance sweep: %d samples at %d weights", plan.samples, len(plan.weights))

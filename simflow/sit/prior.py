@@ -1,7 +1,7 @@
 """SiT as a prior: latents <-> noise by an ordinary differential equation (Ma et al. 2024; SimFlow, Table 7).
 
 Training compares a predicted velocity with that of a straight line between a latent and fresh noise; sampling
-follows the predictions back from noise. There is no density, so score steps and likelihoods are for flows only.
+follows the predictions back from noise. There is no density, so there are no score steps and likelihoods.
 
 The energy is a squared error, not nats. Trained end to end it too pulls latents together; with a fixed variance it
 cannot fall below that of pure noise (:func:`simflow.sit.path.least_error`), which the collapse monitor watches.
@@ -9,7 +9,7 @@ cannot fall below that of pure noise (:func:`simflow.sit.path.least_error`), whi
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Generator
@@ -56,6 +56,9 @@ class SiT(Prior):
         ValueError: the patch does not divide the latent.
     """
 
+    kind: ClassVar[str] = "SiT"
+    rules: ClassVar[tuple[type[Any], ...]] = (ClassifierFree,)
+
     def __init__(self, config: SiTConfig, *, latent_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
         c, h, w = latent_shape
@@ -74,6 +77,11 @@ class SiT(Prior):
             classes=classes,
             checkpointing=config.checkpointing,
         )
+
+    @property
+    def described(self) -> str:
+        """The layers of the network."""
+        return f"{self.config.depth} layers, width {self.config.width}"
 
     def energy(
         self, latents: Latents, labels: Labels, generator: Generator, align: Align | None = None
@@ -99,10 +107,7 @@ class SiT(Prior):
         Raises:
             ValueError: the rule of guidance or the way of decoding is a flow's.
         """
-        if decoding is not None:
-            raise ValueError("SiT has no blocks to undo: Jacobi decoding and plans are for flows")
-        if guidance is not None and not isinstance(guidance, ClassifierFree):
-            raise ValueError(f"SiT is guided by ClassifierFree, not by {type(guidance).__name__}")
+        self.check_sampling(guidance, decoding)
 
         def predicted(x: Tokens, time: float, under: Labels) -> Tokens:
             times = torch.full((len(x),), time, dtype=x.dtype, device=x.device)

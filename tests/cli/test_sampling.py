@@ -100,7 +100,7 @@ def test_the_noise_of_a_run_without_a_step_is_its_posterior_s():
         ({"guidance": 1.0, "classes": 0}, "guidance needs classes"),
         (
             {"attention_temperature": 0.5, "prior": SIT, "config": SampleConfig(guidance=None)},
-            "this model is a SiT",
+            "belongs to the guidance of flows, and this model has ClassifierFree",
         ),
         ({"attention_temperature": 0.0}, "temperature of guidance must be positive"),
         ({"attention_temperature": math.nan}, "temperature of guidance must be positive"),

@@ -27,5 +27,5 @@ def test_densities_are_those_of_each_label():
 
 
 def test_a_flow_without_classes_cannot_tell():
-    with pytest.raises(ValueError, match="only a flow with classes"):
+    with pytest.raises(ValueError, match="only a density with classes"):
         log_probs_by_class(log_prob, torch.randn(4, 1, 2, 2), classes=0)

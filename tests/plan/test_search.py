@@ -219,7 +219,7 @@ def test_no_number_is_infinitely_far():
 
 def test_mistakes():
     sit = model_of(SiTConfig(width=8, depth=1, heads=2, solver=Euler(steps=1)))
-    with pytest.raises(ValueError, match="only a flow is undone block by block"):
+    with pytest.raises(ValueError, match="a plan is for the blocks of a flow"):
         measure(sit, SampleConfig(guidance=None))
     with pytest.raises(ValueError, match="tolerance of a plan must be positive"):
         PlanConfig(tolerance=0.0)

@@ -118,6 +118,9 @@ def test_a_prior_without_a_density_is_swept_without_score_steps(tmp_path):
     assert [sweep.gamma for sweep in found] == [None]
     assert [line.split(": ", 1)[1] for line in left_out[::2]] == ["no weights.", "the prior has no density."]
     assert "from 6 images says nothing" in left_out[1]
+    pipe.model.prior.rules = ()
+    _, _, left_out = over_guidance(pipe, data, data, plan, Chosen([Squares()], []))
+    assert left_out == ["The guidance sweep is left out: the prior follows no rule of guidance."]
 
 
 @pytest.mark.parametrize(

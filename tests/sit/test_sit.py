@@ -229,7 +229,7 @@ def test_rules_of_the_other_prior_are_refused():
         prior.inverse(z, labels, GaussianProduct())
     a_flow = flow().build(latent_shape=(2, 2, 3), classes=3).double()
     with pytest.raises(
-        ValueError, match="a flow is guided by GaussianProduct or LogScale, not by ClassifierFree"
+        ValueError, match="Flow is guided by GaussianProduct or LogScale, not by ClassifierFree"
     ):
         a_flow.inverse(z, labels, ClassifierFree())
     with pytest.raises(ValueError, match="does not divide latents"):
@@ -269,7 +269,7 @@ def test_it_trains_and_samples_where_a_flow_does(names):
 def test_a_score_step_needs_a_density():
     model = model_of()
     config = SampleConfig(guidance=None, refinement=GuidedScoreStep())
-    with pytest.raises(ValueError, match="SiT has no density: likelihoods and score steps need a flow"):
+    with pytest.raises(ValueError, match="SiT has no density: likelihoods and score steps need one"):
         list(sample(model, seeds=[0], labels=[0], config=config))
 
 
