@@ -9,7 +9,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from simflow.settings import classes_of, hints_of, members_of
@@ -26,24 +26,40 @@ class Setting(NamedTuple):
     """What else may stand there, where that is a list: names of types, or words."""
     text: str
     """What it is for; empty where nobody wrote it down."""
+    parts: tuple[type, ...] = ()
+    """Of a slot, what may stand there."""
 
 
 def explained(config: Any, prefix: str = "") -> Iterator[Setting]:
     """The settings of a tree of frozen dataclasses, in the order of their fields."""
-    cls = type(config)
+    values = {field.name: getattr(config, field.name) for field in fields(config)}
+    yield from _of_fields(type(config), values, prefix)
+
+
+def explained_part(part: type, prefix: str) -> Iterator[Setting]:
+    """The settings of a part that stands nowhere yet, at their defaults; None where there is none."""
+    values = {
+        field.name: field.default_factory() if field.default_factory is not MISSING else field.default
+        for field in fields(part)
+    }
+    values = {name: None if value is MISSING else value for name, value in values.items()}
+    yield from _of_fields(part, values, prefix)
+
+
+def _of_fields(cls: type, values: dict[str, Any], prefix: str) -> Iterator[Setting]:
     hints, texts = hints_of(cls), {}
     for base in reversed(cls.__mro__):
         texts |= texts_of(base) if is_dataclass(base) else {}
-    for field in fields(cls):
-        path, text = f"{prefix}{field.name}", texts.get(field.name, "")
-        yield from _explained(getattr(config, field.name), hints[field.name], path, text)
+    for name, value in values.items():
+        yield from _explained(value, hints[name], f"{prefix}{name}", texts.get(name, ""))
 
 
 def _explained(value: Any, hint: Any, path: str, text: str) -> Iterator[Setting]:
     members, parts = members_of(hint), classes_of(hint)
     if parts and (len(members) > 1 or not is_dataclass(value)):
         standing = type(value).__name__ if is_dataclass(value) else None
-        yield Setting(f"{path}.type", standing, tuple(part.__name__ for part in parts), text)
+        names = tuple(part.__name__ for part in parts)
+        yield Setting(f"{path}.type", standing, names, text, tuple(parts))
     if is_dataclass(value):
         yield from explained(value, f"{path}.")
     elif isinstance(value, tuple) and value and all(is_dataclass(item) for item in value):

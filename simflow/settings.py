@@ -302,8 +302,18 @@ def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
             if _accepts(member, tried):
                 return _convert(member, tried)
     wanted = " or ".join(_wanted(member) for member in members_of(hint))
-    way_out = _YOUR_OWN if classes and isinstance(value, str) else ""
-    raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}{way_out}")
+    raise ValueError(f"setting '{path}' must be {wanted}, not {value!r}{_way_out(hint, value, path)}")
+
+
+def _way_out(hint: Any, value: Any, path: str) -> str:
+    """What may have been meant by a value that does not fit."""
+    members, classes = members_of(hint), classes_of(hint)
+    if isinstance(value, str) and value.lower() == "none" and NoneType in members:
+        return "; none is written null"
+    if classes and len(members) == 1:
+        first = fields(classes[0])[0].name
+        return f"; it has settings of its own, the first of them {_join(path, first)}"
+    return _YOUR_OWN if classes and isinstance(value, str) else ""
 
 
 def _read_config(classes: list[type], mapping: Mapping[str, Any], path: str, present: Any) -> Any:
@@ -349,6 +359,10 @@ def _by_head(mapping: Mapping[str, Any], path: str) -> dict[str, Any]:
         head, _, rest = str(key).partition(".")
         value = {rest: value} if rest else value
         if head in split:
+            if isinstance(value, Mapping) != isinstance(
+                split[head], Mapping
+            ):  # a part by its name, and its settings
+                value, split[head] = ({"type": x} if isinstance(x, str) else x for x in (value, split[head]))
             both = isinstance(value, Mapping) and isinstance(split[head], Mapping)
             twice = [_join(head, name) for name in split[head] if name in value] if both else [head]
             if twice:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from simflow.explain import explained
+from simflow.explain import explained, explained_part
 from simflow.posterior import FixedVariance
 from simflow.recipes import get
 from simflow.settings import override, to_dict
@@ -35,6 +35,19 @@ def test_a_slot_and_a_word_list_their_choices():
     assert found["objective.adversarial.type"].value is None
     assert found["train.dtype"].choices == ("float32", "bfloat16")
     assert found["train.stages.0.steps"].value == 1150
+
+
+def test_what_may_stand_in_an_empty_slot_is_explained_at_its_defaults():
+    found = {setting.path: setting for setting in explained(get("demo"))}
+    (part,) = found["train.validation.type"].parts
+    inside = {setting.path: setting for setting in explained_part(part, "train.validation.")}
+    assert inside["train.validation.every"].value == 1000
+    assert inside["train.validation.best"].text.startswith("Keep the averaged weights")
+    (again,) = found["start_from.type"].parts
+    assert {setting.path for setting in explained_part(again, "start_from.")} >= {
+        "start_from.path",
+        "start_from.grow",
+    }
 
 
 def test_an_inherited_setting_has_the_text_of_its_own_class():

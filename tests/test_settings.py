@@ -132,6 +132,12 @@ def test_override_replaces_a_tuple_by_a_list():
     assert run.train.sizes == (3,)
 
 
+def test_a_part_may_be_named_shortly_beside_its_settings():
+    run = override(FULL, {"train.schedule": "Cosine", "train.schedule.final": 0.25})
+    assert run.train.schedule == Cosine(final=0.25)
+    assert override(FULL, {"train.schedule.final": 0.25, "train": {"schedule": "Cosine"}}) == run
+
+
 @pytest.mark.parametrize(
     ("mapping", "sentence"),
     [
@@ -151,6 +157,8 @@ def test_override_replaces_a_tuple_by_a_list():
         ({"train.stages.2.steps": 1}, "unknown setting 'train.stages.2': there are 2, counted from 0"),
         ({"train.lr": 1.0, "train": {"lr": 2.0}}, "setting 'train.lr' is given twice"),
         ({"train": 3, "train.lr": 2.0}, "is given twice"),
+        ({"train": "PATH"}, "not 'PATH'; it has settings of its own, the first of them train."),
+        ({"train.clip": "None"}, "must be a number or null, not 'None'; none is written null"),
     ],
 )
 def test_mistakes_are_one_sentence(mapping, sentence):
@@ -267,7 +275,7 @@ def test_an_offered_choice_is_one_like_the_others(step):
     assert differences(run, override(run, {"train.schedule.at": 4})) == ["train.schedule.at"]
     found = {setting.path: setting for setting in explained(run)}
     assert found["train.schedule.type"][1:3] == ("Step", ("Constant", "Cosine", "Step"))
-    assert found["train.schedule.at"][1:] == (3, (), "Where it falls.")
+    assert found["train.schedule.at"][1:4] == (3, (), "Where it falls.")
 
 
 def test_a_choice_is_offered_for_one_slot_only(step):

@@ -1,5 +1,7 @@
 """The images that a trained run is evaluated against: another split of its data, if there is one."""
 
+from pathlib import Path
+
 from simflow.config import RunConfig
 from simflow.data import held_out as data
 from simflow.data.config import DataConfig
@@ -27,7 +29,8 @@ def check_data(config: DataConfig) -> None:
         ValueError: there is nothing at the path of the images.
     """
     if not is_there(config.path):
-        raise ValueError(f"there are no images at '{config.path}': say where they are with --data PATH")
+        seen = "" if Path(config.path).expanduser().is_absolute() else f", seen from {Path.cwd()}"
+        raise ValueError(f"there are no images at '{config.path}'{seen}: say where they are with --data PATH")
 
 
 def signed(images: ImageSet, numbers: list[int]) -> Images:

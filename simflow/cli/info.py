@@ -1,6 +1,7 @@
 """``simflow info RECIPE|RUN``: how large a model is, what its latents are, and how far a run has come."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from simflow.cli.describe import lines_of
 from simflow.cli.resolve import resolve
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig, from_record
-from simflow.explain import explained
+from simflow.explain import Setting, explained, explained_part
 from simflow.places import find
 from simflow.report.results import of_evaluation
 from simflow.settings import leaves
@@ -68,11 +69,19 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
 
 
 def flags_of(config: RunConfig) -> Iterator[str]:
-    """Each setting as its flag, and below it what it is for."""
+    """Each setting as its flag, and below it what it is for; of an empty slot also those of what may stand there."""
     for setting in explained(config):
-        others = f"    ({' | '.join(setting.choices)})" if setting.choices else ""
-        yield f"--{setting.path} {json.dumps(setting.value, default=str)}{others}"
-        yield from wrap(setting.text, 112, initial_indent="    ", subsequent_indent="    ")
+        yield from lines_for(setting, " | ".join(setting.choices))
+        for part in setting.parts if setting.value is None else ():
+            for inner in explained_part(part, setting.path.removesuffix("type")):
+                yield from lines_for(inner, f"of {part.__name__}")
+
+
+def lines_for(setting: Setting, note: str) -> Iterator[str]:
+    """A flag with its value and a note, and what it is for; null, as flags have it, where Python has None."""
+    yield f"--{setting.path} {json.dumps(setting.value, default=str)}{f'    ({note})' if note else ''}"
+    text = re.sub(r"\bNone\b", "null", setting.text)
+    yield from wrap(text, 112, initial_indent="    ", subsequent_indent="    ")
 
 
 def looks_like_a_place(what: str) -> bool:

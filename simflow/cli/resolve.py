@@ -11,7 +11,7 @@ from typing import Any
 
 from simflow import recipes
 from simflow.config import RunConfig, from_record
-from simflow.settings import load_yaml, override, parse_count
+from simflow.settings import load_yaml, override, parse_count, to_dict
 from simflow.start import StartFrom
 from simflow.train import checkpoint
 from simflow.train.stretch import stretched
@@ -32,7 +32,7 @@ def resolve(
     Raises:
         ValueError: an unknown setting or a value that does not fit.
     """
-    config = start if file is None else override(start, load_yaml(file))
+    config = start if file is None else override(start, settings_in(file))
     config = override(config, settings)
     if data is not None:
         config = replace(config, data=replace(config.data, path=data))
@@ -46,6 +46,18 @@ def resolve(
     elif start_from is not None:
         config = replace(config, start_from=replace(config.start_from or StartFrom(), path=start_from))
     return config
+
+
+def settings_in(file: Path) -> dict[str, Any]:
+    """The settings in a file of settings, or in the ``config.json`` of a run.
+
+    Raises:
+        ValueError: no such file, or it holds something else.
+    """
+    found = load_yaml(file)
+    if found.keys() == {"config", "facts"}:
+        return to_dict(from_record(found)[0])
+    return found
 
 
 def start_of(recipe: str | None, run: Path | None) -> RunConfig:

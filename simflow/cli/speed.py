@@ -105,15 +105,15 @@ def all_ways(model: Model, how: PlanConfig) -> list[Decoding]:
 
 
 def parse_memory(text: str) -> int:
-    """Bytes from a number with a unit.
+    """Bytes from a number and its unit.
 
-    >>> parse_memory("2GiB"), parse_memory("1.5 MB"), parse_memory("4096")
-    (2147483648, 1500000, 4096)
+    >>> parse_memory("2GiB"), parse_memory("1.5 MB")
+    (2147483648, 1500000)
 
     Raises:
         ValueError: not of this form.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?i?B)?", text.strip())
-    if match is None or (match[2] or "B") not in UNITS:
-        raise ValueError(f"memory is written 2GiB or 500MiB, not '{text}'")
-    return int(float(match[1]) * UNITS[match[2] or "B"])
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]?i?B)", text.strip())
+    if match is None or match[2] not in UNITS:
+        raise ValueError(f"memory is written with its unit, 2GiB or 500MiB, not '{text}'")
+    return int(float(match[1]) * UNITS[match[2]])

@@ -56,7 +56,8 @@ class Arguments:
     """Name of a recipe (see: simflow recipes), or a function of your own that gives one, such as mine.py:laplace or
     package.module:laplace."""
     data: str | None = None
-    """Where the images are: a folder, .zip, .tar, .npz, idx file, or embedded:fashion-mnist."""
+    """Where the images are: a folder, a .zip, .tar, .npz, .parquet or idx file, hub:OWNER/NAME (a data set of the
+    hub), or embedded:fashion-mnist."""
     start_from: str | None = None
     """Weights to begin with: a run, a checkpoint, a model's name as in simflow recipes, or an autoencoder's
     published weights; null begins from the seed where the recipe begins elsewhere."""
@@ -65,13 +66,14 @@ class Arguments:
     resume: Path | None = None
     """A run folder to go on with, by its own settings; instead of a recipe."""
     config: Path | None = None
-    """A YAML file of settings, nested or dotted; flags win over it."""
+    """A YAML file of settings, nested or dotted, such as what --dry-run prints; or a run's config.json. Flags win over
+    it."""
     steps: str | None = None
     """Length of the whole run; several stages and their warm-ups are stretched in proportion."""
     name: str | None = None
     """Name of a new run; the recipe's if not given."""
     dry_run: bool = False
-    """Print the settings, parameter counts and images found, and write nothing."""
+    """Print the settings as YAML, and in its comments parameter counts and images found, and write nothing."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     log: Annotated[str, arg(aliases=["--trackers"])] = ""
@@ -185,7 +187,8 @@ def check_length(config: RunConfig, run: RunFolder) -> None:
 
 
 def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
-    """What ``--dry-run`` prints: settings, model, images, weights to start from (unless it goes on) and length.
+    """What ``--dry-run`` prints: settings, and as comments model, images, weights to start from (unless it goes on) and
+    length; all of it is YAML that ``--config`` reads.
 
     Raises:
         ValueError: the images do not fit the model, or the weights to start from do not, or none are held out where
@@ -203,14 +206,14 @@ def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
         try_start(config, facts, origin)
     stages = config.train.stages
     length = " + ".join(str(stage.steps) for stage in stages)
-    return [
-        dump_yaml(config),
+    said = [
         *lines_of(config, facts),
         f"data         {found}",
         *([] if origin is None else [f"starts from  {origin_said(origin)}"]),
         f"steps        {total_steps(stages)}{f' = {length}' if len(stages) > 1 else ''}",
         f"batch        {config.train.batch}",
     ]
+    return [dump_yaml(config), *(f"# {line}" for line in said)]
 
 
 def try_start(config: RunConfig, facts: Facts, origin: StartFrom) -> None:

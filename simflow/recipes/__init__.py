@@ -26,6 +26,7 @@ def recipes() -> "dict[str, Recipe]":
         "small-32": demo.small_32,
         "small-64": demo.small_64,
         "tuned-32": shipped.tuned_32,
+        "tuned-64": shipped.tuned_64,
         "fashion-32": shipped.fashion_32,
         "fashion-32-prior": shipped.fashion_32_prior,
         "fashion-32-decoder": shipped.fashion_32_decoder,

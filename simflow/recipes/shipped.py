@@ -159,6 +159,28 @@ def tuned_32() -> RunConfig:
     )
 
 
+def tuned_64() -> RunConfig:
+    """The weights of emoji-64, taught your own images: ``simflow train tuned-64 --data FOLDER --out runs/mine``.
+
+    Autoencoder and flow learn together from here on, as in ``tuned-32``, at twice the side and a quarter of the speed.
+    """
+    base = at_64()
+    train = replace(
+        base.train,
+        batch=32,
+        stages=(StageConfig(steps=1500, schedule=Linear(final=0.0, warmup=50)),),
+        optimizer=replace(base.train.optimizer, lr=1e-3),
+    )
+    return replace(
+        base,
+        name="tuned-64",
+        data=DataConfig(path="folder", image_size=64, channels=3),
+        classes=None,
+        start_from=StartFrom(path="emoji-64", new_classes=True),
+        train=train,
+    )
+
+
 NATURAL = DataConfig(path="folder", image_size=32, channels=3)
 """Natural images in ten class folders, divided into ``train`` and ``test``, such as CIFAR-10."""
 

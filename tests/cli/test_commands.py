@@ -14,6 +14,7 @@ from PIL import Image
 import simflow
 from simflow import recipes
 from simflow.cli import COMMANDS, main
+from simflow.settings import parse_yaml
 from tests.whole.tiny import CLASSES, words
 
 
@@ -83,8 +84,11 @@ def test_info_explains_every_flag(capsys):
     printed = capsys.readouterr().out
     assert "--train.batch 48\n    " in printed
     assert '--model.posterior.type "FixedVariance"    (FixedVariance | ' in printed
-    flags = [line.split()[0][2:] for line in printed.splitlines() if line.startswith("--")]
+    lines = [line for line in printed.splitlines() if line.startswith("--")]
+    flags = [line.split()[0][2:] for line in lines if "    (of " not in line]
     assert len(flags) == len(set(flags)) > 60
+    assert "--train.validation.every 1000    (of ValidationConfig)" in lines
+    assert "null keeps all" in printed
 
 
 def test_info_of_a_run(capsys, tiny_run):
@@ -107,6 +111,19 @@ def test_a_dry_run_says_all_and_writes_nothing(capsys, tmp_path, monkeypatch):
     assert "total        0.0" in printed
     assert files_below(tmp_path) == before
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_dry_run_prints_and_what_a_run_keeps_are_files_of_settings(capsys, tmp_path, tiny_run):
+    given = words(tiny_run.parent)
+    assert main([*given, "--train.batch", "12", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(printed)
+    for file in (tmp_path / "mine.yaml", tiny_run / "config.json"):
+        changes = ["--name", "again"] if file.suffix == ".json" else []
+        assert main(["train", "small-32", "--config", str(file), *changes, "--dry-run"]) == 0
+        again = parse_yaml(capsys.readouterr().out)
+        there = parse_yaml(file.read_text())
+        assert again == there if not changes else again == there["config"] | {"name": "again"}
 
 
 def test_a_dry_run_needs_no_images(capsys):

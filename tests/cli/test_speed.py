@@ -120,7 +120,7 @@ def counted(batches):
     ("flags", "sentence"),
     [
         (["--memory", "10KiB"], "one image takes "),
-        (["--memory", "2 gigs"], "memory is written 2GiB or 500MiB, not '2 gigs'"),
+        (["--memory", "2 gigs"], "memory is written with its unit, 2GiB or 500MiB, not '2 gigs'"),
         (["--tolerance", "0.1"], "add --decoding plan"),
         (["--tolerance", "0", "--decoding", "plan"], "tolerance of a plan must be positive"),
         (["--jacobi-window", "4"], "add --decoding jacobi"),
@@ -147,7 +147,7 @@ def test_flags_change_the_run_s_own_way():
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "2XiB", "2iB", "1e9"])
 def test_what_is_no_memory(text):
-    with pytest.raises(ValueError, match="memory is written 2GiB"):
+    with pytest.raises(ValueError, match="memory is written with its unit, 2GiB"):
         parse_memory(text)
 
 
