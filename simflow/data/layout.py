@@ -53,8 +53,7 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
     """Lists the images among ``files`` that belong to ``split``, with their classes, of the column ``label`` if given.
 
     Raises:
-        ValueError: there is no image, no such split or no such column, only some images have a class, or it cannot be
-            told whether the set is divided.
+        ValueError: there is no image, no such split or no such column, or it cannot be told whether the set is divided.
     """
     names = sorted(name for name in files.sizes if is_image(name))
     foreign = Counter(_ending(name) for name in files.sizes if is_foreign(name))
@@ -103,7 +102,7 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
     classes, class_names = _classes(names, folders, whole, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     shown, labels = [names[index] for index in kept], [classes[index] for index in kept]
-    source = _source(files, shown, labels, class_names if _labelled(shown, labels, where=where) else ())
+    source = _source(files, shown, labels, class_names)
     keys = _keys(shown, [folders[index] for index in kept])
     return replace(source, keys=keys, splits=frozenset(divisions if divided else ()))
 
@@ -222,18 +221,6 @@ def _classes(
     class_names = ordered({path[0] for path in folders if path})
     numbers = {name: number for number, name in enumerate(class_names)}
     return [numbers[path[0]] if path else NULL for path in folders], class_names
-
-
-def _labelled(names: Sequence[str], labels: Sequence[int], *, where: str) -> bool:
-    """Whether images have classes.
-
-    Raises:
-        ValueError: some have, and some have not.
-    """
-    missing = [name for name, label in zip(names, labels, strict=True) if label == NULL]
-    if missing and len(missing) < len(names):
-        raise ValueError(f"there is no label for {missing[0]} in {where} ({len(missing)} images have none)")
-    return not missing
 
 
 def _source(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from simflow.data.layout import FOREIGN, SUFFIXES, arrange
-from simflow.data.source import Files, places_among
+from simflow.data.source import Files, complete, places_among
 from simflow.shapes import NULL
 
 
@@ -14,7 +14,7 @@ def listed(*names, split="train", label=None, **contents):
     """The source of files of these names; ``contents`` are further text files, with ``_`` for the dot."""
     texts = {name.replace("_", "."): text.encode() for name, text in contents.items()}
     files = Files(sizes=dict.fromkeys(names, 1) | {name: len(t) for name, t in texts.items()}, read=texts.get)
-    return arrange(files, split=split, label=label, where="there")
+    return complete(arrange(files, split=split, label=label, where="there"), where="there")
 
 
 def by_name(source):
