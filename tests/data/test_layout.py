@@ -110,6 +110,21 @@ def test_metadata_in_each_split_with_numbers_and_names_beside():
     assert train.splits == {"train", "test"}
 
 
+@pytest.mark.parametrize("images", [("1.png", "2.png"), ("a/1.png", "b/2.png")])
+def test_metadata_that_speaks_of_no_picture_that_is_there(images):
+    said = "metadata.csv of there has labels for 2 files, of which none is there, such as 1: file_name must"
+    with pytest.raises(ValueError, match=said):
+        listed(*images, metadata_csv="file_name,label\n1,dog\n2,cat\n")
+
+
+def test_labels_for_files_that_are_not_there_are_counted(caplog):
+    table = "file_name,label\n1.png,dog\ngone.png,cat\nlost.png,cat\n"
+    assert listed("1.png", metadata_csv=table).class_names == ("dog",)
+    assert caplog.messages == [
+        "metadata.csv of there has labels for 2 files that are not there, such as gone.png"
+    ]
+
+
 def test_metadata_without_labels_says_nothing():
     text = "file_name,text\n1.png,a dog\n"
     assert listed("a/1.png", "b/1.png", metadata_csv=text).class_names == ("a", "b")
