@@ -7,6 +7,7 @@ and become a source at once. Nothing here decodes a picture: a source returns fi
 """
 
 import itertools
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simflow.shapes import NULL
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+"""What stands in a name for bytes that are not UTF-8, and cannot be written as it."""
 
 Raw = bytes | NDArray[np.uint8]
 """An encoded picture, or its pixels: ``(h, w)`` or ``(h, w, 1)`` gray, ``(h, w, 3)`` RGB."""
@@ -100,11 +104,16 @@ def from_arrays(
 
 
 def complete(source: Source, *, where: str) -> Source:
-    """A source whose images all have a class, or none of them and so it has no classes.
+    """A source whose images all have a class, or none of them and so it has no classes; with names that can be printed.
 
     Raises:
         ValueError: some images have a class, and some have not.
     """
+    source = replace(
+        source,
+        names=[printable(name) for name in source.names],
+        class_names=distinct([printable(name) for name in source.class_names]),
+    )
     missing = np.flatnonzero(source.labels == NULL)
     if not len(missing):
         return source
@@ -112,6 +121,15 @@ def complete(source: Source, *, where: str) -> Source:
         first = source.names[int(missing[0])]
         raise ValueError(f"there is no label for {first} in {where} ({len(missing)} images have none)")
     return replace(source, class_names=())
+
+
+def printable(name: str) -> str:
+    """A name with a sign in the place of each byte that is not UTF-8, as old archives leave them in names of folders.
+
+    >>> printable("caf\\udce9") == "caf\\ufffd", printable("café")
+    (True, 'café')
+    """
+    return SURROGATES.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
