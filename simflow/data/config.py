@@ -65,6 +65,10 @@ class DataConfig:
     """Threads that decode."""
 
     def __post_init__(self) -> None:
+        if not self.path.strip():
+            raise ValueError(
+                "data.path is empty: say where the images are with --data PATH ('.' is this folder)"
+            )
         if self.image_size < 1:
             raise ValueError(f"data.image_size must be at least 1 pixel, not {self.image_size}")
         share(self, "data", "hold_out")

@@ -98,8 +98,8 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
 def _pad(image: Image.Image, size: int, *, name: str) -> Image.Image:
     if max(image.size) > size:
         raise ValueError(
-            f"{name} is {image.width} x {image.height} pixels, larger than the canvas of {size} x {size}; "
-            "choose a larger image_size, or fit 'crop'"
+            f"{name} is {image.width} x {image.height} pixels, larger than the canvas of {size} x {size}, and data.fit "
+            "'pad' never resizes: take smaller pictures, or train with data.fit 'crop' or a larger data.image_size"
         )
     canvas = Image.new(image.mode, (size, size))
     canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))

@@ -19,7 +19,7 @@ from simflow.data.layout import arrange, is_hidden, is_image
 from simflow.data.metadata import refuse_column
 from simflow.data.npz import read_npz
 from simflow.data.packed import together
-from simflow.data.source import Source
+from simflow.data.source import Source, complete
 from simflow.data.splits import choose_splits
 from simflow.distributed import is_main
 
@@ -40,6 +40,16 @@ def is_there(path: str) -> bool:
 
 def find(path: str, *, split: str | None, label: str | None = None) -> Source:
     """Lists the images of ``path``, in any of the formats of :class:`~simflow.data.config.DataConfig`.
+
+    Raises:
+        ValueError: as :func:`listed`; or only some of the images have a label.
+    """
+    return complete(listed(path, split=split, label=label), where=path)
+
+
+def listed(path: str, *, split: str | None, label: str | None = None) -> Source:
+    """:func:`find`, whether or not all images have a label: to learn which splits there are, of which one may be
+    without labels.
 
     Raises:
         ValueError: nothing is there, it is of no known format, it is damaged, or it has no such split or column of

@@ -4,7 +4,7 @@ from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from simflow.data.config import DataConfig
-from simflow.data.find import find
+from simflow.data.find import listed
 from simflow.data.images import ImageSet, load
 from simflow.data.metadata import NoColumn
 from simflow.data.splits import meant
@@ -71,4 +71,4 @@ def parts(config: DataConfig) -> frozenset[str]:
     Raises:
         ValueError: there are no images.
     """
-    return find(config.path, split=None, label=config.label).splits - {"train"}
+    return listed(config.path, split=None, label=config.label).splits - {"train"}

@@ -8,6 +8,11 @@ A name such as ``set/train/dog/rex/01.png`` is read from the left:
 3. shared folders below it are dropped as well;
 4. the next folder is the class (``dog``); what lies deeper only organises.
 
+Where only some folders at a level are named so, two of different splits (``train``, ``test``) tell that the set is
+divided: what lies beside them (``docs``, a loose picture) is left out with a warning. One alone may be a class that is
+called so (``train`` beside ``bus`` and ``car``), and is taken for one unless it holds class folders itself. Then, and
+where divided folders have others beside them (``dog/train``, ``dog/test``, ``docs``), the set is refused.
+
 So images in one folder, however deep, have no classes, and class numbers are the same in every split.
 Classes are numbered in the order of their names, by value if all of them are numbers. A ``dataset.json``
 beside the images (:mod:`simflow.data.manifest`) says the classes outright and replaces these rules; so does the
@@ -17,7 +22,7 @@ beside the images (:mod:`simflow.data.manifest`) says the classes outright and r
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -48,7 +53,7 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
     """Lists the images among ``files`` that belong to ``split``, with their classes, of the column ``label`` if given.
 
     Raises:
-        ValueError: there is no image, no such split or no such column, or only some images have a class.
+        ValueError: there is no image, no such split or no such column, or it cannot be told whether the set is divided.
     """
     names = sorted(name for name in files.sizes if is_image(name))
     foreign = Counter(_ending(name) for name in files.sizes if is_foreign(name))
@@ -72,21 +77,32 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
         choose_splits((), split, where=where)
         return _source(files, *manifest.read_list(files, listing, where=where))
 
-    folders = _drop_shared(_folders(names))
-    if folders and all(_names_split(path[1:]) and not _names_split(path) for path in folders):
-        folders = [(path[1], path[0], *path[2:]) for path in folders]
+    folders = _splits_first(_drop_shared(_folders(names)), where=where)
     parts = [SPLITS.get(path[0].lower()) if path else None for path in folders]
     divisions = {part for part in parts if part is not None}
+    if len(divisions) > 1 and None in parts:
+        odd = [path for path, part in zip(folders, parts, strict=True) if part is None]
+        if is_main():
+            logger.warning(
+                "left out of %s: %s, beside its splits (%s)",
+                where,
+                _counted(odd),
+                ", ".join(sorted(divisions)),
+            )
+        inside = [index for index, part in enumerate(parts) if part is not None]
+        names, folders, parts = ([every[index] for index in inside] for every in (names, folders, parts))
     divided = None not in parts
     chosen = choose_splits(divisions if divided else (), split, where=where)
     if divided:
         folders = _drop_shared([path[1:] for path in folders])
     said = metadata.read(files, names, label=label, where=where)
+    if said is None and not divided:
+        _refuse_odd_split(folders, where=where)
     whole = parts if divided else [None] * len(names)
     classes, class_names = _classes(names, folders, whole, where=where) if said is None else said
     kept = [index for index, part in enumerate(parts) if not divided or part in chosen]
     shown, labels = [names[index] for index in kept], [classes[index] for index in kept]
-    source = _source(files, shown, labels, class_names if _labelled(shown, labels, where=where) else ())
+    source = _source(files, shown, labels, class_names)
     keys = _keys(shown, [folders[index] for index in kept])
     return replace(source, keys=keys, splits=frozenset(divisions if divided else ()))
 
@@ -142,6 +158,54 @@ def _drop_shared(folders: Sequence[Folders]) -> list[Folders]:
     return [path[shared:] for path in folders]
 
 
+def _splits_first(folders: Sequence[Folders], *, where: str) -> list[Folders]:
+    """The folders with the split before the class, where each class is divided in a folder of its own.
+
+    Raises:
+        ValueError: some folders are divided into several splits, and others are not.
+    """
+    inner = [SPLITS.get(path[1].lower()) if path[1:] and not _names_split(path) else None for path in folders]
+    if None not in inner:
+        return [(path[1], path[0], *path[2:]) for path in folders]
+    divisions = {part for part in inner if part is not None}
+    if len(divisions) > 1 and not any(map(_names_split, folders)):
+        odd = [path for path, part in zip(folders, inner, strict=True) if part is None]
+        one = next(path[0] for path, part in zip(folders, inner, strict=True) if part is not None)
+        raise ValueError(
+            f"in {where}, folders such as {one} are divided into {', '.join(sorted(divisions))}, and beside them "
+            f"lies what is not: {_counted(odd)}; move it away"
+        )
+    return list(folders)
+
+
+def _refuse_odd_split(folders: Sequence[Folders], *, where: str) -> None:
+    """Refuses a split's folder among others, where it has class folders in it and so seems to be no class.
+
+    Raises:
+        ValueError: it does.
+    """
+    own = [path for path in folders if _names_split(path)]
+    odd = [path for path in folders if not _names_split(path)]
+    if not own or not all(odd) or not all(path[1:] for path in own) or len({path[1] for path in own}) < 2:
+        return
+    raise ValueError(
+        f"{own[0][0]} in {where} has class folders in it, and beside it lies {_counted(odd)}: move that away or give "
+        f"the folder {own[0][0]} alone; or if {own[0][0]} is a class, give it another name"
+    )
+
+
+def _counted(folders: Iterable[Folders]) -> str:
+    """Names of the outermost folders and how many images are in each, in words.
+
+    >>> _counted([("docs", "a"), ("docs",), ("extra",), ()])
+    '1 loose image, docs (2 images), extra (1 image)'
+    """
+    counts = sorted(Counter(path[0] if path else "" for path in folders).items())
+    told = [(name, f"{count} image{'s' * (count > 1)}") for name, count in counts]
+    said = [f"{name} ({many})" if name else many.replace("image", "loose image") for name, many in told]
+    return ", ".join(said[:5]) + (f" and {len(said) - 5} more" if len(said) > 5 else "")
+
+
 def _classes(
     names: Sequence[str], folders: Sequence[Folders], parts: Sequence[str | None], *, where: str
 ) -> tuple[Sequence[int], tuple[str, ...]]:
@@ -157,18 +221,6 @@ def _classes(
     class_names = ordered({path[0] for path in folders if path})
     numbers = {name: number for number, name in enumerate(class_names)}
     return [numbers[path[0]] if path else NULL for path in folders], class_names
-
-
-def _labelled(names: Sequence[str], labels: Sequence[int], *, where: str) -> bool:
-    """Whether images have classes.
-
-    Raises:
-        ValueError: some have, and some have not.
-    """
-    missing = [name for name, label in zip(names, labels, strict=True) if label == NULL]
-    if missing and len(missing) < len(names):
-        raise ValueError(f"there is no label for {missing[0]} in {where} ({len(missing)} images have none)")
-    return not missing
 
 
 def _source(

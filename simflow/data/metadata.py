@@ -10,11 +10,15 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from simflow.data.source import Files, class_numbers, names_in
+from simflow.distributed import is_main
 from simflow.shapes import NULL
+
+logger = logging.getLogger(__name__)
 
 NAMES = ("metadata.csv", "metadata.jsonl")
 FILE, LABEL = "file_name", "label"
@@ -50,8 +54,8 @@ def read(
 
     Raises:
         NoColumn: no image has a label in the column that is asked for.
-        ValueError: a file is damaged, gives an image two classes, or has labels without names of files; or a label is
-            neither a name nor a number.
+        ValueError: a file is damaged, gives an image two classes, or has labels without names of files or for none that
+            is there; or a label is neither a name nor a number.
     """
     column = LABEL if label is None else label.strip().lower()
     labels: dict[str, int | str] = {}
@@ -67,6 +71,7 @@ def read(
             found = class_of(row[column], f"the {column} of {name} in {where}")
             if labels.setdefault(name, found) != found:
                 raise ValueError(f"{name} has two labels in {where}: {labels[name]} and {found}")
+    _check_there(labels, files, listings, where=where)
     known = [name for name in names if name in labels]
     if not known:
         refuse_column(label, where=where)
@@ -76,6 +81,27 @@ def read(
     numbers, class_names = class_numbers([labels[name] for name in known], called, where=where)
     number = dict(zip(known, numbers.tolist(), strict=True))
     return [number.get(name, NULL) for name in names], class_names
+
+
+def _check_there(labels: Collection[str], files: Files, listings: Sequence[str], *, where: str) -> None:
+    """Warns of labels for files that are not there.
+
+    Raises:
+        ValueError: none is there.
+    """
+    absent = [name for name in labels if name not in files.sizes]
+    if not absent:
+        return
+    told = f"{' and '.join(listings)} of {where}"
+    if len(absent) == len(labels):
+        raise ValueError(
+            f"{told} has labels for {len(labels)} files, of which none is there, such as {absent[0]}: {FILE} must be "
+            "the path of a picture from the folder of the table, with its ending"
+        )
+    if is_main():
+        logger.warning(
+            "%s has labels for %d files that are not there, such as %s", told, len(absent), absent[0]
+        )
 
 
 def class_of(label: Any, what: str) -> int | str:

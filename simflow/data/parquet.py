@@ -55,8 +55,8 @@ def read(files: Sequence[Path], *, split: str | None, label: str | None = None, 
     Classes are those of all splits. A split without any label has no classes.
 
     Raises:
-        ValueError: pyarrow is not installed, a file is damaged or has no images, there is no such split, some images
-            of it have no label, or the files lie in several folders or have other columns or classes than each other.
+        ValueError: pyarrow is not installed, a file is damaged or has no images, there is no such split, or the
+            files lie in several folders or have other columns or classes than each other.
     """
     files = sorted(files)
     folders = sorted({str(file.parent) for file in files})
@@ -239,7 +239,7 @@ def classes(
     """The class of each image of the files that are shown, and the names of the classes of all files.
 
     Raises:
-        ValueError: some images have no label, or a number no name.
+        ValueError: a number has no name.
     """
     own: dict[Path, list[int | str | None]] = {}
     for file, each in columns.items():

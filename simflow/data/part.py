@@ -14,8 +14,8 @@ from hashlib import blake2b
 import numpy as np
 
 from simflow.data.config import DataConfig
-from simflow.data.find import find
-from simflow.data.source import Source
+from simflow.data.find import find, listed
+from simflow.data.source import Source, complete
 from simflow.data.splits import meant
 
 
@@ -28,12 +28,13 @@ def find_part(config: DataConfig) -> Source:
     """
     if not config.hold_out:
         return find(config.path, split=config.split, label=config.label)
-    everything = find(config.path, split=None, label=config.label)
+    everything = listed(config.path, split=None, label=config.label)
     if everything.splits - {"train"}:
         raise ValueError(
             f"{config.path} is divided already ({', '.join(sorted(everything.splits))}): "
             "data.hold_out is for sets that are not, leave it at 0"
         )
+    everything = complete(everything, where=config.path)
     if config.split is None:
         raise ValueError("data.split null takes all images, and data.hold_out keeps some apart: choose one")
     wanted = meant(config.split)

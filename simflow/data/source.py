@@ -7,15 +7,19 @@ and become a source at once. Nothing here decodes a picture: a source returns fi
 """
 
 import itertools
+import re
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simflow.shapes import NULL
+
+SURROGATES = re.compile("[\ud800-\udfff]")
+"""What stands in a name for bytes that are not UTF-8, and cannot be written as it."""
 
 Raw = bytes | NDArray[np.uint8]
 """An encoded picture, or its pixels: ``(h, w)`` or ``(h, w, 1)`` gray, ``(h, w, 3)`` RGB."""
@@ -43,7 +47,7 @@ class Source:
     """What of each name stays when the set is moved or packed otherwise: class folder and file, or a number."""
 
     labels: NDArray[np.int64]
-    """``(n,)``: the class of each, ``NULL`` throughout if the set has no classes."""
+    """``(n,)``: the class of each, ``NULL`` where there is none; all or none have one, once it is :func:`complete`."""
 
     class_names: tuple[str, ...]
     """One name a label; empty if the set has no classes."""
@@ -97,6 +101,35 @@ def from_arrays(
         marks=[zlib.crc32(image.tobytes()) for image in images],
         read=lambda index: images[index],
     )
+
+
+def complete(source: Source, *, where: str) -> Source:
+    """A source whose images all have a class, or none of them and so it has no classes; with names that can be printed.
+
+    Raises:
+        ValueError: some images have a class, and some have not.
+    """
+    source = replace(
+        source,
+        names=[printable(name) for name in source.names],
+        class_names=distinct([printable(name) for name in source.class_names]),
+    )
+    missing = np.flatnonzero(source.labels == NULL)
+    if not len(missing):
+        return source
+    if len(missing) < len(source.labels):
+        first = source.names[int(missing[0])]
+        raise ValueError(f"there is no label for {first} in {where} ({len(missing)} images have none)")
+    return replace(source, class_names=())
+
+
+def printable(name: str) -> str:
+    """A name with a sign in the place of each byte that is not UTF-8, as old archives leave them in names of folders.
+
+    >>> printable("caf\\udce9") == "caf\\ufffd", printable("café")
+    (True, 'café')
+    """
+    return SURROGATES.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
 def places_among(names: Sequence[str], others: Sequence[str]) -> list[int] | None:
@@ -199,21 +232,21 @@ def numbered(
     *,
     where: str,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The class of each image asked for, numbered as the labels of every split are, and the names of all classes; no
-    classes if no image asked for has a label. ``names`` gives those of numbers, as for :func:`class_numbers`.
+    """The class of each image asked for, ``NULL`` where it has no label, numbered as the labels of every split are, and
+    the names of all classes; no classes if no image asked for has a label. ``names`` gives those of numbers, as for
+    :func:`class_numbers`.
 
     Raises:
-        ValueError: only some images asked for have a label; or as :func:`class_numbers`.
+        ValueError: as :func:`class_numbers`.
     """
-    missing = asked.count(None)
-    if missing == len(asked):
+    if asked.count(None) == len(asked):
         return np.full(len(asked), NULL), ()
-    if missing:
-        raise ValueError(f"{missing} of {len(asked)} images in {where} have no label")
     known = [label for label in every if label is not None]
     numbers, class_names = class_numbers(known, names(), where=where)
     number = dict(zip(known, numbers.tolist(), strict=True))
-    return np.array([number[label] for label in asked if label is not None], dtype=np.int64), class_names
+    return np.array(
+        [NULL if label is None else number[label] for label in asked], dtype=np.int64
+    ), class_names
 
 
 def names_in(content: bytes, what: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def read(
     ``beside``. A split without any label has no classes.
 
     Raises:
-        ValueError: there is no such split, or only some images of it have a label; or a record is damaged.
+        ValueError: there is no such split, or a record is damaged.
     """
     splits, divided = split_by_name(tars)
     wanted = choose_splits(divided, split, where=where)

@@ -55,6 +55,7 @@ def complaint(capsys, code: int, given: list[str]) -> str:
         (["train", "demo", "--model.prior.block.heads", "7", "--dry-run"], "cannot be split over 7"),
         (["train", "small-32", "--data", "nowhere", "--dry-run"], "there are no images at 'nowhere'"),
         (["train", "small-32", "--data", "folder", "--dry-run"], "there are no images at 'folder'"),
+        (["train", "small-32", "--data", "", "--dry-run"], "data.path is empty: say where the images are"),
         (["train", "small-32", "--data.path", "nowhere", "--dry-run"], "there are no images at 'nowhere'"),
         (["train", "demo", "--start_from", "nowhere", "--dry-run"], "there is nothing at 'nowhere' to start"),
         (

@@ -26,7 +26,7 @@ def decoded(content, **choices):
         marks=[0],
         read=lambda _: content,
     )
-    return decode(source, 0, DataConfig(path="", **{"image_size": 4, **choices}))
+    return decode(source, 0, DataConfig(path="picture", **{"image_size": 4, **choices}))
 
 
 def encoded(image, format, **options):
@@ -203,7 +203,10 @@ def test_pad_centres_on_black():
 
 
 def test_pad_refuses_a_picture_larger_than_the_canvas():
-    with pytest.raises(ValueError, match=r"it is 3 x 5 pixels, larger than the canvas of 4 x 4"):
+    with pytest.raises(
+        ValueError,
+        match=r"it is 3 x 5 pixels, larger than the canvas of 4 x 4.*, or train with data.fit 'crop'",
+    ):
         decoded(Image.new("L", (3, 5)), fit="pad")
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import os
 import shutil
 import tarfile
 import zipfile
@@ -47,6 +48,18 @@ def loaded(path, **choices):
 
 def everything(images):
     return images.images(range(len(images)))
+
+
+def test_names_of_folders_that_are_not_utf_8_can_be_printed(tmp_path):
+    for level, folder in enumerate((b"caf\xe8", b"caf\xe9", b"the")):
+        place = tmp_path / os.fsdecode(folder)
+        place.mkdir()
+        Image.new("L", (SIZE, SIZE), level).save(place / "1.png")
+        (place / "2.png").write_bytes(b"no picture")
+    images = loaded(tmp_path)
+    assert images.class_names == ("caf\ufffd", "caf\ufffd (2)", "the")
+    assert everything(images)[:, 0, 0, 0].tolist() == images.labels.tolist() == [0, 1, 2]
+    assert images.skipped == ("caf\ufffd/2.png", "caf\ufffd/2.png", "the/2.png")
 
 
 def pack(root, ending):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from simflow.data.layout import FOREIGN, SUFFIXES, arrange
-from simflow.data.source import Files, places_among
+from simflow.data.source import Files, complete, places_among
 from simflow.shapes import NULL
 
 
@@ -14,7 +14,7 @@ def listed(*names, split="train", label=None, **contents):
     """The source of files of these names; ``contents`` are further text files, with ``_`` for the dot."""
     texts = {name.replace("_", "."): text.encode() for name, text in contents.items()}
     files = Files(sizes=dict.fromkeys(names, 1) | {name: len(t) for name, t in texts.items()}, read=texts.get)
-    return arrange(files, split=split, label=label, where="there")
+    return complete(arrange(files, split=split, label=label, where="there"), where="there")
 
 
 def by_name(source):
@@ -108,6 +108,21 @@ def test_metadata_in_each_split_with_numbers_and_names_beside():
     assert train.class_names == test.class_names == ("ant", "bee", "cat")
     assert (by_name(train), by_name(test)) == ({"train/1.png": 2, "train/2.png": 0}, {"test/3.png": 1})
     assert train.splits == {"train", "test"}
+
+
+@pytest.mark.parametrize("images", [("1.png", "2.png"), ("a/1.png", "b/2.png")])
+def test_metadata_that_speaks_of_no_picture_that_is_there(images):
+    said = "metadata.csv of there has labels for 2 files, of which none is there, such as 1: file_name must"
+    with pytest.raises(ValueError, match=said):
+        listed(*images, metadata_csv="file_name,label\n1,dog\n2,cat\n")
+
+
+def test_labels_for_files_that_are_not_there_are_counted(caplog):
+    table = "file_name,label\n1.png,dog\ngone.png,cat\nlost.png,cat\n"
+    assert listed("1.png", metadata_csv=table).class_names == ("dog",)
+    assert caplog.messages == [
+        "metadata.csv of there has labels for 2 files that are not there, such as gone.png"
+    ]
 
 
 def test_metadata_without_labels_says_nothing():
@@ -205,6 +220,56 @@ def test_a_split_of_an_undivided_set_is_refused():
 
 def test_a_class_may_be_called_train():
     assert listed("train/1.png", "ship/2.png").class_names == ("ship", "train")
+
+
+def test_one_split_among_class_folders_is_a_class_whatever_it_is_called(caplog):
+    assert listed("train/1.png", "bus/2.png", "car/a/3.png").class_names == ("bus", "car", "train")
+    assert listed("train/a/1.png", "bus/2.png").class_names == ("bus", "train")
+    assert not caplog.text
+
+
+def test_what_lies_beside_several_splits_is_left_out(caplog):
+    names = ("set/train/0/1.png", "set/train/9/2.png", "set/test/9/3.png")
+    odd = ("set/docs/a/preview.png", "set/docs/b.png", "set/sheet.png")
+    train, test = (listed(*names, *odd, split=split) for split in ("train", "test"))
+    assert by_name(train) == {"set/train/0/1.png": 0, "set/train/9/2.png": 1}
+    assert by_name(test) == {"set/test/9/3.png": 1}
+    assert train.class_names == test.class_names == ("0", "9")
+    assert train.splits == {"train", "test"}
+    said = "left out of there: 1 loose image, docs (2 images), beside its splits (test, train)"
+    assert caplog.messages == [said, said]
+    assert train.keys == listed(*names).keys
+
+
+def test_labels_of_a_table_do_not_make_splits_classes():
+    table = "file_name,label\ntrain/1.png,a\ntest/2.png,b\nextra/3.png,b\n"
+    source = listed("train/1.png", "test/2.png", "extra/3.png", metadata_csv=table)
+    assert (by_name(source), source.class_names) == ({"train/1.png": 0}, ("a", "b"))
+    table = "file_name,label\ntrain/a/1.png,x\ntrain/b/2.png,y\nextra/3.png,y\n"
+    source = listed("train/a/1.png", "train/b/2.png", "extra/3.png", metadata_csv=table)
+    assert source.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (
+            ("train/0/1.png", "train/9/2.png", "docs/3.png", "docs/4.png"),
+            r"train in there has class folders in it, and beside it lies docs \(2 images\): move that away",
+        ),
+        (
+            ("cat/train/1.png", "cat/test/2.png", "dog/train/3.png", "docs/4.png", "5.png"),
+            r"folders such as cat are divided into test, train, .* not: 1 loose image, docs \(1 image\); move",
+        ),
+    ],
+)
+def test_sets_that_may_be_divided_or_not_are_refused(names, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        listed(*names)
+
+
+def test_dev_is_for_validation():
+    assert by_name(listed("train/1.png", "dev/2.png", split="validation")) == {"dev/2.png": NULL}
 
 
 def test_an_image_beside_class_folders_is_named():

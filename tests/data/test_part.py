@@ -152,6 +152,19 @@ def test_what_is_trained_on_is_not_held_out():
         assert unseen_part(replace(divided, split=split), TESTED) is None
 
 
+def test_a_test_split_without_classes_is_held_out_all_the_same(folder, tmp_path):
+    divided = tmp_path / "divided"
+    shutil.copytree(folder, divided / "train")
+    shutil.copytree(folder / "a", divided / "test")
+    images, called = held_out(config(divided, hold_out=0.0))
+    assert (len(images), images.class_names, called) == (30, (), f"{divided} (test)")
+    assert unseen_part(config(divided, hold_out=0.0), TESTED).split == "test"
+    with pytest.raises(ValueError, match=r"is divided already \(test, train\)"):
+        find_part(config(divided))
+    with pytest.raises(ValueError, match=r"no label for test/0_v0.png in .* \(30 images have none\)"):
+        find_part(config(divided, hold_out=0.0, split=None))
+
+
 def test_another_set_that_is_divided_has_its_own_parts(folder):
     images, called = held_out(config(folder), path=FASHION)
     assert (len(images), called) == (1000, f"{FASHION} (test)")

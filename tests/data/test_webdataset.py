@@ -126,7 +126,10 @@ def test_a_share_is_held_out_of_undivided_files(tmp_path):
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"a_png": 1, "a_cls": "0", "b_png": 2}, "1 of 2 images in .* have no label"),
+        (
+            {"a_png": 1, "a_cls": "0", "b_png": 2},
+            r"no label for x.tar/b.png in .*x.tar \(1 images have none\)",
+        ),
         ({"a_png": 1, "a_json": "{"}, r"a.json .*is not JSON"),
         ({"a_png": 1, "a_json": '{"label": [1]}'}, "the label of a.png in .* must be a name or a number"),
     ],
