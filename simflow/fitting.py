@@ -25,6 +25,7 @@ from simflow.data.images import ImageSet, load
 from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
+from simflow.places import at_home
 from simflow.seeding import fold
 from simflow.settings import differences, differing
 from simflow.start import start
@@ -87,7 +88,7 @@ def fit(
             type that its slot does not name), a batch that the processes cannot share, weights to start from that are
             not there or do not fit, or a folder that holds something else or in which another process is training.
     """
-    folder, device = Path(folder), torch.device(device or "cpu")
+    folder, device = at_home(folder), torch.device(device or "cpu")
     distributed.prepare(device)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images

@@ -29,7 +29,7 @@ from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
 from simflow.model import Model, NetworkDtype, network_dtype
 from simflow.pixels import require_signed, to_float
-from simflow.places import find
+from simflow.places import at_home, find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import Rule, SampleConfig, guided, sample_all
@@ -261,7 +261,7 @@ class Pipeline:
             max_shard_size: of one file, in bytes or as a text such as "5GB"; larger weights are divided among several
                 files with an index (:mod:`simflow.weights`).
         """
-        folder = Path(folder)
+        folder = at_home(folder)
         if RunFolder(folder).newest is not None:
             raise ValueError(f"'{folder}' is a run: save the model into a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,16 @@ def test_every_form_of_a_run_gives_the_averaged_weights(run, pipe, tmp_path):
         assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
+def test_a_place_may_be_at_home(run, pipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pipe.save_pretrained("~/saved")
+    assert (tmp_path / "saved" / "config.json").is_file()
+    for source in ("~/saved", Path("~/saved")):
+        assert Pipeline.from_pretrained(source).config == pipe.config
+    with pytest.raises(ValueError, match="there is no run, checkpoint or saved model at '~/other'"):
+        Pipeline.from_pretrained("~/other")
+
+
 def test_the_raw_weights_are_others(run, pipe):
     raw = weights(Pipeline.from_pretrained(run, which="model"))
     assert any(not torch.equal(tensor, raw[name]) for name, tensor in weights(pipe).items())
