@@ -100,17 +100,20 @@ class Pipeline:
     def to(self, device: str | torch.device) -> "Pipeline":
         """Moves the weights to a device, and prepares this process for a GPU (:func:`simflow.distributed.prepare`).
 
+        Args:
+            device: as :func:`simflow.distributed.device_of` has it: "auto" is a GPU if there is one.
+
         Returns:
             The pipeline itself.
 
         Raises:
-            ValueError: a dtype is given.
+            ValueError: no such device, or a dtype is given.
         """
         if isinstance(device, torch.dtype):
             raise ValueError(
-                f"a pipeline stays in float32: pass dtype={device} to a call, whose networks then compute in it"
+                "the weights of a pipeline stay in float32; a call with dtype=torch.bfloat16 computes in bfloat16"
             )
-        self.model.to(device)
+        self.model.to(distributed.device_of(device))
         distributed.prepare(self.device)
         return self
 

@@ -61,6 +61,18 @@ def test_a_place_may_be_at_home(run, pipe, tmp_path, monkeypatch):
         Pipeline.from_pretrained("~/other")
 
 
+def test_a_pipeline_moves_to_devices_that_are_there_and_stays_in_float32(pipe, monkeypatch, unchecked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pipe.to("auto").device == pipe.to(torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(ValueError, match="'cuda' is asked for, but torch finds no CUDA GPU here"):
+        pipe.to("cuda")
+    for dtype in (torch.float16, torch.bfloat16):
+        with pytest.raises(
+            ValueError, match=r"stay in float32; a call with dtype=torch\.bfloat16 computes in"
+        ):
+            pipe.to(dtype)
+
+
 def test_the_raw_weights_are_others(run, pipe):
     raw = weights(Pipeline.from_pretrained(run, which="model"))
     assert any(not torch.equal(tensor, raw[name]) for name, tensor in weights(pipe).items())
