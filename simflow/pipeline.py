@@ -5,8 +5,9 @@
     pipe.log_prob(pipe.encode(images), class_labels="bag")                          # nats
 
 A name is that of a model that comes with the package (:mod:`simflow.pretrained`); it needs no network.
-Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images, which are made
-ready as the run's own were: of any size where these were cropped. Class labels are names or numbers, one per image or
+Images that go in are float in [-1, 1] or uint8, ``(b, channels, height, width)``, or a list of PIL images, which are
+made ready as the run's own were: of any size where these were cropped. Floats of any precision are cast to that of the
+weights, and none in are none out. Class labels are names or numbers, one per image or
 one for all. The averaged weights are used unless told otherwise.
 """
 
@@ -209,9 +210,12 @@ class Pipeline:
         """Latents ``(b, c, h, w)`` of images: the mean of their posterior, or a draw if given a generator.
 
         Raises:
-            ValueError: float images outside [-1, 1], or of another size or number of channels than the model's.
+            ValueError: float images outside [-1, 1], no batch of images of the model's size and number of channels, or
+                what is no generator.
         """
         signed = self._signed(images)
+        if not len(signed):  # torch's pixel_unshuffle leaves channels of an empty batch as they are
+            return signed.new_zeros(0, *self.model.latent_shape)
         if generator is not None:
             return self.model.encode(signed, generator)
         return self.model.posterior.mean(self.model.autoencoder.encode(signed))
@@ -221,7 +225,7 @@ class Pipeline:
         """Images of latents ``(b, c, h, w)``, held in [-1, 1].
 
         Raises:
-            ValueError: latents of another shape than the model's.
+            ValueError: no batch of latents of the model's shape.
         """
         return self.model.decode(self._latents(latents)).clamp(-1, 1)
 
@@ -236,8 +240,8 @@ class Pipeline:
         """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels.
 
         Raises:
-            ValueError: an unknown class, neither one label nor one for each of the latents, latents of another shape
-                than the model's, or a prior that has no density.
+            ValueError: an unknown class, neither one label nor one for each of the latents, no batch of latents of the
+                model's shape, or a prior that has no density.
         """
         latents = self._latents(latents)
         return self.model.prior.log_prob(latents, self._labels_of(class_labels, len(latents)))
@@ -315,11 +319,17 @@ class Pipeline:
         return config if dtype is None else replace(config, dtype=network_dtype(dtype))
 
     def _latents(self, latents: Latents) -> Latents:
-        if tuple(latents.shape[1:]) != self.model.latent_shape:
+        if not latents.is_floating_point():
+            raise ValueError(f"latents are floating-point numbers, not {latents.dtype}")
+        return self._batch(latents, "latents", self.model.latent_shape)
+
+    def _batch(self, given: Tensor, what: str, shape: tuple[int, ...]) -> Tensor:
+        """What is given, where the model is and in its dtype, if it is a batch of such a shape."""
+        if given.ndim != len(shape) + 1 or tuple(given.shape[1:]) != shape:
             raise ValueError(
-                f"the model's latents are of shape {self.model.latent_shape}, not {tuple(latents.shape[1:])}"
+                f"the model takes a batch of {what}, (b, {', '.join(map(str, shape))}), not {tuple(given.shape)}"
             )
-        return latents.to(self.device)
+        return given.to(self.device, self.model.dtype)
 
     def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
         given = NULL if class_labels is None else class_labels
@@ -345,10 +355,7 @@ class Pipeline:
         if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
             raise ValueError(f"images are uint8, or float in [-1, 1], not {pixels.dtype}")
         signed = to_float(pixels) if pixels.dtype == torch.uint8 else require_signed(pixels)
-        wanted = (facts.channels, facts.image_size, facts.image_size)
-        if tuple(signed.shape[1:]) != wanted:
-            raise ValueError(f"the model takes images of shape {wanted}, not {tuple(signed.shape[1:])}")
-        return signed.to(self.device, self.model.dtype)
+        return self._batch(signed, "images", (facts.channels, facts.image_size, facts.image_size))
 
     def _prepared(self, pictures: "Sequence[Image]") -> Tensor:
         """PIL images -> uint8, made ready as the run's own images were."""

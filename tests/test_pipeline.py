@@ -185,7 +185,7 @@ def test_images_go_in_as_floats_bytes_or_pictures(pipe):
     assert pipe.encode([large]).shape == (1, *pipe.model.latent_shape)
     with pytest.raises(ValueError, match="must lie in"):
         pipe.encode(to_float(pixels) * 2)
-    with pytest.raises(ValueError, match=r"takes images of shape \(1, 16, 16\), not \(1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"takes a batch of images, \(b, 1, 16, 16\), not \(2, 1, 8, 8\)"):
         pipe.encode(pixels[..., :8, :8])
 
 
@@ -233,8 +233,32 @@ def test_a_label_is_a_name_or_any_kind_of_integer_and_may_be_one_for_all(pipe):
     with pytest.raises(ValueError, match="2 class labels for 3 latents: give one for each, or one for all"):
         pipe.log_prob(latents, [1, 1])
     for method in (pipe.log_prob, pipe.score, pipe.decode):
-        with pytest.raises(ValueError, match=r"latents are of shape \(4, 2, 2\), not \(1, 2, 2\)"):
+        with pytest.raises(ValueError, match=r"takes a batch of latents, \(b, 4, 2, 2\), not \(3, 1, 2, 2\)"):
             method(latents[:, :1])
+
+
+def test_one_without_a_batch_is_told_of_it(pipe, unchecked):
+    with pytest.raises(ValueError, match=r"a batch of images, \(b, 1, 16, 16\), not \(1, 16, 16\)"):
+        pipe.encode(torch.zeros(1, 16, 16, dtype=torch.uint8))
+    for method in (pipe.log_prob, pipe.score, pipe.decode):
+        with pytest.raises(ValueError, match=r"a batch of latents, \(b, 4, 2, 2\), not \(4, 2, 2\)"):
+            method(torch.zeros(4, 2, 2))
+
+
+def test_none_in_are_none_out_and_latents_are_cast(pipe, unchecked):
+    pixels, latents = torch.zeros(0, 1, 16, 16), torch.zeros(0, *pipe.model.latent_shape)
+    for images in (pixels, pixels.to(torch.uint8)):
+        assert torch.equal(pipe.encode(images), latents)
+    assert torch.equal(pipe.decode(latents), pixels)
+    assert torch.equal(pipe.reconstruct(pixels), pixels)
+    assert torch.equal(pipe.log_prob(latents), torch.zeros(0))
+    assert torch.equal(pipe.score(latents, "bag"), latents)
+    exact = torch.randn(2, *pipe.model.latent_shape).half().float()
+    for method in (pipe.decode, pipe.log_prob, pipe.score):
+        for dtype in (torch.float64, torch.float16, torch.bfloat16):
+            torch.testing.assert_close(method(exact.to(dtype)), method(exact.to(dtype).float()))
+        with pytest.raises(ValueError, match=r"latents are floating-point numbers, not torch\.int64"):
+            method(exact.long())
 
 
 def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):
