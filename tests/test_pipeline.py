@@ -16,6 +16,7 @@ from simflow.data.images import load
 from simflow.flow.jacobi import Jacobi
 from simflow.pixels import to_float
 from simflow.posterior import Linear
+from simflow.settings import override
 from simflow.shapes import NULL
 from simflow.train import checkpoint
 from tests.whole.tiny import trained, words
@@ -105,13 +106,15 @@ def test_labels_seeds_and_counts(pipe):
     assert sampled.seeds == list(range(6))
     assert sampled.images.shape == (6, 1, 16, 16)
     assert sampled.images.dtype == torch.uint8
-    assert pipe(num_images=4).labels == [0, 1, 2, 0]
     assert pipe(seeds=[5, 6]).labels == pipe(seeds=np.array([5, 6])).labels == [2, 0]
     assert pipe(class_labels=["coat", "bag"], seeds=[4, 5, 7]).labels == [2, 0, 0]
     assert pipe(class_labels=["coat", "bag"], seeds=[5, 7]).labels == [2, 0]
     assert pipe(class_labels=["coat", "bag"]).labels == [2, 0]
     assert pipe(class_labels=["coat"], seeds=[5, 6]).labels == [2, 2]
-    assert pipe().labels == [0]
+    assert pipe(class_labels=["coat", "bag"], num_images=5).labels == [2, 0, 2, 0, 2]
+    assert pipe(class_labels=["coat", "bag"], seeds=[5, 6, 7]).labels == [0, 2, 0]
+    for seed in (5, np.int64(5), torch.tensor(5)):
+        assert pipe(seeds=seed).seeds == [5]
     with pytest.raises(ValueError, match="there is no class 'cot'"):
         pipe(class_labels=["cot"])
     assert pipe(class_labels=[], num_images=0).images == []
@@ -121,10 +124,74 @@ def test_labels_seeds_and_counts(pipe):
         pipe(num_images=-3)
     with pytest.raises(ValueError, match="no class label is given for 4 images"):
         pipe(class_labels=[], num_images=4)
-    with pytest.raises(TypeError, match="float"):
-        pipe(seeds=[1.5])
+    with pytest.raises(ValueError, match="3 class labels for 2 images: each image has one"):
+        pipe(class_labels=[0, 1, 2], num_images=2)
     with pytest.raises(ValueError, match="labels must lie in"):
         pipe(class_labels=[3])
+
+
+def test_what_cannot_be_is_a_sentence(pipe, unchecked):
+    pixels = torch.zeros(1, 1, 16, 16)
+    for wrong, sentence in (
+        ({"seeds": 1.5}, r"a seed must be a whole number, not 1\.5"),
+        ({"seeds": [1, 1.5]}, r"a seed must be a whole number, not 1\.5"),
+        ({"num_images": 2.0}, r"num_images must be a whole number, not 2\.0"),
+        ({"batch": 0}, "the sampling batch must be at least 1, not 0"),
+        ({"generator": 3}, "generator must be a torch.Generator, or a list with one for each image, not 3"),
+        ({"generator": [torch.Generator(), 3]}, "generator must be a torch.Generator, or a list with one"),
+        ({"generator": [torch.Generator()], "num_images": 2}, "1 generators for 2 images: each image needs"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            pipe(**wrong)
+    for method in (pipe.encode, pipe.reconstruct):
+        with pytest.raises(ValueError, match=r"generator must be a torch\.Generator, not 0"):
+            method(pixels, generator=0)
+
+
+def test_all_classes_take_turns_from_one_that_is_drawn(pipe):
+    torch.manual_seed(0)
+    assert {pipe().labels[0] for _ in range(20)} == {0, 1, 2}
+    generator = torch.Generator().manual_seed(1)
+    several = pipe(num_images=5, generator=generator)
+    assert [(label - several.labels[0]) % 3 for label in several.labels] == [0, 1, 2, 0, 1]
+    assert [seed % 3 for seed in several.seeds] == several.labels
+    assert pipe(num_images=2, generator=generator.manual_seed(1)).seeds == several.seeds[:2]
+
+
+def test_each_image_may_have_a_generator_of_its_own(pipe):
+    def made(*seeds, labels=None):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipe(labels, generator=generators, output_type="pt")
+
+    several = made(*range(6))
+    assert len(set(several.labels)) > 1
+    for place in (0, 3):
+        alone = made(place)
+        assert (alone.seeds[0], alone.labels[0]) == (several.seeds[place], several.labels[place])
+        assert (alone.images[0].int() - several.images[place].int()).abs().max() <= 1
+    assert made(4, 5, 6, labels=["coat", "bag"]).labels == [2, 0, 2]
+    given = made(4, 5, 6, labels=["coat", "bag"])
+    assert pipe(["coat", "bag"], seeds=given.seeds).labels == given.labels
+    assert made(4, 5, 6, labels="bag").labels == [0, 0, 0]
+
+
+def test_the_batch_of_a_call_changes_no_image(pipe, monkeypatch):
+    seen = []
+    generate = pipe.model.generate
+    monkeypatch.setattr(
+        pipe.model,
+        "generate",
+        lambda noise, *given, **how: seen.append(len(noise)) or generate(noise, *given, **how),
+    )
+    images = [pipe(seeds=range(5), batch=batch, output_type="pt").images.int() for batch in (2, None)]
+    assert seen == [2, 2, 1, 5]
+    assert (images[0] - images[1]).abs().max() <= 1
+
+
+def test_a_pipeline_says_what_it_is(pipe):
+    assert pipe.class_names == ("bag", "boot", "coat")
+    assert repr(pipe).startswith("<Pipeline 'demo': images 1 x 16 x 16, 3 classes, ")
+    assert repr(pipe).endswith(" parameters on cpu>")
 
 
 def test_a_seed_makes_the_image_again(pipe):
@@ -146,6 +213,14 @@ def test_guidance_and_temperature_change_images(pipe):
         assert not torch.equal(
             pipe(class_labels=[0, 1], seeds=[1, 2], output_type="pt", **changed).images, plain
         )
+
+
+def test_what_a_call_has_no_word_for_is_changed_in_the_settings(pipe):
+    changes = {"sample.refinement": "GuidedScoreStep", "sample.guidance": "LogScale"}
+    other = Pipeline(pipe.model, pipe.config)
+    other.config = override(pipe.config, changes)
+    plain, changed = (each([0, 1], seeds=[1, 2], output_type="pt").images for each in (pipe, other))
+    assert not torch.equal(plain, changed)
 
 
 def test_a_plan_and_passes_give_the_images_of_the_walk(pipe):
