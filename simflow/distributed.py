@@ -154,6 +154,30 @@ def prepare(device: torch.device) -> None:
         torch.backends.cuda.enable_cudnn_sdp(enabled=False)
 
 
+def device_of(device: torch.device | str) -> torch.device:
+    """The device that a word means: ``"auto"`` (cuda if there is one, else cpu), ``"cpu"``, ``"cuda"``, ``"cuda:1"``,
+    ``"mps"``; ``"cuda"`` without a number is this process's current GPU.
+
+    Raises:
+        ValueError: an unknown device; or one that is not there.
+    """
+    word = str(device)
+    if word == "auto":
+        word = "cuda" if torch.cuda.is_available() else "cpu"
+    kind, _, number = word.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (":" in word and not number.isdecimal()):
+        raise ValueError(f"device '{device}' is not known: use auto, cpu, cuda or mps")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device '{device}' is asked for, but torch finds no GPU of Apple's here")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device '{device}' is asked for, but torch finds no CUDA GPU here")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device '{device}' is asked for, but the CUDA GPUs here are {torch.cuda.device_count()}, counted from 0"
+        )
+    return torch.device(word)
+
+
 @contextmanager
 def launch(device: str = "auto") -> Iterator[torch.device]:
     """Joins the processes that ``torchrun`` started, for as long as the block lasts; gives the device to use.
@@ -163,19 +187,12 @@ def launch(device: str = "auto") -> Iterator[torch.device]:
     the others.
 
     Args:
-        device: ``"auto"`` (cuda if there is one, else cpu), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
-            Under torchrun, ``cuda`` means the GPU with this process's ``LOCAL_RANK``.
+        device: as for :func:`device_of`; but under torchrun ``cuda`` means the GPU with this process's ``LOCAL_RANK``.
 
     Raises:
-        ValueError: an unknown device; or cuda is asked for where there is none.
+        ValueError: as :func:`device_of`.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device.partition(":")[0] not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"device '{device}' is not known: use auto, cpu, cuda or mps")
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device '{device}' is asked for, but torch finds no CUDA GPU here")
+    chosen = device_of(device)
     joined = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
     if chosen.type == "cuda":
         local = int(os.environ["LOCAL_RANK"]) if joined else chosen.index or 0

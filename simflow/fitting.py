@@ -25,6 +25,7 @@ from simflow.data.images import ImageSet, load
 from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
+from simflow.places import at_home
 from simflow.seeding import fold
 from simflow.settings import differences, differing
 from simflow.start import start
@@ -76,18 +77,20 @@ def fit(
         folder: the run folder; made if need be, resumed if it holds a checkpoint.
         images: the training set; that of ``config.data`` if None.
         unseen: held-out images for ``train.validation``; those of ``config.data`` if None.
-        device: where to train; the CPU if None.
+        device: where to train, as for :func:`simflow.distributed.device_of`: "auto" is a GPU if there is one; the CPU
+            if None.
         listeners: makes further callbacks once folder and objective stand.
         on_sample: called with the model, its average in it, and the step, every ``train.sample_every`` steps.
         until: asked after every step (of several processes, whenever losses are read) on every rank; where one says
             True, the run is saved and stopped as by Ctrl-C.
 
     Raises:
-        ValueError: no images, none that are held out where they are asked for, settings that cannot be read back (a
-            type that its slot does not name), a batch that the processes cannot share, weights to start from that are
-            not there or do not fit, or a folder that holds something else or in which another process is training.
+        ValueError: no such device, no images, none that are held out where they are asked for, settings that cannot be
+            read back (a type that its slot does not name), a batch that the processes cannot share, weights to start
+            from that are not there or do not fit, or a folder that holds something else or in which another process is
+            training.
     """
-    folder, device = Path(folder), torch.device(device or "cpu")
+    folder, device = at_home(folder), distributed.device_of(device or "cpu")
     distributed.prepare(device)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images

@@ -5,8 +5,9 @@
     pipe.log_prob(pipe.encode(images), class_labels="bag")                          # nats
 
 A name is that of a model that comes with the package (:mod:`simflow.pretrained`); it needs no network.
-Images that go in are float in [-1, 1], uint8 ``(b, channels, height, width)``, or a list of PIL images, which are made
-ready as the run's own were: of any size where these were cropped. Class labels are names or numbers, one per image or
+Images that go in are float in [-1, 1] or uint8, ``(b, channels, height, width)``, or a list of PIL images, which are
+made ready as the run's own were: of any size where these were cropped. Floats of any precision are cast to that of the
+weights, and none in are none out. Class labels are names or numbers, one per image or
 one for all. The averaged weights are used unless told otherwise.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from simflow import distributed, weights
+from simflow import distributed, turns, weights
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import prepare
 from simflow.files import write_json
@@ -29,7 +30,7 @@ from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
 from simflow.model import Model, NetworkDtype, network_dtype
 from simflow.pixels import require_signed, to_float
-from simflow.places import find
+from simflow.places import at_home, find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import Rule, SampleConfig, guided, sample_all
@@ -62,6 +63,11 @@ class Sampled:
 class Pipeline:
     """A trained model with the settings of its run. Make it with :meth:`from_pretrained`.
 
+    A call follows the run's own way of sampling in all that it is not told. What a call has no word for is changed in
+    the settings, by :func:`simflow.settings.override`::
+
+        pipe.config = override(pipe.config, {"sample.refinement": "GuidedScoreStep", "sample.guidance": "LogScale"})
+
     A model that is given is put into evaluation mode, and its parameters no longer require a gradient.
     """
 
@@ -92,6 +98,18 @@ class Pipeline:
         model.load_state_dict(tensors)
         return cls(model, config)
 
+    def __repr__(self) -> str:
+        facts, parameters = self.model.facts, sum(each.numel() for each in self.model.parameters())
+        return (
+            f"<Pipeline '{self.config.name}': images {facts.channels} x {facts.image_size} x {facts.image_size}, "
+            f"{len(facts.class_names)} classes, {parameters:,} parameters on {self.device}>"
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes by name, in the order of their numbers; empty if the model has none."""
+        return self.model.facts.class_names
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -100,17 +118,20 @@ class Pipeline:
     def to(self, device: str | torch.device) -> "Pipeline":
         """Moves the weights to a device, and prepares this process for a GPU (:func:`simflow.distributed.prepare`).
 
+        Args:
+            device: as :func:`simflow.distributed.device_of` has it: "auto" is a GPU if there is one.
+
         Returns:
             The pipeline itself.
 
         Raises:
-            ValueError: a dtype is given.
+            ValueError: no such device, or a dtype is given.
         """
         if isinstance(device, torch.dtype):
             raise ValueError(
-                f"a pipeline stays in float32: pass dtype={device} to a call, whose networks then compute in it"
+                "the weights of a pipeline stay in float32; a call with dtype=torch.bfloat16 computes in bfloat16"
             )
-        self.model.to(device)
+        self.model.to(distributed.device_of(device))
         distributed.prepare(self.device)
         return self
 
@@ -120,52 +141,45 @@ class Pipeline:
         *,
         guidance_scale: float | None = None,
         attention_temperature: float | None = None,
-        generator: Generator | None = None,
-        seeds: Iterable[SupportsIndex] | None = None,
+        generator: Generator | Sequence[Generator] | None = None,
+        seeds: SupportsIndex | Iterable[SupportsIndex] | None = None,
         num_images: int | None = None,
         temperature: float | None = None,
         decoding: Decoding | None = None,
+        batch: int | None = None,
         dtype: NetworkDtype | torch.dtype | None = None,
         output_type: OutputType = "pil",
     ) -> Sampled:
         """Samples images of the class labels in turn.
 
         Args:
-            class_labels: a name or number, or several; -1 is "no class"; None means all classes. One for each image,
-                or else an image's is number ``seed % n`` of the ``n`` given, as in ``simflow sample``.
+            class_labels: a name or number, or several; -1 is "no class"; None means all classes. As many as there are
+                images: one for each, in their order. Else an image's is number ``seed % n`` of the ``n``, as in
+                ``simflow sample``. Drawn seeds make that turns, from the first label on, or from one that is drawn
+                too if None; seeds that are given do not: 1, 2, 3 of "bag" and "sandal" are sandal, bag, sandal.
             guidance_scale: strength of guidance; None is the run's own, 0 is none.
             attention_temperature: of the pass that guidance leads away from; None is the run's own. Other than 1,
                 it guides flows without classes too.
-            generator: where the seeds come from; torch's global generator if None. They are drawn so that the class
-                labels take turns.
-            seeds: one for each image, instead of drawn ones.
-            num_images: how many; one for each seed or each label given, or one, if None.
+            generator: where the seeds come from; torch's global generator if None. Of several, image i is made from
+                the i-th alone, which draws its class too if ``class_labels`` is None.
+            seeds: one for each image, instead of drawn ones; a number alone makes one image.
+            num_images: how many. If None, one for each seed, or else for each of several generators, or else for each
+                label given, or else one.
             temperature: standard deviation of the noise; None is the run's own.
             decoding: how the blocks of a flow are undone, such as ``pipe.plan().plan``; None is the run's own.
+            batch: images sampled at once; None is the run's own.
             dtype: in what the prior's networks compute; None is the run's own.
             output_type: see :class:`Sampled`.
 
         Raises:
-            ValueError: an unknown class or kind of output, guidance without classes, seeds that are too many or too
-                few, a negative number of images, or a way of decoding that does not fit the prior.
+            ValueError: an unknown class or kind of output, guidance without classes, seeds or generators that are no
+                such or too many or too few, more labels than images, a negative number of images, or a way of decoding
+                that does not fit the prior.
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type is one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
-        if num_images is not None and num_images < 0:
-            raise ValueError(f"num_images must be 0 or more, not {num_images}")
-        classes = range(len(self.model.facts.class_names)) or [NULL]
-        chosen = self._numbers(classes if class_labels is None else class_labels)
-        numbers = None if seeds is None else [operator.index(seed) for seed in seeds]
-        given = numbers if class_labels is None or numbers is not None else chosen
-        count = num_images if num_images is not None else 1 if given is None else len(given)
-        if count and not chosen:
-            raise ValueError(f"no class label is given for {count} images")
-        numbers = _drawn(count, len(chosen), generator) if numbers is None else numbers
-        if len(numbers) != count:
-            raise ValueError(f"{len(numbers)} seeds for {count} images: each image needs one")
-        one_each = class_labels is not None and len(chosen) == count
-        labels = chosen if one_each else [chosen[seed % len(chosen)] for seed in numbers]
-        config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
+        numbers, labels = self._wanted(class_labels, generator, seeds, num_images)
+        config = self._sampling(guidance_scale, attention_temperature, temperature, batch, dtype)
         if decoding is not None:
             if not isinstance(decoding, get_args(Decoding)):
                 raise ValueError(f"decoding is Sequential(...), Jacobi(...) or a plan, not {decoding!r}")
@@ -197,8 +211,7 @@ class Pipeline:
         Raises:
             ValueError: the prior is no flow, or guidance without classes.
         """
-        config = self._sampling(guidance_scale, attention_temperature, temperature, dtype)
-        config = config if batch is None else replace(config, batch=batch)
+        config = self._sampling(guidance_scale, attention_temperature, temperature, batch, dtype)
         return measure(self.model, config, PlanConfig(tolerance=tolerance, num=num))
 
     @torch.no_grad()
@@ -206,11 +219,14 @@ class Pipeline:
         """Latents ``(b, c, h, w)`` of images: the mean of their posterior, or a draw if given a generator.
 
         Raises:
-            ValueError: float images outside [-1, 1], or of another size or number of channels than the model's.
+            ValueError: float images outside [-1, 1], no batch of images of the model's size and number of channels, or
+                what is no generator.
         """
-        signed = self._signed(images)
-        if generator is not None:
-            return self.model.encode(signed, generator)
+        signed, source = self._signed(images), turns.one_generator(generator)
+        if not len(signed):  # torch's pixel_unshuffle leaves channels of an empty batch as they are
+            return signed.new_zeros(0, *self.model.latent_shape)
+        if source is not None:
+            return self.model.encode(signed, source)
         return self.model.posterior.mean(self.model.autoencoder.encode(signed))
 
     @torch.no_grad()
@@ -218,7 +234,7 @@ class Pipeline:
         """Images of latents ``(b, c, h, w)``, held in [-1, 1].
 
         Raises:
-            ValueError: latents of another shape than the model's.
+            ValueError: no batch of latents of the model's shape.
         """
         return self.model.decode(self._latents(latents)).clamp(-1, 1)
 
@@ -233,8 +249,8 @@ class Pipeline:
         """``log p(latents | labels)`` in nats, ``(b,)``, exact; ``log p(latents)`` without labels.
 
         Raises:
-            ValueError: an unknown class, neither one label nor one for each of the latents, latents of another shape
-                than the model's, or a prior that has no density.
+            ValueError: an unknown class, neither one label nor one for each of the latents, no batch of latents of the
+                model's shape, or a prior that has no density.
         """
         latents = self._latents(latents)
         return self.model.prior.log_prob(latents, self._labels_of(class_labels, len(latents)))
@@ -261,7 +277,7 @@ class Pipeline:
             max_shard_size: of one file, in bytes or as a text such as "5GB"; larger weights are divided among several
                 files with an index (:mod:`simflow.weights`).
         """
-        folder = Path(folder)
+        folder = at_home(folder)
         if RunFolder(folder).newest is not None:
             raise ValueError(f"'{folder}' is a run: save the model into a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
@@ -296,27 +312,66 @@ class Pipeline:
             attention_temperature=attention_temperature,
         )
 
+    def _wanted(
+        self, class_labels: ClassLabels | None, generator: Any, seeds: Any, num_images: Any
+    ) -> tuple[list[int], list[int]]:
+        """The seed and the label of each image that a call asks for."""
+        classes = range(len(self.class_names)) or [NULL]
+        chosen = self._numbers(classes if class_labels is None else class_labels)
+        numbers = None if seeds is None else turns.seeds_in(seeds)
+        generators = turns.one_each(generator)
+        given = [numbers, generators, None if class_labels is None else chosen, [NULL]]
+        count = next(len(each) for each in given if each is not None)
+        if num_images is not None:
+            count = turns.whole(num_images, "num_images")
+        if count < 0:
+            raise ValueError(f"num_images must be 0 or more, not {count}")
+        if count and not chosen:
+            raise ValueError(f"no class label is given for {count} images")
+        for each, what in ((numbers, "seeds"), (generators, "generators")):
+            if each is not None and len(each) != count:
+                raise ValueError(f"{len(each)} {what} for {count} images: each image needs one")
+        if numbers is None:
+            if class_labels is not None and 0 < count < len(chosen):
+                raise ValueError(f"{len(chosen)} class labels for {count} images: each image has one")
+            n, anywhere = max(len(chosen), 1), class_labels is None
+            if generators is None:
+                numbers = turns.in_turn(count, n, generator, anywhere=anywhere)
+            else:
+                numbers = turns.of_each(generators, n, anywhere=anywhere)
+        one_each = class_labels is not None and len(chosen) == count
+        return numbers, chosen if one_each else [chosen[seed % len(chosen)] for seed in numbers]
+
     def _sampling(
         self,
         guidance_scale: float | None,
         attention_temperature: float | None,
         temperature: float | None,
+        batch: int | None,
         dtype: NetworkDtype | torch.dtype | None,
     ) -> SampleConfig:
         """The run's own way of sampling with what is not None."""
         config = self.config.sample
         if temperature is not None:
             config = replace(config, temperature=temperature)
+        if batch is not None:
+            config = replace(config, batch=turns.whole(batch, "batch"))
         if guidance_scale is not None or attention_temperature is not None:
             config = replace(config, guidance=self.guidance(guidance_scale, attention_temperature))
         return config if dtype is None else replace(config, dtype=network_dtype(dtype))
 
     def _latents(self, latents: Latents) -> Latents:
-        if tuple(latents.shape[1:]) != self.model.latent_shape:
+        if not latents.is_floating_point():
+            raise ValueError(f"latents are floating-point numbers, not {latents.dtype}")
+        return self._batch(latents, "latents", self.model.latent_shape)
+
+    def _batch(self, given: Tensor, what: str, shape: tuple[int, ...]) -> Tensor:
+        """What is given, where the model is and in its dtype, if it is a batch of such a shape."""
+        if given.ndim != len(shape) + 1 or tuple(given.shape[1:]) != shape:
             raise ValueError(
-                f"the model's latents are of shape {self.model.latent_shape}, not {tuple(latents.shape[1:])}"
+                f"the model takes a batch of {what}, (b, {', '.join(map(str, shape))}), not {tuple(given.shape)}"
             )
-        return latents.to(self.device)
+        return given.to(self.device, self.model.dtype)
 
     def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
         given = NULL if class_labels is None else class_labels
@@ -342,10 +397,7 @@ class Pipeline:
         if pixels.dtype != torch.uint8 and not pixels.is_floating_point():
             raise ValueError(f"images are uint8, or float in [-1, 1], not {pixels.dtype}")
         signed = to_float(pixels) if pixels.dtype == torch.uint8 else require_signed(pixels)
-        wanted = (facts.channels, facts.image_size, facts.image_size)
-        if tuple(signed.shape[1:]) != wanted:
-            raise ValueError(f"the model takes images of shape {wanted}, not {tuple(signed.shape[1:])}")
-        return signed.to(self.device, self.model.dtype)
+        return self._batch(signed, "images", (facts.channels, facts.image_size, facts.image_size))
 
     def _prepared(self, pictures: "Sequence[Image]") -> Tensor:
         """PIL images -> uint8, made ready as the run's own images were."""
@@ -376,13 +428,6 @@ def _stored(tensor: Tensor, dtype: NetworkDtype | torch.dtype | None) -> Tensor:
     if dtype is None or not tensor.is_floating_point():
         return tensor.detach().cpu()
     return tensor.detach().to("cpu", getattr(torch, network_dtype(dtype)))
-
-
-def _drawn(count: int, classes: int, generator: Generator | None) -> list[int]:
-    """Seeds that are 0, 1, 2, ... modulo the number of classes."""
-    device = "cpu" if generator is None else generator.device
-    draws = torch.randint(2**62 // max(classes, 1), (count,), generator=generator, device=device)
-    return [draw * classes + number % classes for number, draw in enumerate(draws.tolist())]
 
 
 def _as(images: Tensor, output_type: OutputType) -> Any:

@@ -40,13 +40,15 @@ def to_uint8(images: Images) -> Bytes:
 
 
 def require_signed(images: Images) -> Images:
-    """Returns ``images`` if every value lies in [-1, 1]; NaN does not.
+    """Returns ``images`` if every value lies in [-1, 1]; NaN does not, and of no images every value does.
 
     It reads two numbers back from the device, so it belongs at the edges, not in a training step.
 
     Raises:
         ValueError: if a value lies outside, with the range that was found.
     """
+    if not len(images):
+        return images
     low, high = (bound.item() for bound in torch.aminmax(images))
     if not (low >= -1 and high <= 1):
         raise ValueError(

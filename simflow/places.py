@@ -1,5 +1,6 @@
 """Where trained models are: run folders and checkpoints, saved models, those in the package, and the hub."""
 
+import os
 from pathlib import Path
 
 from simflow import hub, pretrained, weights
@@ -13,7 +14,7 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
     Raises:
         ValueError: there is none.
     """
-    folder = Path(source)
+    folder = at_home(source)
     if folder.is_dir():
         return weights.weights_in(folder)
     shipped = pretrained.find(str(source))
@@ -28,6 +29,11 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
     )
 
 
+def at_home(path: str | Path) -> Path:
+    """The path with ``~`` spelled out, as a shell does it and a program's text has it not."""
+    return Path(os.path.expanduser(path))
+
+
 def notes(source: str | Path, *, revision: str | None = None) -> Path:
     """The folder for what is measured of a model, such as its plans: the run's own, if there is one to write into.
 
@@ -36,8 +42,8 @@ def notes(source: str | Path, *, revision: str | None = None) -> Path:
     Raises:
         ValueError: there is no such run or model.
     """
-    if Path(source).is_dir():
-        return Path(source)
+    if at_home(source).is_dir():
+        return at_home(source)
     if pretrained.find(str(source)) is None:
         return find(source, revision=revision)
     folder = pretrained.cache(str(source))

@@ -13,6 +13,9 @@ another ``type`` swaps the part; its fields then start from the new type's own d
 carried over even where names agree, for ``std`` may mean another thing there. A list replaces a whole tuple;
 a mapping with numbers for keys (``stages.0.steps``) changes single elements.
 
+Numbers and arrays of NumPy and torch count as the numbers and lists that they hold, and a path may stand where text
+does: what is stored is always plain.
+
 A slot is open: :func:`choice_of` offers a further part for it from anywhere, such as a file of a user's own. An offer
 never changes what was said or written before it.
 
@@ -20,13 +23,24 @@ Every mistake that a user can make is a ``ValueError`` that names the dotted pat
 what the settings mean.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Literal,
+    Protocol,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    runtime_checkable,
+)
 
 import yaml
 
@@ -39,6 +53,15 @@ _OFFERED: dict[tuple[type, str], dict[str, type]] = {}
 """Parts offered for slots beyond their annotations: by config and field, then by name."""
 
 _YOUR_OWN = "; if it is your own, import the file that offers it first, or name it in SIMFLOW_IMPORT"
+
+
+@runtime_checkable
+class Array(Protocol):
+    """An array of any library, or one of its numbers."""
+
+    def tolist(self) -> Any:
+        """The same as Python's own numbers, in lists for each axis."""
+
 
 SHORT = {"fp32": "float32", "bf16": "bfloat16"}
 """Short names of dtypes, as settings may give them and earlier versions wrote them."""
@@ -140,18 +163,21 @@ def from_dict(cls: type[Config], mapping: Mapping[str, Any]) -> Config:
 def override(config: Config, mapping: Mapping[str, Any]) -> Config:
     """A copy of ``config`` changed by ``mapping``; its keys may be nested (YAML) or dotted (``"train.lr"``).
 
+    A number may be one of NumPy's, a list an array, and text a path.
+
     Raises:
         ValueError: as :func:`from_dict`; or the same setting is given twice.
     """
     return _read(type(config), mapping, "", config)
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
+def load_yaml(path: str | Path) -> dict[str, Any]:
     """The settings in a YAML (or JSON) file. Unlike plain YAML 1.1, ``1e-4`` is a number.
 
     Raises:
         ValueError: no such file, not YAML, or not a mapping.
     """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"there is no settings file '{path}'")
     try:
@@ -283,7 +309,7 @@ def _plain(value: Any, hint: Any) -> Any:
 
 def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
     """``value`` as the annotation wants it, changing ``present`` where it is only a part."""
-    classes = classes_of(hint)
+    classes, value = classes_of(hint), value.tolist() if isinstance(value, Array) else value
     if isinstance(value, str) and any(value == cls.__name__ for cls in classes):
         value = {"type": value}
     if classes and isinstance(value, Mapping):
@@ -418,12 +444,16 @@ def _accepts(member: Any, value: Any) -> bool:
         return type(value) is int or (isinstance(value, str) and _COUNT.fullmatch(value.strip()) is not None)
     if member is float:
         return type(value) in (int, float)
-    return isinstance(value, (str, Path)) if member is Path else type(value) is member
+    if member in (str, Path):
+        return isinstance(value, (str, os.PathLike))
+    return type(value) is member
 
 
 def _convert(member: Any, value: Any) -> Any:
     if member is int and isinstance(value, str):
         return parse_count(value)
+    if member is str:
+        return os.fspath(value)
     return member(value) if member in (float, Path) else value
 
 

@@ -18,6 +18,7 @@ It happens once, before the first step: a resumed run has its own weights and do
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ class StartFrom:
     """A run folder, checkpoint or saved model of SimFlow, or the name of a model that comes with the package; or an
     autoencoder's weights: a .safetensors, .pt, .pth or .ckpt file, or a diffusers folder. On the hub OWNER/NAME is a
     saved model or diffusers folder, and hub:OWNER/NAME/FILE a file. Null in recipes that cannot do without one: say
-    where it is."""
+    where it is. A ``Path`` is kept as text."""
     parts: Literal["all", "autoencoder", "prior"] = "all"
     """What is taken: autoencoder and prior, or one of them."""
     which: Literal["ema", "model"] = "ema"
@@ -67,6 +68,8 @@ class StartFrom:
     begin as "no class"."""
 
     def __post_init__(self) -> None:
+        if self.path is not None:
+            object.__setattr__(self, "path", os.fspath(self.path))
         positive(self, "start_from", "scale")
         if self.scale != 1 and self.parts != "autoencoder":
             raise ValueError(

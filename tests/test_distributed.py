@@ -12,6 +12,7 @@ from torch import multiprocessing
 from simflow.distributed import (
     PATIENCE,
     barrier,
+    device_of,
     from_main,
     gather_objects,
     gather_tensors,
@@ -43,15 +44,34 @@ def test_launch_without_torchrun_gives_a_device_and_no_group(monkeypatch):
         assert not is_running()
 
 
-def test_an_unknown_device_is_one_sentence():
-    with pytest.raises(ValueError, match="device 'cud' is not known"), launch("cud"):
-        pass
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("cud", "device 'cud' is not known: use auto, cpu, cuda or mps"),
+        ("cpu:first", "device 'cpu:first' is not known"),
+        ("xpu", "device 'xpu' is not known"),
+        ("cuda", "device 'cuda' is asked for, but torch finds no CUDA GPU here"),
+        (torch.device("cuda", 1), "device 'cuda:1' is asked for, but torch finds no CUDA GPU here"),
+        ("mps", "device 'mps' is asked for, but torch finds no GPU of Apple's here"),
+    ],
+)
+def test_an_unknown_or_absent_device_is_one_sentence(monkeypatch, word, sentence):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=sentence):
+        device_of(word)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_asking_for_an_absent_gpu_is_one_sentence():
-    with pytest.raises(ValueError, match="no CUDA GPU"), launch("cuda"):
-        pass
+def test_a_device_is_the_one_that_is_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for there, automatic in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert device_of("auto") == torch.device(automatic)
+    assert device_of("cuda:1") == device_of(torch.device("cuda:1")) == torch.device("cuda:1")
+    with pytest.raises(
+        ValueError, match="'cuda:2' is asked for, but the CUDA GPUs here are 2, counted from 0"
+    ):
+        device_of("cuda:2")
 
 
 def test_launch_joins_torchruns_group_and_leaves_it(monkeypatch):

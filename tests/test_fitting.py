@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from threading import Thread
 
 import pytest
+import torch
 from filelock import FileLock
 
 from simflow import recipes
@@ -55,6 +56,16 @@ def test_what_takes_memory_may_change_on_the_way(tmp_path, config, path, value):
     assert (after.finished, after.state.step) == (True, 4)
     with pytest.raises(ValueError, match=r"train\.batch is 4 there and 8 here"):
         fit(override(config, {"train.batch": 8}), tmp_path / "run")
+
+
+def test_a_device_may_be_chosen_by_itself_and_one_that_is_absent_is_refused_at_once(
+    tmp_path, config, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda' is asked for, but torch finds no CUDA GPU here"):
+        fit(override(config, {"data.path": "nowhere"}), tmp_path / "run", device="cuda")
+    fitted = fit(config, tmp_path / "run", device="auto")
+    assert fitted.objective.model.device == torch.device("cpu")
 
 
 def test_it_may_run_in_a_thread(tmp_path, config):

@@ -16,6 +16,7 @@ from simflow.data.images import load
 from simflow.flow.jacobi import Jacobi
 from simflow.pixels import to_float
 from simflow.posterior import Linear
+from simflow.settings import override
 from simflow.shapes import NULL
 from simflow.train import checkpoint
 from tests.whole.tiny import trained, words
@@ -51,6 +52,28 @@ def test_every_form_of_a_run_gives_the_averaged_weights(run, pipe, tmp_path):
         assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
 
 
+def test_a_place_may_be_at_home(run, pipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pipe.save_pretrained("~/saved")
+    assert (tmp_path / "saved" / "config.json").is_file()
+    for source in ("~/saved", Path("~/saved")):
+        assert Pipeline.from_pretrained(source).config == pipe.config
+    with pytest.raises(ValueError, match="there is no run, checkpoint or saved model at '~/other'"):
+        Pipeline.from_pretrained("~/other")
+
+
+def test_a_pipeline_moves_to_devices_that_are_there_and_stays_in_float32(pipe, monkeypatch, unchecked):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pipe.to("auto").device == pipe.to(torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(ValueError, match="'cuda' is asked for, but torch finds no CUDA GPU here"):
+        pipe.to("cuda")
+    for dtype in (torch.float16, torch.bfloat16):
+        with pytest.raises(
+            ValueError, match=r"stay in float32; a call with dtype=torch\.bfloat16 computes in"
+        ):
+            pipe.to(dtype)
+
+
 def test_the_raw_weights_are_others(run, pipe):
     raw = weights(Pipeline.from_pretrained(run, which="model"))
     assert any(not torch.equal(tensor, raw[name]) for name, tensor in weights(pipe).items())
@@ -83,13 +106,15 @@ def test_labels_seeds_and_counts(pipe):
     assert sampled.seeds == list(range(6))
     assert sampled.images.shape == (6, 1, 16, 16)
     assert sampled.images.dtype == torch.uint8
-    assert pipe(num_images=4).labels == [0, 1, 2, 0]
     assert pipe(seeds=[5, 6]).labels == pipe(seeds=np.array([5, 6])).labels == [2, 0]
     assert pipe(class_labels=["coat", "bag"], seeds=[4, 5, 7]).labels == [2, 0, 0]
     assert pipe(class_labels=["coat", "bag"], seeds=[5, 7]).labels == [2, 0]
     assert pipe(class_labels=["coat", "bag"]).labels == [2, 0]
     assert pipe(class_labels=["coat"], seeds=[5, 6]).labels == [2, 2]
-    assert pipe().labels == [0]
+    assert pipe(class_labels=["coat", "bag"], num_images=5).labels == [2, 0, 2, 0, 2]
+    assert pipe(class_labels=["coat", "bag"], seeds=[5, 6, 7]).labels == [0, 2, 0]
+    for seed in (5, np.int64(5), torch.tensor(5)):
+        assert pipe(seeds=seed).seeds == [5]
     with pytest.raises(ValueError, match="there is no class 'cot'"):
         pipe(class_labels=["cot"])
     assert pipe(class_labels=[], num_images=0).images == []
@@ -99,10 +124,74 @@ def test_labels_seeds_and_counts(pipe):
         pipe(num_images=-3)
     with pytest.raises(ValueError, match="no class label is given for 4 images"):
         pipe(class_labels=[], num_images=4)
-    with pytest.raises(TypeError, match="float"):
-        pipe(seeds=[1.5])
+    with pytest.raises(ValueError, match="3 class labels for 2 images: each image has one"):
+        pipe(class_labels=[0, 1, 2], num_images=2)
     with pytest.raises(ValueError, match="labels must lie in"):
         pipe(class_labels=[3])
+
+
+def test_what_cannot_be_is_a_sentence(pipe, unchecked):
+    pixels = torch.zeros(1, 1, 16, 16)
+    for wrong, sentence in (
+        ({"seeds": 1.5}, r"a seed must be a whole number, not 1\.5"),
+        ({"seeds": [1, 1.5]}, r"a seed must be a whole number, not 1\.5"),
+        ({"num_images": 2.0}, r"num_images must be a whole number, not 2\.0"),
+        ({"batch": 0}, "the sampling batch must be at least 1, not 0"),
+        ({"generator": 3}, "generator must be a torch.Generator, or a list with one for each image, not 3"),
+        ({"generator": [torch.Generator(), 3]}, "generator must be a torch.Generator, or a list with one"),
+        ({"generator": [torch.Generator()], "num_images": 2}, "1 generators for 2 images: each image needs"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            pipe(**wrong)
+    for method in (pipe.encode, pipe.reconstruct):
+        with pytest.raises(ValueError, match=r"generator must be a torch\.Generator, not 0"):
+            method(pixels, generator=0)
+
+
+def test_all_classes_take_turns_from_one_that_is_drawn(pipe):
+    torch.manual_seed(0)
+    assert {pipe().labels[0] for _ in range(20)} == {0, 1, 2}
+    generator = torch.Generator().manual_seed(1)
+    several = pipe(num_images=5, generator=generator)
+    assert [(label - several.labels[0]) % 3 for label in several.labels] == [0, 1, 2, 0, 1]
+    assert [seed % 3 for seed in several.seeds] == several.labels
+    assert pipe(num_images=2, generator=generator.manual_seed(1)).seeds == several.seeds[:2]
+
+
+def test_each_image_may_have_a_generator_of_its_own(pipe):
+    def made(*seeds, labels=None):
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        return pipe(labels, generator=generators, output_type="pt")
+
+    several = made(*range(6))
+    assert len(set(several.labels)) > 1
+    for place in (0, 3):
+        alone = made(place)
+        assert (alone.seeds[0], alone.labels[0]) == (several.seeds[place], several.labels[place])
+        assert (alone.images[0].int() - several.images[place].int()).abs().max() <= 1
+    assert made(4, 5, 6, labels=["coat", "bag"]).labels == [2, 0, 2]
+    given = made(4, 5, 6, labels=["coat", "bag"])
+    assert pipe(["coat", "bag"], seeds=given.seeds).labels == given.labels
+    assert made(4, 5, 6, labels="bag").labels == [0, 0, 0]
+
+
+def test_the_batch_of_a_call_changes_no_image(pipe, monkeypatch):
+    seen = []
+    generate = pipe.model.generate
+    monkeypatch.setattr(
+        pipe.model,
+        "generate",
+        lambda noise, *given, **how: seen.append(len(noise)) or generate(noise, *given, **how),
+    )
+    images = [pipe(seeds=range(5), batch=batch, output_type="pt").images.int() for batch in (2, None)]
+    assert seen == [2, 2, 1, 5]
+    assert (images[0] - images[1]).abs().max() <= 1
+
+
+def test_a_pipeline_says_what_it_is(pipe):
+    assert pipe.class_names == ("bag", "boot", "coat")
+    assert repr(pipe).startswith("<Pipeline 'demo': images 1 x 16 x 16, 3 classes, ")
+    assert repr(pipe).endswith(" parameters on cpu>")
 
 
 def test_a_seed_makes_the_image_again(pipe):
@@ -124,6 +213,14 @@ def test_guidance_and_temperature_change_images(pipe):
         assert not torch.equal(
             pipe(class_labels=[0, 1], seeds=[1, 2], output_type="pt", **changed).images, plain
         )
+
+
+def test_what_a_call_has_no_word_for_is_changed_in_the_settings(pipe):
+    changes = {"sample.refinement": "GuidedScoreStep", "sample.guidance": "LogScale"}
+    other = Pipeline(pipe.model, pipe.config)
+    other.config = override(pipe.config, changes)
+    plain, changed = (each([0, 1], seeds=[1, 2], output_type="pt").images for each in (pipe, other))
+    assert not torch.equal(plain, changed)
 
 
 def test_a_plan_and_passes_give_the_images_of_the_walk(pipe):
@@ -163,7 +260,7 @@ def test_images_go_in_as_floats_bytes_or_pictures(pipe):
     assert pipe.encode([large]).shape == (1, *pipe.model.latent_shape)
     with pytest.raises(ValueError, match="must lie in"):
         pipe.encode(to_float(pixels) * 2)
-    with pytest.raises(ValueError, match=r"takes images of shape \(1, 16, 16\), not \(1, 8, 8\)"):
+    with pytest.raises(ValueError, match=r"takes a batch of images, \(b, 1, 16, 16\), not \(2, 1, 8, 8\)"):
         pipe.encode(pixels[..., :8, :8])
 
 
@@ -211,8 +308,32 @@ def test_a_label_is_a_name_or_any_kind_of_integer_and_may_be_one_for_all(pipe):
     with pytest.raises(ValueError, match="2 class labels for 3 latents: give one for each, or one for all"):
         pipe.log_prob(latents, [1, 1])
     for method in (pipe.log_prob, pipe.score, pipe.decode):
-        with pytest.raises(ValueError, match=r"latents are of shape \(4, 2, 2\), not \(1, 2, 2\)"):
+        with pytest.raises(ValueError, match=r"takes a batch of latents, \(b, 4, 2, 2\), not \(3, 1, 2, 2\)"):
             method(latents[:, :1])
+
+
+def test_one_without_a_batch_is_told_of_it(pipe, unchecked):
+    with pytest.raises(ValueError, match=r"a batch of images, \(b, 1, 16, 16\), not \(1, 16, 16\)"):
+        pipe.encode(torch.zeros(1, 16, 16, dtype=torch.uint8))
+    for method in (pipe.log_prob, pipe.score, pipe.decode):
+        with pytest.raises(ValueError, match=r"a batch of latents, \(b, 4, 2, 2\), not \(4, 2, 2\)"):
+            method(torch.zeros(4, 2, 2))
+
+
+def test_none_in_are_none_out_and_latents_are_cast(pipe, unchecked):
+    pixels, latents = torch.zeros(0, 1, 16, 16), torch.zeros(0, *pipe.model.latent_shape)
+    for images in (pixels, pixels.to(torch.uint8)):
+        assert torch.equal(pipe.encode(images), latents)
+    assert torch.equal(pipe.decode(latents), pixels)
+    assert torch.equal(pipe.reconstruct(pixels), pixels)
+    assert torch.equal(pipe.log_prob(latents), torch.zeros(0))
+    assert torch.equal(pipe.score(latents, "bag"), latents)
+    exact = torch.randn(2, *pipe.model.latent_shape).half().float()
+    for method in (pipe.decode, pipe.log_prob, pipe.score):
+        for dtype in (torch.float64, torch.float16, torch.bfloat16):
+            torch.testing.assert_close(method(exact.to(dtype)), method(exact.to(dtype).float()))
+        with pytest.raises(ValueError, match=r"latents are floating-point numbers, not torch\.int64"):
+            method(exact.long())
 
 
 def test_encoding_is_the_mean_unless_noise_is_asked_for(pipe):

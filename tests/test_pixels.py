@@ -47,6 +47,7 @@ def test_bfloat16_is_widened_before_the_arithmetic():
 def test_a_signed_image_passes():
     images = to_float(levels())
     assert require_signed(images) is images
+    assert require_signed(images[:0]).shape == (0, *images.shape[1:])
 
 
 @pytest.mark.parametrize("value", [-1.01, 1.01, 255.0, float("nan")])

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 
+from simflow import RunConfig, recipes
 from simflow.explain import explained
 from simflow.settings import (
     choice_of,
@@ -21,6 +23,7 @@ from simflow.settings import (
     parse_yaml,
     to_dict,
 )
+from simflow.start import StartFrom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +179,39 @@ def test_a_required_setting_and_a_union_without_default_must_be_given():
         from_dict(Run, {})
     with pytest.raises(ValueError, match=r"'schedule\.type' must be given: 'Constant' or 'Cosine'"):
         from_dict(Bare, {"schedule": {"warmup": 2}})
+
+
+def test_numbers_of_numpy_and_paths_are_stored_plain(tmp_path):
+    given = {
+        "name": Path("a/b"),
+        "compiled": np.bool_(True),
+        "data": "images",
+        "train.batch": np.int64(8),
+        "train.lr": np.float32(0.5),
+        "train.clip": np.float64(8.0),
+        "train.dtype": np.str_("bfloat16"),
+        "train.betas": np.array([0.5, 0.25]),
+        "train.sizes": np.arange(3),
+    }
+    changed = override(Run(name="run"), given)
+    train = Train(batch=8, lr=0.5, clip=8.0, dtype="bfloat16", betas=(0.5, 0.25), sizes=(0, 1, 2), stages=())
+    assert changed == Run(name=str(Path("a/b")), compiled=True, train=train)
+    assert from_dict(Run, json.loads(json.dumps(to_dict(changed)))) == changed
+    assert type(changed.train.batch) is int
+    assert type(changed.name) is str
+    (tmp_path / "run.yaml").write_text("name: other")
+    assert load_yaml(str(tmp_path / "run.yaml")) == load_yaml(tmp_path / "run.yaml")
+    for value, said in ((np.float64(8.0), "not 8.0"), (np.array([1.5]), r"not \[1.5\]")):
+        with pytest.raises(ValueError, match=f"'train.batch' must be a whole number, {said}"):
+            override(Run(name="run"), {"train.batch": value})
+
+
+def test_paths_of_a_run_may_be_paths(unchecked):
+    run = recipes.get("demo")
+    kept = override(run, {"data.path": Path("x"), "start_from.path": Path("y")})
+    assert (kept.data.path, kept.start_from.path) == ("x", "y")
+    assert replace(run.data, path=Path("x")).path == StartFrom(path=Path("x")).path == "x"
+    assert from_dict(RunConfig, to_dict(kept)) == kept
 
 
 def test_differences_name_the_paths():

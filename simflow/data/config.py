@@ -1,5 +1,6 @@
 """What a user chooses about the data: where it is, how a picture becomes a square, which files may be bad."""
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,7 @@ class DataConfig:
     """A folder, a .zip, .tar, .tar.gz, .tar.xz or .npz file, a folder of such archives or a tar file of tar files, idx
     files, .parquet files or .tar files of WebDataset, or ``hub:OWNER/NAME`` (a data set of the Hugging Face hub),
     ``embedded:fashion-mnist`` (6 000 training images) or ``embedded:fashion-mnist-heldout`` (1 000 images never to be
-    trained on)."""
+    trained on). A ``Path`` is kept as text."""
 
     split: str | None = "train"
     """Which of train, validation or test. A set that is not divided has only ``train``, which is all of it (unless
@@ -65,6 +66,7 @@ class DataConfig:
     """Threads that decode."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.fspath(self.path))
         if not self.path.strip():
             raise ValueError(
                 "data.path is empty: say where the images are with --data PATH ('.' is this folder)"

@@ -137,7 +137,7 @@ class Flow(Prior):
     def log_prob(self, latents: Latents, labels: Labels) -> PerImage:
         """``log p(latents | labels)`` in nats ``(b,)``, all constants included."""
         z, log_det = self.forward(latents, labels)
-        return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z[0].numel()
+        return log_det - 0.5 * z.square().sum(dim=(1, 2)) - 0.5 * math.log(2 * math.pi) * z.shape[1:].numel()
 
     def undoing(self, guidance: Any = None) -> list[tuple[int, Block, Guidance | None]]:
         """The blocks as they are undone, noise -> data: number from 0 in :meth:`chain`, block, and its guidance.

@@ -149,19 +149,26 @@ def alone_in(run: RunFolder) -> Iterator[None]:
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Appends what the logger ``simflow`` says (from INFO up) to a file for the block; rank 0 only."""
+    """Appends what the logger ``simflow`` says (from INFO up) to a file for the block; rank 0 only.
+
+    Warnings reach stderr as without the file: Python prints those of a logger that nobody handles, and the file handles
+    this one.
+    """
     if not is_main():
         yield
         return
     logger, handler = logging.getLogger("simflow"), logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = logger.level
+    level, unheard = logger.level, None if logger.hasHandlers() else logging.lastResort
+    handlers = [handler] if unheard is None else [handler, unheard]
     logger.setLevel(min(level, logging.INFO) if level else logging.INFO)
-    logger.addHandler(handler)
+    for each in handlers:
+        logger.addHandler(each)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        for each in handlers:
+            logger.removeHandler(each)
         logger.setLevel(level)
         handler.close()
 

@@ -98,3 +98,18 @@ def test_the_log_is_appended_and_let_go(tmp_path):
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [line.split()[-2:] for line in lines] == [["INFO", "first"], ["INFO", "second"]]
     assert (list(logger.handlers), logger.level) == before
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_warnings_are_heard_once_beside_the_log(tmp_path, monkeypatch, capsys, configured):
+    """As without the log: on stderr where no logging is configured, and else where the user has them."""
+    mine = logging.StreamHandler()
+    mine.setFormatter(logging.Formatter("mine: %(message)s"))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [mine] if configured else [])
+    with logging_to(tmp_path / "log.txt"):
+        logging.getLogger("simflow").info("going on")
+        logging.getLogger("simflow.train").warning("left out")
+    said = "mine: going on\nmine: left out\n" if configured else "left out\n"
+    assert capsys.readouterr().err == said
+    assert len((tmp_path / "log.txt").read_text().splitlines()) == 2
+    assert logging.getLogger("simflow").handlers == []

@@ -1,0 +1,106 @@
+"""Seeds for images whose classes take turns: what a call that names no seeds leaves open.
+
+An image's class is number ``seed % n`` of ``n``, as everywhere, so its seed says it too. Seeds are drawn so that the
+classes take turns: from the first one on where classes are given, and from one that is drawn as well where all are
+meant, so that many calls for one image are not many images of one class.
+
+One generator serves all images, or each has its own: then seed and class of image *i* come from generator *i* alone,
+as in diffusers, and are the same whatever the others are.
+"""
+
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Generator
+
+HIGHEST = 2**62
+"""Seeds are drawn from below it."""
+
+
+def whole(number: Any, what: str) -> int:
+    """A whole number of any library.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return operator.index(number)
+    except TypeError:
+        raise ValueError(f"{what} must be a whole number, not {number!r}") from None
+
+
+def seeds_in(given: Any) -> list[int]:
+    """The seeds given, one for each image; a number alone is that of one image.
+
+    >>> seeds_in(range(3)), seeds_in(7)
+    ([0, 1, 2], [7])
+
+    Raises:
+        ValueError: there are others than whole numbers.
+    """
+    try:
+        return [operator.index(given)]
+    except TypeError:
+        several = given if isinstance(given, Iterable) else [given]
+    return [whole(seed, "a seed") for seed in several]
+
+
+def one_generator(given: Any) -> Generator | None:
+    """The generator given, or None.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if given is None or isinstance(given, Generator):
+        return given
+    raise ValueError(f"generator must be a torch.Generator, not {given!r}")
+
+
+def one_each(given: Any) -> list[Generator] | None:
+    """The generators given, one for each image; None if one serves all, or torch's global one.
+
+    Raises:
+        ValueError: there is something else.
+    """
+    if given is None or isinstance(given, Generator):
+        return None
+    generators = list(given) if isinstance(given, Iterable) else [given]
+    for each in generators:
+        if not isinstance(each, Generator):
+            raise ValueError(
+                f"generator must be a torch.Generator, or a list with one for each image, not {given!r}"
+            )
+    return generators
+
+
+def in_turn(count: int, classes: int, generator: Generator | None, *, anywhere: bool) -> list[int]:
+    """Seeds that follow each other modulo the number of classes.
+
+    Args:
+        count: how many.
+        classes: between how many turns are taken.
+        generator: where they come from; torch's global generator if None.
+        anywhere: the first class is drawn too, instead of 0.
+    """
+    first = _drawn(1, classes, generator)[0] if anywhere else 0
+    draws = _drawn(count, HIGHEST // classes, generator)
+    return [draw * classes + (first + number) % classes for number, draw in enumerate(draws)]
+
+
+def of_each(generators: Iterable[Generator], classes: int, *, anywhere: bool) -> list[int]:
+    """The same with a generator for each image: each gives the seed that it would give alone, in its turn.
+
+    >>> several = [Generator().manual_seed(seed) for seed in (1, 2)]
+    >>> alone = Generator().manual_seed(2)
+    >>> of_each(several, 10, anywhere=True)[1:] == in_turn(1, 10, alone, anywhere=True)
+    True
+    """
+    alone = [in_turn(1, classes, generator, anywhere=anywhere)[0] for generator in generators]
+    return alone if anywhere else [seed + number % classes for number, seed in enumerate(alone)]
+
+
+def _drawn(count: int, below: int, generator: Generator | None) -> list[int]:
+    device = "cpu" if generator is None else generator.device
+    return torch.randint(below, (count,), generator=generator, device=device).tolist()
