@@ -73,6 +73,16 @@ def test_images_that_are_added_move_none(folder):
     assert before < after
 
 
+def test_only_a_second_class_divides_a_set_anew(folder):
+    shutil.move(folder / "b", folder.parent / "b")
+    alone = names(folder, split="test")
+    shutil.move(folder.parent / "b", folder / "b")
+    both = names(folder, split="test")
+    assert alone != {name for name in both if name.startswith("a/")}
+    shutil.copytree(folder / "b", folder / "c")
+    assert both == {name for name in names(folder, split="test") if not name.startswith("c/")}
+
+
 def test_a_larger_share_keeps_what_was_held_out(folder):
     assert names(folder, split="test", hold_out=0.1) < names(folder, split="test", hold_out=0.5)
 
