@@ -68,7 +68,11 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         means = pipe.encode(signed(images, ends))
         tell_skipped(images, set())
         ways = interpolation(
-            pipe.decode, means, images.images(ends), steps=arguments.steps, captions=("",) * len(pairs)
+            pipe.decode,
+            means,
+            images.images(ends),
+            steps=arguments.steps,
+            captions=tuple(map(str, range(len(pairs)))),
         ).images
         picture = grid(ways.flatten(0, 1), arguments.steps + 2, scale=enlargement(images.image_size))
         if is_main():

@@ -18,9 +18,15 @@ class ConsoleHandler(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
         self.console = console
+        self.warned: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Prints one record as it is, without markup."""
+        """Prints one record as it is, without markup; of image sets, which are listed again for each of their parts, a
+        warning only once."""
+        if record.levelno >= logging.WARNING and record.name.startswith("simflow.data."):
+            if record.getMessage() in self.warned:
+                return
+            self.warned.add(record.getMessage())
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         self.console.print(f"{prefix}{record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
 

@@ -33,7 +33,8 @@ class DataConfig:
 
     hold_out: float = 0.0
     """The share of a set that is not divided which is never trained on and becomes its split ``test``, from 0 to below
-    1. An image's name decides, so images that are added later move none from one side to the other."""
+    1. An image's class folder and file name decide, so images that are added later move none from one side to the
+    other, unless they make a second class folder beside an only one."""
 
     image_size: int
     """Height and width in pixels of the images handed out."""

@@ -21,12 +21,16 @@ class Unreadable(Exception):
     """A picture that cannot be read; the message names it and says why."""
 
 
+class TooLarge(ValueError):
+    """A picture that the canvas of ``pad`` does not hold."""
+
+
 def decode(source: Source, index: int, config: DataConfig) -> NDArray[np.uint8]:
     """Image ``index`` of ``source`` as ``(channels, image_size, image_size)`` uint8.
 
     Raises:
         Unreadable: the picture is damaged, or of a kind that has no 8-bit form.
-        ValueError: the picture is larger than the canvas of ``pad``.
+        TooLarge: the picture is larger than the canvas of ``pad``.
     """
     try:
         image = to_eight_bits(_opened(source.read(index)), config)
@@ -97,7 +101,7 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
 
 def _pad(image: Image.Image, size: int, *, name: str) -> Image.Image:
     if max(image.size) > size:
-        raise ValueError(
+        raise TooLarge(
             f"{name} is {image.width} x {image.height} pixels, larger than the canvas of {size} x {size}, and data.fit "
             "'pad' never resizes: take smaller pictures, or train with data.fit 'crop' or a larger data.image_size"
         )

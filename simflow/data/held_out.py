@@ -1,13 +1,18 @@
 """The images that a model has not seen: another split of the same set, if there is one."""
 
+import logging
 from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from simflow.data.config import DataConfig
+from simflow.data.decode import TooLarge
 from simflow.data.find import listed
 from simflow.data.images import ImageSet, load
 from simflow.data.metadata import NoColumn
 from simflow.data.splits import meant
+from simflow.distributed import is_main
+
+logger = logging.getLogger(__name__)
 
 TESTED, CHOSEN_BY = ("test", "validation"), ("validation", "test")
 """Splits that a finished model is judged by, and those that choices are made by, the likeliest first."""
@@ -20,7 +25,8 @@ def held_out(
 
     Without a split, it is ``test`` or else ``validation``; of the set's own images, where they are not divided, what
     was held out of them; and where there is none of these, all. At another place ``hold_out`` counts only where a split
-    is named, and ``label`` where there is such a column.
+    is named, and ``label`` where there is such a column; and where a picture is larger than the canvas of ``pad``, all
+    are cropped and resized, and a warning says so.
 
     Raises:
         ValueError: there are no images, or no such split.
@@ -43,7 +49,20 @@ def held_out(
         here = unseen_among(divided, here, TESTED) or seen
     else:
         here = replace(here, split=next((name for name in TESTED if name in divided), None))
-    return load(here), f"{here.path} ({here.split or 'all images'})"
+    called = f"{here.path} ({here.split or 'all images'})"
+    try:
+        return load(here), called
+    except TooLarge:
+        if own:
+            raise
+        if is_main():
+            logger.warning(
+                "%s has pictures larger than the %d px on which the model's own are padded: "
+                "all are cropped and resized",
+                called,
+                here.image_size,
+            )
+        return load(replace(here, fit="crop")), called
 
 
 def unseen_part(config: DataConfig, likely: Sequence[str]) -> DataConfig | None:

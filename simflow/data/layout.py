@@ -90,7 +90,8 @@ def arrange(files: Files, *, split: str | None, label: str | None = None, where:
                 ", ".join(sorted(divisions)),
             )
         inside = [index for index, part in enumerate(parts) if part is not None]
-        names, folders, parts = ([every[index] for index in inside] for every in (names, folders, parts))
+        names, folders = [names[index] for index in inside], [folders[index] for index in inside]
+        parts = [parts[index] for index in inside]
     divided = None not in parts
     chosen = choose_splits(divisions if divided else (), split, where=where)
     if divided:

@@ -3,7 +3,9 @@
 The share ``data.hold_out`` of an undivided set is kept from training and is its test split from then on. Whether an
 image belongs to it follows from its class folder and file alone (or from its number, where pixels or tables are one
 after the other), so the division is the same in every command, on every machine and however the set is packed, and
-images that are added move none from one side to the other. Near-duplicates (``data.alike``) stay together.
+images that are added to its folders move none from one side to the other. Only a second class folder beside the first
+divides the set anew: a folder that all images share is no class, so until then the file alone has decided.
+Near-duplicates (``data.alike``) stay together.
 """
 
 import re

@@ -160,6 +160,40 @@ def test_images_that_cannot_be_read_are_named(tmp_path, tiny_run, capsys, comman
     assert "1 image cannot be read and is left out: test/boot/1.png" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["reconstruct", "--out", "OUT"],
+        [
+            "evaluate",
+            "--out",
+            "OUT",
+            "--num",
+            "40",
+            "--extractor",
+            "none",
+            "--reconstruction",
+            "--likelihood",
+        ],
+    ],
+)
+def test_held_out_images_may_be_without_classes(tmp_path, tiny_run, capsys, command):
+    copied = shutil.copytree(tiny_run.parent / "pictures", tmp_path / "pictures")
+    for picture in sorted(copied.glob("test/*/*.png")):
+        picture.rename(copied / "test" / f"{picture.parent.name}-{picture.name}")
+    given = [str(tmp_path / "a.png") if word == "OUT" else word for word in command]
+    assert main([*given[:1], str(tiny_run), *given[1:], "--data", str(copied)]) == 0
+
+
+def test_what_is_left_out_is_said_once(tmp_path, tiny_run, capsys):
+    copied = shutil.copytree(tiny_run.parent / "pictures", tmp_path / "pictures")
+    (copied / "test" / "boot" / "photo.heic").write_bytes(b"foreign")
+    given = ["reconstruct", str(tiny_run), "--data", str(copied), "--out", str(tmp_path / "a.png")]
+    for _ in range(2):
+        assert main(given) == 0
+        assert capsys.readouterr().err.count("1 of a format that cannot be read (.heic)") == 1
+
+
 def test_training_leaves_a_whole_run_folder(tmp_path, capsys):
     out = tmp_path / "run"
     assert main([*words(tmp_path), "--out", str(out), "--train.sample_every", "3", "--steps", "5"]) == 0

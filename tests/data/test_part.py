@@ -73,6 +73,16 @@ def test_images_that_are_added_move_none(folder):
     assert before < after
 
 
+def test_only_a_second_class_divides_a_set_anew(folder):
+    shutil.move(folder / "b", folder.parent / "b")
+    alone = names(folder, split="test")
+    shutil.move(folder.parent / "b", folder / "b")
+    both = names(folder, split="test")
+    assert alone != {name for name in both if name.startswith("a/")}
+    shutil.copytree(folder / "b", folder / "c")
+    assert both == {name for name in names(folder, split="test") if not name.startswith("c/")}
+
+
 def test_a_larger_share_keeps_what_was_held_out(folder):
     assert names(folder, split="test", hold_out=0.1) < names(folder, split="test", hold_out=0.5)
 
@@ -140,6 +150,24 @@ def test_images_of_another_place_are_all_meant_unless_a_split_is_named(folder, t
     assert (len(images), called) == (len(names(folder, split="test")), f"{other} (test)")
     images, called = held_out(config(folder), path=str(folder))
     assert called == f"{folder} (test)"
+
+
+def test_larger_images_of_another_place_are_cropped_where_the_own_are_padded(folder, tmp_path, caplog):
+    other = shutil.copytree(folder, tmp_path / "other")
+    padded = config(folder, fit="pad", image_size=6)
+    pixels = held_out(padded, path=str(other))[0].images([0])
+    assert not pixels[..., 0].any()
+    assert not caplog.text
+    Image.new("L", (9, 7), 200).save(other / "a" / "0_v0.png")
+    images, _ = held_out(padded, path=str(other))
+    assert len(images) == 60
+    assert (images.images([0]) == 200).all()
+    assert caplog.messages == [
+        f"{other} (all images) has pictures larger than the 6 px on which the model's own are padded: all are cropped "
+        "and resized"
+    ]
+    with pytest.raises(ValueError, match="larger than the canvas of 6 x 6"):
+        held_out(replace(padded, path=str(other), hold_out=0.0))
 
 
 def test_what_is_trained_on_is_not_held_out():
