@@ -72,10 +72,19 @@ def fit(
 ) -> Fitted:
     """Trains, or goes on training, into ``folder``; collective under torchrun.
 
+    A run of six steps is ``fit(config.with_steps(6), ...)``. Ctrl-C, in the main thread, saves and returns with
+    ``finished`` False; the same call goes on.
+
+    Nothing is shown but warnings. ``logging.basicConfig(level=logging.INFO)`` shows what ``log.txt`` holds, and a
+    listener the losses: the bar of the commands, :class:`simflow.train.progress.Progress`, which without a terminal is
+    lines of the log, or any :class:`simflow.train.callbacks.Callback` of one's own::
+
+        fit(config, "runs/mine", listeners=lambda run, objective: [Progress(config.train.stages)])
+
     Args:
         config: a recipe's configuration, possibly changed.
         folder: the run folder; made if need be, resumed if it holds a checkpoint.
-        images: the training set, such as :func:`simflow.data.images.from_arrays` makes; that of ``config.data`` if None.
+        images: the training set, such as :func:`simflow.data.from_arrays` makes; that of ``config.data`` if None.
         unseen: held-out images for ``train.validation``; those of ``config.data`` if None.
         device: where to train, as for :func:`simflow.distributed.device_of`: "auto" is a GPU if there is one; the CPU
             if None.
