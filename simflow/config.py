@@ -4,7 +4,7 @@ A recipe (:mod:`simflow.recipes`) is a function that gives a whole :class:`RunCo
 or swap parts of it (:mod:`simflow.settings`); it is saved with every checkpoint, beside the facts of the data.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simflow import settings
@@ -14,6 +14,7 @@ from simflow.objective import ObjectiveConfig
 from simflow.sample import SampleConfig
 from simflow.start import StartFrom
 from simflow.train.loop import TrainConfig
+from simflow.train.stretch import stretched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,14 @@ class RunConfig:
     """Optimisation, lengths, saving."""
     sample: SampleConfig = field(default_factory=SampleConfig)
     """Sampling unless told otherwise."""
+
+    def with_steps(self, steps: int) -> "RunConfig":
+        """The same run over another number of steps: its stages and their warm-ups in proportion, as by ``--steps``.
+
+        Raises:
+            ValueError: there are fewer steps than stages.
+        """
+        return replace(self, train=replace(self.train, stages=stretched(self.train.stages, steps)))
 
     def classes_of(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The classes among those of the images that the model is told of: none where every label is dropped."""

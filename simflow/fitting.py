@@ -72,10 +72,19 @@ def fit(
 ) -> Fitted:
     """Trains, or goes on training, into ``folder``; collective under torchrun.
 
+    A run of six steps is ``fit(config.with_steps(6), ...)``. Ctrl-C, in the main thread, saves and returns with
+    ``finished`` False; the same call goes on.
+
+    Nothing is shown but warnings. ``logging.basicConfig(level=logging.INFO)`` shows what ``log.txt`` holds, and a
+    listener the losses: the bar of the commands, :class:`simflow.train.progress.Progress`, which without a terminal is
+    lines of the log, or any :class:`simflow.train.callbacks.Callback` of one's own::
+
+        fit(config, "runs/mine", listeners=lambda run, objective: [Progress(config.train.stages)])
+
     Args:
         config: a recipe's configuration, possibly changed.
         folder: the run folder; made if need be, resumed if it holds a checkpoint.
-        images: the training set; that of ``config.data`` if None.
+        images: the training set, such as :func:`simflow.data.from_arrays` makes; that of ``config.data`` if None.
         unseen: held-out images for ``train.validation``; those of ``config.data`` if None.
         device: where to train, as for :func:`simflow.distributed.device_of`: "auto" is a GPU if there is one; the CPU
             if None.
@@ -85,15 +94,16 @@ def fit(
             True, the run is saved and stopped as by Ctrl-C.
 
     Raises:
-        ValueError: no such device, no images, none that are held out where they are asked for, settings that cannot be
-            read back (a type that its slot does not name), a batch that the processes cannot share, weights to start
-            from that are not there or do not fit, or a folder that holds something else or in which another process is
-            training.
+        ValueError: no such device, no images, images of another size or number of channels than ``config.data`` says,
+            none that are held out where they are asked for, settings that cannot be read back (a type that its slot
+            does not name), a batch that the processes cannot share, weights to start from that are not there or do not
+            fit, or a folder that holds something else or in which another process is training.
     """
     folder, device = at_home(folder), distributed.device_of(device or "cpu")
     distributed.prepare(device)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
+    refuse_misfit(config, images)
     facts = facts_of(config, images)
     record = to_record(config, facts)
     from_record(record)  # what cannot be read back is refused before it is trained
@@ -105,6 +115,7 @@ def fit(
     validation, how = None, config.train
     if how.validation is not None:
         unseen = load(part_for(config.data)) if unseen is None else unseen
+        refuse_misfit(config, unseen)
         labels, best = labels_for(unseen, images), RunFolder(folder).best
         validation = Validation(
             objective, unseen, labels, how.validation, seed=how.seed, dtype=how.dtype, best=best
@@ -176,6 +187,21 @@ def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
         torch.manual_seed(fold(config.train.seed, "weights"))
         model, coded = config.model.build(facts), config.train.codes == "kept"
         return Objective(config.objective, model, coded=coded).to(device)
+
+
+def refuse_misfit(config: RunConfig, images: ImageSet) -> None:
+    """Refuses images that are not as the settings say: later on, others are made ready by these for the model.
+
+    Raises:
+        ValueError: their size or their channels are others.
+    """
+    there, said = images, config.data
+    if (there.channels, there.image_size) != (said.channels, said.image_size):
+        raise ValueError(
+            f"the images are {there.channels} x {there.image_size} x {there.image_size} (channels, height, width), but "
+            f"by data.channels and data.image_size they would be {said.channels} x {said.image_size} x "
+            f"{said.image_size}"
+        )
 
 
 def check_share(batch: int) -> None:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 from threading import Thread
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 
 from simflow import recipes
 from simflow.autoencoder.compact import CompactConfig
+from simflow.data import from_arrays
 from simflow.fitting import fit
 from simflow.pipeline import Pipeline
 from simflow.settings import override
@@ -66,6 +68,20 @@ def test_a_device_may_be_chosen_by_itself_and_one_that_is_absent_is_refused_at_o
         fit(override(config, {"data.path": "nowhere"}), tmp_path / "run", device="cuda")
     fitted = fit(config, tmp_path / "run", device="auto")
     assert fitted.objective.model.device == torch.device("cpu")
+
+
+def test_arrays_of_a_program_are_trained_on(tmp_path, config):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 20, 18), dtype=np.uint8)
+    images = from_arrays(pixels, np.arange(12) % 2, ("bag", "boot"), config=config.data)
+    fitted = fit(override(config, {"data.path": "nowhere"}), tmp_path / "run", images=images)
+    assert (fitted.finished, fitted.objective.model.facts.class_names) == (True, ("bag", "boot"))
+    for wrong in (from_arrays(pixels[:, :8, :8]), from_arrays(np.zeros((2, 16, 16, 3), dtype=np.uint8))):
+        with pytest.raises(ValueError, match=r"they would be 1 x 16 x 16"):
+            fit(config, tmp_path / "other", images=wrong)
+        validating = override(config, {"train.validation": "ValidationConfig"})
+        with pytest.raises(ValueError, match=r"they would be 1 x 16 x 16"):
+            fit(validating, tmp_path / "other", unseen=wrong)
+    assert not (tmp_path / "other").exists()
 
 
 def test_it_may_run_in_a_thread(tmp_path, config):

@@ -14,7 +14,6 @@ from simflow.config import RunConfig, from_record
 from simflow.settings import load_yaml, override, parse_count, to_dict
 from simflow.start import StartFrom
 from simflow.train import checkpoint
-from simflow.train.stretch import stretched
 
 
 def resolve(
@@ -39,8 +38,7 @@ def resolve(
     if name is not None:
         config = replace(config, name=name)
     if steps is not None:
-        stages = stretched(config.train.stages, parse_count(steps))
-        config = replace(config, train=replace(config.train, stages=stages))
+        config = config.with_steps(parse_count(steps))
     if start_from == "null":
         config = replace(config, start_from=None)
     elif start_from is not None:

@@ -1,7 +1,7 @@
-"""Images from disk: found in any common layout, decoded to one size, handed out in batches."""
+"""Images from disk or memory: found in any common layout, decoded to one size, handed out in batches."""
 
 from simflow.data.config import DataConfig
-from simflow.data.images import ImageSet, load
+from simflow.data.images import ImageSet, from_arrays, load
 from simflow.data.loader import Batch, batches
 
-__all__ = ["Batch", "DataConfig", "ImageSet", "batches", "load"]
+__all__ = ["Batch", "DataConfig", "ImageSet", "batches", "from_arrays", "load"]

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simflow.data.source import Source, from_arrays
+from simflow.data.arrays import source_of
+from simflow.data.source import Source, names_beside
 from simflow.data.splits import choose_splits, meant, named_split
 
 COMPRESSIONS = ("", ".gz", ".xz")
@@ -56,11 +57,13 @@ def read_folder(folder: Path, *, split: str | None) -> Source:
     if len({images.shape[1:] for images, _ in parts}) > 1:
         raise ValueError(f"the splits of {folder} have images of different sizes; choose one split")
     labels = [labels for _, labels in parts if labels is not None]
-    source = from_arrays(
+    place = by_split[chosen[0]] if len(chosen) == 1 else folder
+    source = source_of(
         np.concatenate([images for images, _ in parts]),
         np.concatenate(labels) if len(labels) == len(parts) else None,
-        path=by_split[chosen[0]] if len(chosen) == 1 else folder,
-        classes_beside=folder,
+        names_beside(folder),
+        name=place.name,
+        where=str(place),
     )
     return replace(source, splits=frozenset(by_split))
 
@@ -74,7 +77,7 @@ def read_file(path: Path, *, split: str | None) -> Source:
     if split is not None and meant(split) not in ("train", _split(path)):
         raise ValueError(f"there is no split {split!r} in {path}, which is a single file")
     images, labels = _pair(path)
-    return from_arrays(images, labels, path=path, classes_beside=path.parent)
+    return source_of(images, labels, names_beside(path.parent), name=path.name, where=str(path))
 
 
 def _split(path: Path) -> str:

@@ -9,10 +9,13 @@ import hashlib
 from collections.abc import Sequence
 from copy import copy
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from simflow.data.arrays import source_of
 from simflow.data.config import DataConfig
 from simflow.data.order import Alike, spread
 from simflow.data.part import find_part, kin
@@ -24,7 +27,7 @@ GIB = 2**30
 
 
 class ImageSet:
-    """``len()`` images of ``(channels, image_size, image_size)``; made by :func:`load`."""
+    """``len()`` images of ``(channels, image_size, image_size)``; made by :func:`load` or :func:`from_arrays`."""
 
     def __init__(self, source: Source, store: Store, config: DataConfig) -> None:
         self._names = source.names
@@ -93,7 +96,43 @@ def load(config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet
         ValueError: there is no such set, split or readable image, an image is unreadable and
             ``config.corrupt`` is ``stop``, or one is larger than the canvas of ``pad``.
     """
-    source = find_part(config)
+    return _set_of(find_part(config), config, on_progress=on_progress)
+
+
+def from_arrays(
+    images: ArrayLike,
+    labels: ArrayLike | None = None,
+    class_names: Sequence[str] = (),
+    *,
+    config: DataConfig | None = None,
+) -> ImageSet:
+    """A set of pixels that a program holds, such as :func:`simflow.fitting.fit` trains on.
+
+    Args:
+        images: uint8 ``(n, h, w)``, ``(n, h, w, c)`` or ``(n, c, h, w)`` with 1 or 3 channels, NumPy's or torch's.
+        labels: the number of each one's class, from 0 on; None if there are no classes.
+        class_names: one for each class; "0", "1", ... if there are none.
+        config: how they are made ready, as those of a folder are; where they lie does not count. As they are if None.
+
+    Raises:
+        ValueError: there are no images, they are not such pixels or, without a config, not square, or labels, names and
+            images do not match.
+    """
+    given = None if labels is None else np.asarray(labels)
+    pixels, names = np.asarray(images), list(class_names) or None
+    source = source_of(pixels, given, names, name="images", where="the arrays")
+    if config is None:
+        height, width, *channels = np.shape(source.read(0))
+        if height != width:
+            raise ValueError(
+                f"the images of the arrays are {width} x {height} pixels, not square: say with a config what becomes "
+                "of them, such as config.data of a run"
+            )
+        config = DataConfig(path="arrays", image_size=height, channels=channels[0] if channels else 1)
+    return _set_of(source, config)
+
+
+def _set_of(source: Source, config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet:
     source.prepare()
     needed = len(source.names) * config.channels * config.image_size**2
     if needed <= config.cache_gib * GIB:

@@ -2,13 +2,12 @@
 
 Every format ends in one :class:`Source`. Folders and archives first become :class:`Files`, named blobs,
 whose names are then read as splits and classes by :mod:`simflow.data.layout`; idx and npz files hold pixels
-and become a source at once. Nothing here decodes a picture: a source returns file bytes or raw pixels, and
-:mod:`simflow.data.decode` makes both into images.
+and become a source at once (:mod:`simflow.data.arrays`). Nothing here decodes a picture: a source returns file bytes or
+raw pixels, and :mod:`simflow.data.decode` makes both into images.
 """
 
 import itertools
 import re
-import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,40 +66,6 @@ class Source:
 
     splits: frozenset[str] = frozenset()
     """The splits of the whole set, whichever of them are listed; empty if it is not divided."""
-
-
-def from_arrays(
-    images: NDArray[np.uint8], labels: NDArray[np.integer] | None, *, path: Path, classes_beside: Path
-) -> Source:
-    """A source of pixels held in memory.
-
-    Args:
-        images: ``(n, h, w)`` or ``(n, h, w, c)``.
-        labels: ``(n,)``, or None.
-        path: the file, for names and messages.
-        classes_beside: the folder where a ``classes.txt`` may stand.
-
-    Raises:
-        ValueError: there are no images, or labels and images do not match.
-    """
-    count = len(images)
-    if count == 0:
-        raise ValueError(f"there is no image in {path}")
-    if labels is None:
-        labels, class_names = np.full(count, NULL, dtype=np.int64), ()
-    else:
-        if len(labels) != count:
-            raise ValueError(f"{path} has {count} images but {len(labels)} labels")
-        labels = labels.astype(np.int64)
-        class_names = name_classes(labels, names_beside(classes_beside), where=str(path))
-    return Source(
-        names=[f"{path.name}[{index}]" for index in range(count)],
-        keys=[str(index) for index in range(count)],
-        labels=labels,
-        class_names=class_names,
-        marks=[zlib.crc32(image.tobytes()) for image in images],
-        read=lambda index: images[index],
-    )
 
 
 def complete(source: Source, *, where: str) -> Source:

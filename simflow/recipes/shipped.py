@@ -36,7 +36,6 @@ from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
 from simflow.train.optim import Linear, OptimizerConfig, StageConfig
-from simflow.train.stretch import stretched
 
 
 def fashion_32() -> RunConfig:
@@ -233,8 +232,7 @@ def natural_32_tarflow() -> RunConfig:
         lr=1.5e-3,
         guidance=LogScale(weight=1.0, annealed=True),
     )
-    train = replace(run.train, stages=stretched(run.train.stages, 9000))
-    return for_two_cores(replace(run, train=train))
+    return for_two_cores(run.with_steps(9000))
 
 
 def at_64() -> RunConfig:

@@ -19,7 +19,6 @@ from simflow.files import replacing
 from simflow.settings import differing, override
 from simflow.start import StartFrom
 from simflow.study.study import Before, Row, Scale
-from simflow.train.stretch import stretched
 
 FILE = "study.yaml"
 
@@ -74,8 +73,7 @@ class Budget:
         if self.data is not None:
             config = replace(config, data=replace(config.data, path=self.data))
         if self.steps is not None:
-            stages = stretched(config.train.stages, self.steps)
-            config = replace(config, train=replace(config.train, stages=stages))
+            config = config.with_steps(self.steps)
         if start_from is not None:
             start = replace(config.start_from or StartFrom(), path=str(start_from))
             config = replace(config, start_from=start)

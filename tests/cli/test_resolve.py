@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from simflow import recipes
-from simflow.cli.resolve import resolve, stretched
+from simflow.cli.resolve import resolve
 from simflow.posterior import LearnedVariance
 from simflow.start import StartFrom
-from simflow.train.optim import Constant, Cosine, StageConfig
+from simflow.train.optim import Constant, Cosine, StageConfig, total_steps
+from simflow.train.stretch import stretched
 
 
 def test_later_words_win(tmp_path):
@@ -37,6 +38,14 @@ def test_steps_stretch_all_stages_and_their_warmups():
     for steps in (7, 13, 401, 9999):
         assert sum(stage.steps for stage in stretched(stages, steps)) == steps
     assert stretched(stages[:1], 1)[0].schedule.warmup == 0
+
+
+def test_a_run_of_another_length_is_that_of_the_command():
+    run = recipes.get("demo")
+    short = run.with_steps(6)
+    assert total_steps(short.train.stages) == 6
+    assert short == resolve(run, {}, steps="6")
+    assert replace(short, train=replace(short.train, stages=run.train.stages)) == run
 
 
 def test_too_few_steps_for_the_stages():
