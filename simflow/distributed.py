@@ -171,7 +171,7 @@ def device_of(device: torch.device | str) -> torch.device:
         raise ValueError(f"device '{device}' is asked for, but torch finds no GPU of Apple's here")
     if kind == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{device}' is asked for, but torch finds no CUDA GPU here")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
         raise ValueError(
             f"device '{device}' is asked for, but the CUDA GPUs here are {torch.cuda.device_count()}, counted from 0"
         )
