@@ -42,6 +42,17 @@ def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def require_writable(path: Path) -> None:
+    """Finds out before a long work whether its result can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    part = part_of(path)
+    part.touch()
+    part.unlink()
+
+
 def part_of(path: Path) -> Path:
     """Where a file stands until it is whole."""
     return path.with_name(f".part-{path.name}")
