@@ -52,7 +52,8 @@ class Arguments:
     """A run folder (its newest checkpoint), a checkpoint folder, a saved model, the name of a model that comes with the
     package (simflow recipes lists them), or owner/name on the hub."""
     labels: str = "all"
-    """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
+    """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples. Numbers count from 0;
+    where classes are called by numbers, they are names."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
     """How many images; 100, or one for each seed. Under torchrun write -n, because torchrun reads
     --num as one of its own options."""
@@ -213,8 +214,24 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
     elif text == "none":
         chosen = [NULL]
     else:
-        chosen = facts.labels_of(names_in(text, facts.class_names))
+        names = names_in(text, facts.class_names)
+        require_names(names, facts.class_names)
+        chosen = facts.labels_of(names)
     return [chosen[seed % len(chosen)] for seed in seeds]
+
+
+def require_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses the number of a class where classes are called by numbers: it would be another than the one named so.
+
+    Raises:
+        ValueError: there are such classes, and a number is none of them.
+    """
+    if any(name.isdecimal() for name in known):
+        for name in names:
+            if name.isdecimal() and name not in known:
+                raise ValueError(
+                    f"there is no class '{name}': the classes are called by numbers, {', '.join(known[:20])}"
+                )
 
 
 def names_in(text: str, known: Sequence[str]) -> list[str]:
