@@ -183,6 +183,18 @@ def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy,
     )
 
 
+def test_one_training_image_has_no_others_near(tiny_run, tmp_path, capsys):
+    image = next((tiny_run.parent / "pictures" / "train" / "bag").iterdir())
+    data = tmp_path / "one"
+    (data / "bag").mkdir(parents=True)
+    shutil.copy(image, data / "bag")
+    words = ["evaluate", str(tiny_run), "--data", str(data), "--extractor", "none", "--num", "4"]
+    words += ["--device", "cpu", "--out", str(tmp_path / "out")]
+    assert "has one image and none held out" in complaint(capsys, 2, words)
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--nearest", "0"]) == 0
+
+
 def test_samples_of_other_settings_are_not_mixed_in(tiny_run, tmp_path, capsys):
     words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
     words += ["--num", "6", "--device", "cpu"]
