@@ -264,7 +264,7 @@ def test_a_folder_of_samples_is_read_as_sampled(tiny_run, tmp_path, toy):
     folder, real = tmp_path / "s", archive(tmp_path / "b.npz", 40, size=16)
     sample = ["sample", str(tiny_run), "--device", "cpu", "--out", str(folder)]
     assert main([*sample, "--num", "44"]) == 0
-    assert main([*sample, "--num", "36", "--denoise", "0.1"]) == 0
+    assert main([*sample, "--num", "36", "--denoise", "0.1", "--replace"]) == 0
     assert len(list(folder.glob("0*.png"))) == 36
     (folder / "000099.png").write_bytes((folder / "000001.png").read_bytes())
     words = ["evaluate", "--samples", str(folder), "--reference", real, "--out", str(tmp_path)]
