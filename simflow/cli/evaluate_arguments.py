@@ -86,7 +86,8 @@ class Arguments:
     out: Path | None = None
     """Folder for NAME.json, pictures and samples; RUN/evaluation if not given."""
     name: str = "results"
-    """Name of the JSON file; use another one for other settings."""
+    """Name of the JSON file; use another one for other settings. What an earlier call found of the same samples, and
+    this one does not look for, stays in it."""
     which: Literal["ema", "model"] = "ema"
     """Averaged or raw weights."""
     device: str = "auto"

@@ -183,6 +183,38 @@ def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy,
     )
 
 
+def test_what_an_earlier_call_found_of_the_same_samples_stays(tiny_run, tmp_path, toy, capsys, monkeypatch):
+    """A day's distances are not lost to a call for likelihoods, nor these to the next; other samples keep nothing."""
+    monkeypatch.setattr("simflow.evaluate.generation.LEAST", 8)
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "0"]
+
+    def record(*flags):
+        assert main([*words, *flags]) == 0
+        return json.loads((tmp_path / "results.json").read_text())
+
+    first = record("--num", "40", "--nearest", "5")
+    assert "earlier" not in first
+    second = record("--num", "40", "--nearest", "0", "--extractor", "none", "--likelihood")
+    said = capsys.readouterr()
+    assert "FD-Toy" in said.out
+    assert "replaced" not in said.err
+    assert (second["generation"], second["neighbours"]) == (first["generation"], first["neighbours"])
+    assert all((tmp_path / name).is_file() for name in second["files"].values())
+    assert second["earlier"]["toy"] == {"made_by": first["made_by"], "settings": first["settings"]}
+    third = record("--num", "40", "--nearest", "0", "--seed", "1")
+    assert (third["likelihood"], third["neighbours"]) == (second["likelihood"], first["neighbours"])
+    assert {name: made["settings"] for name, made in third["earlier"].items()} == {
+        "neighbours": first["settings"],
+        "likelihood": second["settings"],
+    }
+    fourth = record("--num", "44", "--nearest", "0", "--extractor", "none")
+    assert "results.json are replaced (samples.seeds is 0-39 there and 0-43 here)" in capsys.readouterr().err
+    assert not {"likelihood", "neighbours", "earlier"} & fourth.keys()
+    (tmp_path / "results.json").write_text("{")
+    record("--num", "44", "--nearest", "0", "--extractor", "none")
+    assert "is damaged" in capsys.readouterr().err
+
+
 def test_one_training_image_has_no_others_near(tiny_run, tmp_path, capsys):
     image = next((tiny_run.parent / "pictures" / "train" / "bag").iterdir())
     data = tmp_path / "one"
