@@ -188,9 +188,8 @@ def save_png_folder(
 ) -> None:
     """One PNG an image, named by its seed (``000123.png``), and ``labels.csv`` with ``file,seed,label,class``.
 
-    Batches are written as they come, so a stream of any length fits in memory. ``labels.csv`` is written
-    first under the name :data:`UNFINISHED` and gets its own last: a folder that has it is complete, and one that was
-    interrupted still says which images are its own. The class is empty where the label is ``NULL`` or has no name.
+    Batches are written as they come, so a stream of any length fits in memory. A folder that has ``labels.csv`` is
+    complete; see :func:`begin_list`.
 
     Args:
         batches: images, in the order of ``labels`` and ``seeds``.
@@ -205,40 +204,75 @@ def save_png_folder(
     if len(labels) != len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"{len(labels)} labels need as many different seeds, not {len(set(seeds))}")
     folder.mkdir(parents=True, exist_ok=True)
-    names = [png_name(seed) for seed in seeds]
+    begin_list(folder, dict(zip(seeds, labels, strict=True)), class_names=class_names)
+    save_pngs(batches, seeds, folder)
+    finish_list(folder)
+
+
+def begin_list(folder: Path, labels: Mapping[int, int], *, class_names: Sequence[str] = ()) -> None:
+    """Writes the list of the images that a folder will have, under the name :data:`UNFINISHED`.
+
+    ``labels.csv`` is gone until :func:`finish_list`: a folder that has it is complete, and one that was interrupted
+    still says which images are its own. The class is empty where the label is ``NULL`` or has no name.
+
+    Args:
+        labels: seed -> label, in the order of the lines.
+        class_names: names of the labels ``0, 1, ...``.
+    """
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
     lines.writerow(COLUMNS)
-    for name, seed, label in zip(names, seeds, labels, strict=True):
-        lines.writerow((name, seed, label, class_names[label] if 0 <= label < len(class_names) else ""))
+    for seed, label in labels.items():
+        name = class_names[label] if 0 <= label < len(class_names) else ""
+        lines.writerow((png_name(seed), seed, label, name))
     with replacing(folder / UNFINISHED) as part:
         part.write_text(table.getvalue(), encoding="utf-8")
-    written = 0
-    for batch in batches:
-        if written + len(batch) > len(names):
-            raise ValueError(f"there are more images than the {len(names)} seeds")
-        for image in rearrange(batch.cpu(), "b c h w -> b h w c").numpy():
-            save_picture(_picture(image), folder / names[written])
-            written += 1
-    if written != len(names):
-        raise ValueError(f"there are {written} images but {len(names)} seeds")
+    (folder / LIST).unlink(missing_ok=True)
+
+
+def finish_list(folder: Path) -> None:
+    """Says that a folder has all images of its list."""
     (folder / UNFINISHED).replace(folder / LIST)
 
 
-def clear_png_folder(folder: Path, seeds: Sequence[int]) -> None:
-    """Readies a folder for :func:`save_png_folder`: its ``labels.csv``, which says that it is complete, is removed, and
-    so are the images that it names, or those that an interrupted call would have written, but for those of ``seeds``,
-    which will be replaced. Other files stay."""
-    kept = {png_name(seed) for seed in seeds}
-    for listing in (folder / LIST, folder / UNFINISHED):
-        content = listing.read_bytes() if listing.is_file() else b""
-        if is_list(content):
-            text = content.decode("utf-8", errors="replace")
-            for name in re.findall(r"^\d{6,}\.png(?=,)", text, re.MULTILINE):
-                if name not in kept:
-                    (folder / name).unlink(missing_ok=True)
-                    part_of(folder / name).unlink(missing_ok=True)
-        listing.unlink(missing_ok=True)
+def save_pngs(batches: Iterable[Bytes], seeds: Sequence[int], folder: Path) -> None:
+    """One PNG an image, named by its seed, each batch as it comes.
+
+    Raises:
+        ValueError: there are more or fewer images than seeds.
+    """
+    written = 0
+    for batch in batches:
+        if written + len(batch) > len(seeds):
+            raise ValueError(f"there are more images than the {len(seeds)} seeds")
+        for image in rearrange(batch.cpu(), "b c h w -> b h w c").numpy():
+            save_picture(_picture(image), folder / png_name(seeds[written]))
+            written += 1
+    if written != len(seeds):
+        raise ValueError(f"there are {written} images but {len(seeds)} seeds")
+
+
+def lists_of(folder: Path) -> list[Path]:
+    """The ``labels.csv`` of :func:`save_png_folder` in a folder, and what an interrupted call left of one."""
+    found = (folder / name for name in (LIST, UNFINISHED))
+    return [path for path in found if path.is_file() and is_list(path.read_bytes())]
+
+
+def seeds_listed(folder: Path) -> list[int]:
+    """The seeds that a folder's lists name, ascending; the images of an interrupted call need not be there."""
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in lists_of(folder)]
+    return sorted(
+        {int(seed) for text in texts for seed in re.findall(r"^(\d{6,})\.png(?=,)", text, re.MULTILINE)}
+    )
+
+
+def clear_png_folder(folder: Path) -> None:
+    """Removes the images that a folder's lists name, and the lists. Other files stay."""
+    for seed in seeds_listed(folder):
+        for path in (folder / png_name(seed), part_of(folder / png_name(seed))):
+            path.unlink(missing_ok=True)
+    for listing in lists_of(folder):
+        listing.unlink()
 
 
 def save_npz(path: Path, images: Bytes, labels: Labels) -> None:

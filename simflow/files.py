@@ -3,6 +3,7 @@
 This file does not know what is in a file: what a damaged one means, and what to do about it, its reader says.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says of a disk, or of a user's share of it, that has no room left."""
 
 
 class NoObject(ValueError):
@@ -20,7 +24,8 @@ class NoObject(ValueError):
 def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
     """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.
 
-    After an error the temporary file is removed and ``path`` is as it was. Where a process is not ``alone``, others may
+    After an error the temporary file is removed and ``path`` is as it was; one of a full disk, which the system raises
+    without a name, names ``path``. Where a process is not ``alone``, others may
     write the same file at the same time: each has a name of its own, and the last one's stays.
     """
     part = part_of(path)
@@ -29,8 +34,23 @@ def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_writable(path: Path) -> None:
+    """Finds out before a long work whether its result can be written.
+
+    Raises:
+        OSError: it cannot.
+    """
+    part = part_of(path)
+    part.touch()
+    part.unlink()
 
 
 def part_of(path: Path) -> Path:

@@ -18,6 +18,7 @@ from simflow.export import (
     save_npz,
     save_picture,
     save_png_folder,
+    seeds_listed,
 )
 
 
@@ -129,29 +130,29 @@ def test_a_folder_without_one_seed_an_image_is_never_complete(tmp_path, count, l
     assert not (tmp_path / "labels.csv").exists()
 
 
-def test_a_cleared_folder_keeps_what_will_be_replaced_and_what_is_not_its_own(tmp_path):
+def test_a_cleared_folder_keeps_what_is_not_its_own(tmp_path):
     save_png_folder([random_images(3)], [0, 0, 0], [1, 2, 1234567], tmp_path)
     for name in ("grid.png", "000009.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"somebody's")
     (tmp_path / "000002.png").unlink()
-    clear_png_folder(tmp_path, [1, 2])
-    assert {path.name for path in tmp_path.iterdir()} == {"000001.png", "grid.png", "000009.png", "notes.txt"}
-    clear_png_folder(tmp_path / "new", [1, 2])
+    clear_png_folder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"grid.png", "000009.png", "notes.txt"}
+    clear_png_folder(tmp_path / "new")
 
 
 def test_what_an_interrupted_call_left_is_cleared(tmp_path):
-    (tmp_path / "000099.png").write_bytes(b"somebody's")
-
     def interrupted():
         yield random_images(3)
         raise KeyboardInterrupt
 
+    (tmp_path / "000099.png").write_bytes(b"somebody's")
+    save_png_folder([random_images(1)], [0], [7], tmp_path)
     with pytest.raises(KeyboardInterrupt):
         save_png_folder(interrupted(), [0] * 10, range(10), tmp_path)
     assert not (tmp_path / "labels.csv").exists()
-    clear_png_folder(tmp_path, [1])
-    save_png_folder([random_images(1)], [0], [1], tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"000001.png", "000099.png", "labels.csv"}
+    assert seeds_listed(tmp_path) == list(range(10))
+    clear_png_folder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"000099.png"}
 
 
 def test_a_list_of_others_takes_no_image_away(tmp_path):
@@ -160,11 +161,14 @@ def test_a_list_of_others_takes_no_image_away(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "000002.png").write_bytes(b"somebody's")
-    for text in (b"file,label\n000002.png,0\n", b"file,seed,label,class\n../000001.png,1,0,\n\xff\n"):
+    for text, left in (
+        (b"file,label\n000002.png,0\n", {"000002.png", "labels.csv"}),
+        (b"file,seed,label,class\n../000001.png,1,0,\n\xff\n", {"000002.png"}),
+    ):
         (folder / "labels.csv").write_bytes(text)
-        clear_png_folder(folder, [7])
+        clear_png_folder(folder)
         assert outside.exists()
-        assert [path.name for path in folder.iterdir()] == ["000002.png"]
+        assert {path.name for path in folder.iterdir()} == left
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,5 +1,6 @@
 """A file is the old one or the new one, never half of it; what is no JSON object is told in one sentence."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -22,6 +23,20 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("number", "named"), [(errno.ENOSPC, True), (errno.EIO, False)])
+def test_a_full_disk_says_which_file_had_no_room(tmp_path, number, named):
+    path = tmp_path / "000123.png"
+
+    def write():
+        with replacing(tmp_path / "all.npz"), replacing(path):
+            raise OSError(number, os.strerror(number))
+
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        write()
+    assert (caught.value.filename == str(path)) is named
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_processes_that_write_one_file_do_not_share_a_temporary_one(tmp_path, monkeypatch):

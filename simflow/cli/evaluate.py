@@ -1,5 +1,6 @@
 """``simflow evaluate``: the field's figures of a run, or of samples from anywhere, as one JSON file."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -18,12 +19,15 @@ from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.evaluate.choose import choose
 from simflow.evaluate.desk import Desk
+from simflow.evaluate.earlier import joined, objection
 from simflow.evaluate.figures import finite
 from simflow.evaluate.generation import GenerationConfig
 from simflow.evaluate.protocol import generation
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.shares import notes
-from simflow.files import write_json
+from simflow.files import read_json, write_json
+
+logger = logging.getLogger("simflow")
 
 __all__ = ["Arguments", "run"]
 
@@ -63,10 +67,26 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if distributed.is_main():
             out.mkdir(parents=True, exist_ok=True)
             file = out / f"{arguments.name}.json"
-            write_json(file, finite(record))
+            record = with_earlier(file, finite(record))
+            write_json(file, record)
             print("\n".join([*say(record), "", f"all figures: {file}"]))
         distributed.barrier()
     return 0
+
+
+def with_earlier(file: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record, with what an earlier one in its file found of the same samples and this one did not look for."""
+    if not file.is_file():
+        return record
+    try:
+        earlier = read_json(file)
+        why = objection(earlier, record)
+    except ValueError as error:
+        earlier, why = {}, str(error)
+    if why:
+        logger.warning("the earlier figures in %s are replaced (%s); --name keeps them apart", file, why)
+        return record
+    return joined(earlier, record)
 
 
 def judge_samples(

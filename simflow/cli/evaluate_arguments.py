@@ -45,8 +45,8 @@ class Arguments:
     speed: OmitArgPrefixes[Speed]
     """How fast, and how near to exact, as for simflow sample; the record says what was used."""
     labels: str = "all"
-    """Classes: names or numbers with commas, "all" in turn, "data" as often as the real images have them, or
-    "none"."""
+    """Classes: names or numbers with commas, as for simflow sample, "all" in turn, "data" as often as the real images
+    have them, or "none"."""
     extractor: str = "efficientnet-lite0"
     """Feature networks with commas: efficientnet-lite0, inception=FILE, dinov2 or dinov2=PATH; or none."""
     reconstruction: bool = False
@@ -86,7 +86,8 @@ class Arguments:
     out: Path | None = None
     """Folder for NAME.json, pictures and samples; RUN/evaluation if not given."""
     name: str = "results"
-    """Name of the JSON file; use another one for other settings."""
+    """Name of the JSON file; use another one for other settings. What an earlier call found of the same samples, and
+    this one does not look for, stays in it."""
     which: Literal["ema", "model"] = "ema"
     """Averaged or raw weights."""
     device: str = "auto"

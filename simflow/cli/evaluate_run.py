@@ -80,7 +80,13 @@ def judge_run(
     alike = ", one of each that are alike" if len(seen) < len(train) else ""
     whole = reference_of(arguments, seen, f"{data.path} ({data.split or 'all images'}{alike})", console)
     real = whole._replace(pictures=whole.pictures and limited(whole.pictures, arguments.reference_num))
+    apart = unseen.fingerprint != train.fingerprint
     check_beforehand(arguments, extractors, real, pipe.model.facts)
+    if arguments.nearest and not apart and len(seen) < 2:
+        raise ValueError(
+            f"{data.path} has one image and none held out, so there are no others for it to be compared with; "
+            "--nearest 0 leaves the nearest training images out"
+        )
     perceptual, no_distance = distance_of(arguments)
 
     how = way_of(arguments, pipe, source)
@@ -89,7 +95,6 @@ def judge_run(
     counts = frequencies(arguments, pipe.model.facts, followed)
     samples, sampled = sampled_images(arguments, pipe, how, counts, source, out, desk)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
-    apart = unseen.fingerprint != train.fingerprint
     by_class, no_classes = classes(samples, seen, unseen if apart else None)
     fit = data.fit if arguments.reference is None else "crop"
     record: dict[str, Any] = {

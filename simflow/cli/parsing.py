@@ -77,8 +77,11 @@ def slips(arguments: type, words: Sequence[str], *, prog: str) -> Iterator[str]:
     left = left_over(arguments, words)
     if left:
         yield f"'{prog}' does not know what to do with '{left[0]}'; '{prog} --help' says what it takes"
-    if left is None and left_over(arguments, ["x", *words]) is not None:
-        yield f"'{prog}' is missing an argument before its flags; '{prog} --help' says what it takes"
+    needed = needed_of(arguments) if left is None else []
+    for number in range(1, len(needed) + 1):
+        if left_over(arguments, ["x"] * number + [*words]) is not None:
+            lacking = " and ".join(needed[-number:])
+            yield f"'{prog}' is missing {lacking} before its flags; '{prog} --help' says what it takes"
 
 
 def flags_of(arguments: type) -> dict[str, Flag]:
@@ -90,10 +93,22 @@ def flags_of(arguments: type) -> dict[str, Flag]:
         plain, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         if is_dataclass(plain) and isinstance(plain, type):
             found |= flags_of(plain)
-        elif not any(mark is tyro.conf.Positional for mark in marks):
+        elif tyro.conf.Positional not in marks:
             needed = field.default is MISSING and field.default_factory is MISSING
             found[f"--{field.name.replace('_', '-')}"] = Flag(plain, needed)
     return found
+
+
+def needed_of(arguments: type) -> list[str]:
+    """The arguments before the flags that a command cannot do without, as its help has them."""
+    hints = get_type_hints(arguments, include_extras=True)
+    return [
+        field.name.upper()
+        for field in fields(arguments)
+        if tyro.conf.Positional in getattr(hints[field.name], "__metadata__", ())
+        and field.default is MISSING
+        and field.default_factory is MISSING
+    ]
 
 
 def aliases_of(arguments: type) -> dict[str, str]:

@@ -14,8 +14,8 @@ from simflow.model import NetworkDtype
 from simflow.pipeline import Pipeline
 from simflow.places import notes
 from simflow.plan.record import MeasuredPlan, way_said
-from simflow.plan.search import PlanConfig, measure
-from simflow.plan.stored import file_of, write
+from simflow.plan.search import PlanConfig
+from simflow.plan.stored import file_of, made
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +56,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         config = changed(pipe.config.sample, arguments.how, pipe.model)
         config = config if arguments.dtype is None else replace(config, dtype=arguments.dtype)
         if distributed.is_main():
-            plan = measure(pipe.model, config, how)
             file = file_of(notes(arguments.run), device, config.batch)
-            write(file, plan)
+            plan = made(file, pipe.model, config, how)
             print("\n".join([*summary(plan), f"stored in {file}: simflow sample --decoding plan uses it"]))
         distributed.barrier()
     return 0

@@ -2,11 +2,10 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from unicodedata import normalize
@@ -16,17 +15,18 @@ from PIL.Image import Image
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
+from simflow.alone import alone_in
 from simflow.cli.bars import counting
-from simflow.cli.interrupted import finish, making, noting, read_back, there
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
+from simflow.cli.sample_folder import begin, left, making, read_back, require_own, there
 from simflow.cli.sampling import Flags, changed
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
 from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings, require_least
 from simflow.data.source import distinct
-from simflow.export import clear_png_folder, save_picture, save_png_folder
+from simflow.export import finish_list, save_picture, save_pngs
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
@@ -36,6 +36,11 @@ from simflow.shapes import NULL
 
 logger = logging.getLogger("simflow")
 
+CHECKPOINTS = "checkpoints"
+
+PART = re.compile(rf"best|{CHECKPOINTS}|step-\d+|seed-\d+")
+"""What the parts of a run are called, and the runs of a study."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
@@ -44,15 +49,17 @@ class Arguments:
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
     that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
-    it is complete. The same command again goes on with a folder that is not, and makes one that is anew, with the same
-    images; a different command writing to the same folder removes earlier images that it does not make itself.
+    it is complete. The same command again goes on where it was, and one for other seeds adds to what is there.
+    A folder with images of other weights, settings or classes is refused (samples.json in it says what made them), and
+    so is one with files that did not come from here.
     """
 
     run: Positional[str]
     """A run folder (its newest checkpoint), a checkpoint folder, a saved model, the name of a model that comes with the
     package (simflow recipes lists them), or owner/name on the hub."""
     labels: str = "all"
-    """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples."""
+    """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples. Numbers count from 0;
+    where classes are called by numbers, they are names."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
     """How many images; 100, or one for each seed. Under torchrun write -n, because torchrun reads
     --num as one of its own options."""
@@ -64,7 +71,9 @@ class Arguments:
     """How fast, and how near to exact."""
     out: Path | None = None
     """Folder for grid.png, the PNG files and labels.csv; with --denoise also denoise.png, before and after.
-    samples/NAME if not given, where NAME is the last part of the run's."""
+    samples/NAME if not given, where NAME is that of the run, with -best, -step-0001000 or the like for a part."""
+    replace: bool = False
+    """Remove the samples that are in the folder, and make these."""
     trajectory: bool = False
     """Also draw trajectory.png: the first ten samples through the blocks of the flow."""
     sweep: str | None = None
@@ -86,6 +95,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     if arguments.npz is not None and arguments.npz.suffix != ".npz":
         raise ValueError(f"the name after --npz must end in .npz, and {arguments.npz} does not")
     with distributed.launch(arguments.device) as device, talking() as console:
+        distributed.from_main(partial(require_own, out))
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         facts = replace(pipe.model.facts, class_names=distinct(pipe.model.facts.class_names))
         config = changed(pipe.config.sample, arguments.how, pipe.model)
@@ -93,48 +103,88 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         check_pictures(arguments, config, pipe.model)
         labels = labels_for(arguments.labels, facts, seeds)
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
-        shown = chosen(labels)
-        kept: list[Bytes] = []
-        made = making(pipe.model, config, labels=arguments.labels, seeds=arguments.seeds)
-        together = config.batch * distributed.world()
-        found = distributed.from_main(partial(there, out, made, len(seeds), together=together))
-        if found and distributed.is_main():
-            logger.info("going on with %s: %d of %d images are there", out, found, len(seeds))
-        with counting(console, "sampling", len(seeds)) as count, ExitStack() as open_files:
-            count(found // distributed.world())
-            batches = shared_out(pipe.model, seeds[found:], labels[found:], config, count)
+        made = making(pipe.model, config, labels=arguments.labels)
+        busy = f"another process is sampling into '{out}': wait for its end, or give another --out"
+        with alone_in(out, busy):
+            found = distributed.from_main(partial(there, out, made, replace=arguments.replace))
+            classes_of = partial(labels_for, arguments.labels, facts)
+            with counting(console, "sampling", len(seeds)) as count:
+                together = fill(out, made, pipe.model, seeds, found, classes_of, config, facts, count)
             if distributed.is_main():
-                clear_png_folder(out, seeds)
-                before = read_back(out, seeds[:found], facts)
-                batches = chain(before, noting(batches, out, made, done=found))
+                classes = classes_of(together)
+                shown = chosen(classes)
+                images = torch.cat(list(read_back(out, [together[i] for i in shown], facts)))
+                save_picture(sheet(images, [classes[i] for i in shown], facts), out / "grid.png")
+                for name, picture in pictures(arguments, pipe.model, seeds, labels, config, rules):
+                    save_picture(picture, out / name)
+                print(f"{len(together)} images in {out}, a sheet of them in {out / 'grid.png'}")
                 if arguments.npz is not None:
-                    stream = npz_stream(arguments.npz, labels, side=facts.image_size)
-                    batches = passing(batches, open_files.enter_context(stream))
-                batches = keeping(batches, kept, shown)
-                save_png_folder(batches, labels, seeds, out, class_names=facts.class_names)
-                finish(out)
-            else:
-                for _ in batches:
-                    pass
-        if distributed.is_main():
-            images = torch.cat(kept)
-            save_picture(sheet(images, [labels[i] for i in shown], facts), out / "grid.png")
-            for name, picture in pictures(arguments, pipe.model, seeds, labels, config, rules):
-                save_picture(picture, out / name)
-            print(f"{len(seeds)} images in {out}, a sheet of them in {out / 'grid.png'}")
-            if arguments.npz is not None:
-                print(f"archive {arguments.npz}")
+                    with npz_stream(arguments.npz, labels, side=facts.image_size) as append:
+                        for batch in read_back(out, seeds, facts):
+                            append(batch)
+                    print(f"archive {arguments.npz}")
         distributed.barrier()
     return 0
 
 
+def fill(
+    folder: Path,
+    made: dict[str, Any],
+    model: Model,
+    seeds: Sequence[int],
+    found: Sequence[int],
+    classes_of: Callable[[Sequence[int]], list[int]],
+    config: SampleConfig,
+    facts: Facts,
+    on_progress: Callable[[int], None],
+) -> list[int]:
+    """Makes the images of these seeds that are not yet ``found`` in a folder, and lists all; collective.
+
+    Args:
+        folder: for samples, held by this process.
+        made: what makes them, as the folder says it.
+        model: with the weights to sample from.
+        seeds: asked for.
+        found: seeds whose images are there and of the same kind.
+        classes_of: the label of each seed.
+        config: how to sample.
+        facts: with the names of the classes.
+        on_progress: called with numbers of images that are there or that this rank has made.
+
+    Returns:
+        The seeds of all images that are there, ascending.
+    """
+    missing = left(seeds, found, together=config.batch * distributed.world())
+    done = len(seeds) - len(missing)
+    if done and distributed.is_main():
+        logger.info("going on with %s: %d of %d images are there", folder, done, len(seeds))
+    on_progress(done // distributed.world())
+    together = sorted({*found, *seeds})
+    batches = shared_out(model, missing, classes_of(missing), config, on_progress)
+    if distributed.is_main():
+        begin(folder, made, dict(zip(together, classes_of(together), strict=True)), facts)
+        save_pngs(batches, missing, folder)
+        finish_list(folder)
+    else:
+        for _ in batches:
+            pass
+    return together
+
+
 def place(run: str) -> Path:
-    """Where samples go if nothing is said: a folder with the last part of the run's name.
+    """Where samples go if nothing is said: a folder called as the run, and as the part of it that is meant.
 
     >>> place("runs/demo/"), place("owner/name")
     (PosixPath('samples/demo'), PosixPath('samples/name'))
+    >>> place("runs/demo/best"), place("runs/demo/checkpoints/step-0001000"), place("runs/std-0.5/seed-0")
+    (PosixPath('samples/demo-best'), PosixPath('samples/demo-step-0001000'), PosixPath('samples/std-0.5-seed-0'))
     """
-    return Path("samples") / os.path.basename(os.path.abspath(run))
+    path = Path(os.path.abspath(run))
+    names = [path.name]
+    while PART.fullmatch(path.name) and path.parent.name:
+        path = path.parent
+        names.insert(0, path.name)
+    return Path("samples") / "-".join(name for name in names if name != CHECKPOINTS or name == names[-1])
 
 
 def check_pictures(arguments: Arguments, config: SampleConfig, model: Model) -> None:
@@ -213,8 +263,24 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
     elif text == "none":
         chosen = [NULL]
     else:
-        chosen = facts.labels_of(names_in(text, facts.class_names))
+        names = names_in(text, facts.class_names)
+        require_names(names, facts.class_names)
+        chosen = facts.labels_of(names)
     return [chosen[seed % len(chosen)] for seed in seeds]
+
+
+def require_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Refuses the number of a class where classes are called by numbers: it would be another than the one named so.
+
+    Raises:
+        ValueError: there are such classes, and a number is none of them.
+    """
+    if any(name.isdecimal() for name in known):
+        for name in names:
+            if name.isdecimal() and name not in known:
+                raise ValueError(
+                    f"there is no class '{name}': the classes are called by numbers, {', '.join(known[:20])}"
+                )
 
 
 def names_in(text: str, known: Sequence[str]) -> list[str]:
@@ -251,19 +317,3 @@ def shared_out(
         images = sample_all(model, seeds=seeds[own], labels=labels[own], config=config)
         on_progress(len(seeds[own]))
         yield distributed.gather_tensors(images.to(model.device)).cpu()
-
-
-def passing(batches: Iterator[Bytes], take: Callable[[Bytes], None]) -> Iterator[Bytes]:
-    """Passes batches on and shows each to ``take``."""
-    for batch in batches:
-        take(batch)
-        yield batch
-
-
-def keeping(batches: Iterator[Bytes], kept: list[Bytes], numbers: Sequence[int]) -> Iterator[Bytes]:
-    """Passes batches on and adds the images of these numbers, which ascend, to ``kept``."""
-    start = 0
-    for batch in batches:
-        kept.append(batch[[number - start for number in numbers if start <= number < start + len(batch)]])
-        yield batch
-        start += len(batch)

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from simflow import settings
-from simflow.files import write_json
+from simflow.files import require_writable, write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Model
 from simflow.plan.clock import Clock, kind_of
@@ -121,6 +121,19 @@ def recall(
             logger.warning("%s; it is measured again", error)
     else:
         logger.info("there is no plan yet for this device and batch; it is measured now")
+    return made(file, model, config, how, clock=clock)
+
+
+def made(
+    file: Path, model: Model, config: SampleConfig, how: PlanConfig, *, clock: Clock | None = None
+) -> MeasuredPlan:
+    """A new plan, stored in a file, as :func:`recall` has it.
+
+    Raises:
+        OSError: the file cannot be written, which is found before anything is measured.
+        ValueError: the prior is no flow.
+    """
+    require_writable(file)
     plan = measure(model, config, how, clock=clock)
     write(file, plan)
     return plan

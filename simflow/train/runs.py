@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from simflow.distributed import from_main, gather_objects, is_main
+from simflow import alone
+from simflow.distributed import from_main, is_main
 from simflow.files import part_of, replacing, write_json
 from simflow.train import checkpoint
 
@@ -82,7 +81,7 @@ class RunFolder:
     @property
     def lock(self) -> Path:
         """Held while a process trains here."""
-        return self.path / ".lock"
+        return self.path / alone.LOCK
 
     def belongs_to_something_else(self) -> bool:
         """Whether there is a folder with something in it, and it is no run's, not even of one that ended at once."""
@@ -124,27 +123,13 @@ def open_or_resume(path: Path, config: dict[str, Any]) -> tuple[RunFolder, Path 
 def alone_in(run: RunFolder) -> Iterator[None]:
     """Keeps other trainings out of a run's folder for the block; collective.
 
-    A folder that belongs to something else is left as it is: :func:`open_or_resume` refuses it.
-
     Raises:
-        ValueError: another process is training there.
+        ValueError: another process is training there, or the folder belongs to something else.
     """
-    lock = FileLock(run.lock)
-    taken = is_main() and not run.path.is_file() and not run.belongs_to_something_else()
-    if taken:
-        run.path.mkdir(parents=True, exist_ok=True)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            taken = None
-    if None in gather_objects(taken):
-        raise ValueError(
-            f"another process is training in '{run.path}': wait for its end, or choose another folder"
-        )
-    try:
+    from_main(lambda: _require_run(run))
+    busy = f"another process is training in '{run.path}': wait for its end, or choose another folder"
+    with alone.alone_in(run.path, busy):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager
@@ -181,11 +166,20 @@ def _numbered(out_root: Path, name: str) -> Path:
     return made
 
 
-def _readied(run: RunFolder, config: dict[str, Any]) -> Path | None:
+def _require_run(run: RunFolder) -> None:
+    """Refuses a folder that belongs to something else, as it is.
+
+    Raises:
+        ValueError: it does, or it is a file.
+    """
     if run.path.exists() and not run.path.is_dir():
         raise ValueError(f"'{run.path}' is a file, not a run folder")
     if run.belongs_to_something_else():
         raise ValueError(f"'{run.path}' is not empty and not a run folder")
+
+
+def _readied(run: RunFolder, config: dict[str, Any]) -> Path | None:
+    _require_run(run)
     resumed = run.newest
     step = 0 if resumed is None else checkpoint.step_of(resumed)
     kept = _lines_until(run.metrics, step) if run.metrics.exists() else None

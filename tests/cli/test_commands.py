@@ -249,7 +249,7 @@ def test_samples_are_balanced_and_all_written(tmp_path, tiny_run):
     out, archive = tmp_path / "samples", tmp_path / "all.npz"
     assert main(["sample", str(tiny_run), "--num", "8", "--out", str(out), "--npz", str(archive)]) == 0
     names = [f"{seed:06d}.png" for seed in range(8)]
-    assert files_below(out) == {*names, "grid.png", "labels.csv"}
+    assert files_below(out) == {*names, "grid.png", "labels.csv", "samples.json", ".lock"}
     assert [row[3] for row in table(out)[1:]] == [CLASSES[i % 3] for i in range(8)]
     saved = np.load(archive)
     assert saved["arr_0"].shape == (8, 16, 16, 3)

@@ -183,6 +183,50 @@ def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy,
     )
 
 
+def test_what_an_earlier_call_found_of_the_same_samples_stays(tiny_run, tmp_path, toy, capsys, monkeypatch):
+    """A day's distances are not lost to a call for likelihoods, nor these to the next; other samples keep nothing."""
+    monkeypatch.setattr("simflow.evaluate.generation.LEAST", 8)
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "0"]
+
+    def record(*flags):
+        assert main([*words, *flags]) == 0
+        return json.loads((tmp_path / "results.json").read_text())
+
+    first = record("--num", "40", "--nearest", "5")
+    assert "earlier" not in first
+    second = record("--num", "40", "--nearest", "0", "--extractor", "none", "--likelihood")
+    said = capsys.readouterr()
+    assert "FD-Toy" in said.out
+    assert "replaced" not in said.err
+    assert (second["generation"], second["neighbours"]) == (first["generation"], first["neighbours"])
+    assert all((tmp_path / name).is_file() for name in second["files"].values())
+    assert second["earlier"]["toy"] == {"made_by": first["made_by"], "settings": first["settings"]}
+    third = record("--num", "40", "--nearest", "0", "--seed", "1")
+    assert (third["likelihood"], third["neighbours"]) == (second["likelihood"], first["neighbours"])
+    assert {name: made["settings"] for name, made in third["earlier"].items()} == {
+        "neighbours": first["settings"],
+        "likelihood": second["settings"],
+    }
+    fourth = record("--num", "44", "--nearest", "0", "--extractor", "none")
+    assert "results.json are replaced (samples.seeds is 0-39 there and 0-43 here)" in capsys.readouterr().err
+    assert not {"likelihood", "neighbours", "earlier"} & fourth.keys()
+    (tmp_path / "results.json").write_text("{")
+    record("--num", "44", "--nearest", "0", "--extractor", "none")
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_one_training_image_has_no_others_near(tiny_run, tmp_path, capsys):
+    image = next((tiny_run.parent / "pictures" / "train" / "bag").iterdir())
+    data = tmp_path / "one"
+    (data / "bag").mkdir(parents=True)
+    shutil.copy(image, data / "bag")
+    words = ["evaluate", str(tiny_run), "--data", str(data), "--extractor", "none", "--num", "4"]
+    words += ["--device", "cpu", "--out", str(tmp_path / "out")]
+    assert "has one image and none held out" in complaint(capsys, 2, words)
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--nearest", "0"]) == 0
+
+
 def test_samples_of_other_settings_are_not_mixed_in(tiny_run, tmp_path, capsys):
     words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--extractor", "none", "--nearest", "0"]
     words += ["--num", "6", "--device", "cpu"]
@@ -252,7 +296,7 @@ def test_a_folder_of_samples_is_read_as_sampled(tiny_run, tmp_path, toy):
     folder, real = tmp_path / "s", archive(tmp_path / "b.npz", 40, size=16)
     sample = ["sample", str(tiny_run), "--device", "cpu", "--out", str(folder)]
     assert main([*sample, "--num", "44"]) == 0
-    assert main([*sample, "--num", "36", "--denoise", "0.1"]) == 0
+    assert main([*sample, "--num", "36", "--denoise", "0.1", "--replace"]) == 0
     assert len(list(folder.glob("0*.png"))) == 36
     (folder / "000099.png").write_bytes((folder / "000001.png").read_bytes())
     words = ["evaluate", "--samples", str(folder), "--reference", real, "--out", str(tmp_path)]

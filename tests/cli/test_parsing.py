@@ -8,7 +8,7 @@ import pytest
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow.cli import COMMANDS, main, module_of
-from simflow.cli.parsing import flags_of, parsed
+from simflow.cli.parsing import flags_of, needed_of, parsed, slips
 from tests.cli.test_mistakes import complaint
 
 
@@ -52,7 +52,7 @@ class Outer:
         ("r s --out x", "'toy' does not know what to do with 's'"),
         ("r --out x --dry yes", "'toy' does not know what to do with 'yes'"),
         ("r --out x -q", "'toy' does not know what to do with '-q'"),
-        ("--out x", "'toy' is missing an argument before its flags"),
+        ("--out x", "'toy' is missing RUN before its flags; 'toy --help'"),
     ],
 )
 def test_a_slip_is_one_sentence(capsys, words, sentence):
@@ -62,6 +62,13 @@ def test_a_slip_is_one_sentence(capsys, words, sentence):
     assert "\n" not in str(caught.value)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
+
+
+@pytest.mark.parametrize(("name", "wanted"), [("sample", "RUN"), ("info", "WHAT"), ("stats", "IMAGES")])
+def test_a_command_without_its_argument_says_which(name, wanted):
+    arguments = import_module(f"simflow.cli.{name}").Arguments
+    assert next(slips(arguments, [], prog=name)).startswith(f"'{name}' ")
+    assert needed_of(arguments) == [wanted]
 
 
 def test_what_is_not_foreseen_is_said_in_the_parsers_words_without_the_box():

@@ -131,6 +131,13 @@ def test_names_with_commas_and_in_other_normal_forms(text, labels):
         assert labels_for(text, facts, range(len(labels))) == labels
 
 
+def test_where_classes_are_called_by_numbers_a_number_is_a_name():
+    facts = Facts(image_size=2, channels=1, class_names=("1", "2", "10"))
+    assert labels_for("1,10", facts, range(2)) == [0, 2]
+    with pytest.raises(ValueError, match="no class '0': the classes are called by numbers, 1, 2, 10"):
+        labels_for("0", facts, range(1))
+
+
 def test_a_sheet_has_a_row_for_each_class(monkeypatch):
     drawn = []
     monkeypatch.setattr(

@@ -96,6 +96,13 @@ def test_when_a_plan_holds(changes, why):
         assert re.search(why, found)
 
 
+def test_a_plan_that_cannot_be_written_is_not_measured(tmp_path, measured):
+    model, folder = model_of(), tmp_path / "away"
+    with pytest.raises(FileNotFoundError, match="away"):
+        recall(model, folder, HOW)
+    assert measured == []
+
+
 def test_a_plan_is_measured_once_and_then_found(tmp_path, caplog, measured):
     model = model_of()
     with caplog.at_level(logging.INFO, "simflow"):
