@@ -107,7 +107,9 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     if origin is not None and (origin.path is not None or not arguments.dry_run):
         place(origin)
     if arguments.dry_run:
-        print("\n".join(plan(config, origin)))
+        with talking():
+            planned = plan(config, origin)
+        print("\n".join(planned))
         return 0
     with distributed.launch(arguments.device) as device, talking() as console:
         images = load_showing(config.data, console)

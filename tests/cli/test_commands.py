@@ -192,6 +192,9 @@ def test_what_is_left_out_is_said_once(tmp_path, tiny_run, capsys):
     for _ in range(2):
         assert main(given) == 0
         assert capsys.readouterr().err.count("1 of a format that cannot be read (.heic)") == 1
+    dry = ["train", "small-32", "--data", str(copied), "--train.validation.every", "1", "--dry-run"]
+    assert main(dry) == 0
+    assert capsys.readouterr().err.count("1 of a format that cannot be read (.heic)") == 1
 
 
 def test_training_leaves_a_whole_run_folder(tmp_path, capsys):

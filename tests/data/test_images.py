@@ -195,14 +195,14 @@ def test_the_fingerprint_sees_the_pixels_of_arrays(tmp_path):
 )
 def test_a_bad_choice_is_named(choice):
     with pytest.raises(ValueError, match=next(iter(choice))):
-        DataConfig(**{"path": "", "image_size": 4} | choice)
+        DataConfig(**{"path": "set", "image_size": 4} | choice)
 
 
 @pytest.mark.parametrize("choice", [{"fit": "stretch"}, {"corrupt": "ignore"}], ids=str)
 def test_an_unknown_word_is_named(choice):
     """A ValueError; under pytest the type checker is quicker to object."""
     with pytest.raises((ValueError, TypeError), match=next(iter(choice))):
-        DataConfig(**{"path": "", "image_size": 4} | choice)
+        DataConfig(**{"path": "set", "image_size": 4} | choice)
 
 
 def test_some_keep_the_balance_of_a_sorted_set():
