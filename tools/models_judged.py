@@ -128,7 +128,7 @@ def chosen_sampling(court: Court) -> dict[str, Any]:
 
     def nearest(*ways: SampleConfig) -> SampleConfig:
         few = {named(way): way for way in ways[: 2 if court.few else None]}
-        for name in few.keys() - tried.keys():
+        for name in [name for name in few if name not in tried]:
             pictures = drawn(court, pipe, few[name], count, name)
             seen = looked_at(extractor, pictures, name, court.desk)
             tried[name] = frechet_distance(moments, seen.moments.gaussian()).distance
