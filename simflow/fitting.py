@@ -115,7 +115,7 @@ def fit(
     validation, how = None, config.train
     if how.validation is not None:
         unseen = load(part_for(config.data)) if unseen is None else unseen
-        refuse_misfit(config, unseen)
+        refuse_misfit(config, unseen, "held-out images")
         labels, best = labels_for(unseen, images), RunFolder(folder).best
         validation = Validation(
             objective, unseen, labels, how.validation, seed=how.seed, dtype=how.dtype, best=best
@@ -189,7 +189,7 @@ def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
         return Objective(config.objective, model, coded=coded).to(device)
 
 
-def refuse_misfit(config: RunConfig, images: ImageSet) -> None:
+def refuse_misfit(config: RunConfig, images: ImageSet, called: str = "images") -> None:
     """Refuses images that are not as the settings say: later on, others are made ready by these for the model.
 
     Raises:
@@ -198,7 +198,7 @@ def refuse_misfit(config: RunConfig, images: ImageSet) -> None:
     there, said = images, config.data
     if (there.channels, there.image_size) != (said.channels, said.image_size):
         raise ValueError(
-            f"the images are {there.channels} x {there.image_size} x {there.image_size} (channels, height, width), but "
+            f"the {called} are {there.channels} x {there.image_size} x {there.image_size} (channels, height, width), but "
             f"by data.channels and data.image_size they would be {said.channels} x {said.image_size} x "
             f"{said.image_size}"
         )

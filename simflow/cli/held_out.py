@@ -29,8 +29,10 @@ def check_data(config: DataConfig) -> None:
         ValueError: there is nothing at the path of the images.
     """
     if not is_there(config.path):
-        seen = "" if Path(config.path).expanduser().is_absolute() else f", seen from {Path.cwd()}"
-        raise ValueError(f"there are no images at '{config.path}'{seen}: say where they are with --data PATH")
+        from_here = "" if Path(config.path).expanduser().is_absolute() else f" (this is {Path.cwd()})"
+        raise ValueError(
+            f"there are no images at '{config.path}': say where they are with --data PATH{from_here}"
+        )
 
 
 def signed(images: ImageSet, numbers: list[int]) -> Images:

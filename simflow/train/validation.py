@@ -70,14 +70,8 @@ def labels_for(unseen: ImageSet, images: ImageSet) -> Int[Tensor, " n"]:
     """The labels of held-out images, as the training images have their classes.
 
     Raises:
-        ValueError: they are of another size or number of channels, or one is of a class that is not trained.
+        ValueError: one is of a class that is not trained.
     """
-    here, there = ((each.image_size, each.channels) for each in (unseen, images))
-    if here != there:
-        raise ValueError(
-            f"the held-out images are of {here[0]} px in {here[1]} channels, "
-            f"those that are trained on of {there[0]} px in {there[1]}"
-        )
     if not images.class_names:
         return torch.full_like(unseen.labels, NULL)
     places = places_by_name(unseen.class_names, images.class_names, absent=NULL)

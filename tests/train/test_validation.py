@@ -174,7 +174,7 @@ def test_labels_of_held_out_images_are_those_of_their_names(tmp_path):
     ("options", "sentence"),
     [
         ({"labels": [0, 3]}, "held-out images are of classes that are not trained: 3"),
-        ({"labels": [0], "size": 8}, "are of 8 px in 1 channels, those that are trained on of 16 px in 1"),
+        ({"labels": [0], "size": 8}, "the held-out images are 1 x 8 x 8 .* they would be 1 x 16 x 16"),
     ],
 )
 def test_held_out_images_that_do_not_fit_are_refused_before_the_run(tmp_path, config, options, sentence):
