@@ -198,8 +198,8 @@ def refuse_misfit(config: RunConfig, images: ImageSet, called: str = "images") -
     there, said = images, config.data
     if (there.channels, there.image_size) != (said.channels, said.image_size):
         raise ValueError(
-            f"the {called} are {there.channels} x {there.image_size} x {there.image_size} (channels, height, width), but "
-            f"by data.channels and data.image_size they would be {said.channels} x {said.image_size} x "
+            f"the {called} are {there.channels} x {there.image_size} x {there.image_size} (channels, height, width), "
+            f"but by data.channels and data.image_size they would be {said.channels} x {said.image_size} x "
             f"{said.image_size}"
         )
 
