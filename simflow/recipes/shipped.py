@@ -202,7 +202,7 @@ def natural_32_decoder() -> RunConfig:
 
     A quarter of an hour of one CPU core.
     """
-    return decoder_stage(natural_32(), "natural-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
+    return decoder_stage(natural_32(), "natural-32-decoder", JUDGE, steps=2000, lr=5e-4)
 
 
 def natural_32_prior() -> RunConfig:
