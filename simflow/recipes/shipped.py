@@ -161,13 +161,14 @@ def tuned_32() -> RunConfig:
 def tuned_64() -> RunConfig:
     """The weights of emoji-64, taught your own images: ``simflow train tuned-64 --data FOLDER --out runs/mine``.
 
-    Autoencoder and flow learn together from here on, as in ``tuned-32``, at twice the side and a quarter of the speed.
+    As ``tuned-32`` at twice the side and a quarter of the speed: autoencoder and flow learn together from here on.
+    Eighteen minutes of one CPU core at 30 images per second.
     """
     base = at_64()
     train = replace(
         base.train,
         batch=32,
-        stages=(StageConfig(steps=1500, schedule=Linear(final=0.0, warmup=50)),),
+        stages=(StageConfig(steps=1000, schedule=Linear(final=0.0, warmup=50)),),
         optimizer=replace(base.train.optimizer, lr=1e-3),
     )
     return replace(
@@ -210,7 +211,9 @@ def natural_32_prior() -> RunConfig:
 
     Twenty minutes of one CPU core.
     """
-    return prior_stage(natural_32(), "natural-32-prior", steps=(3000,))
+    run = prior_stage(natural_32(), "natural-32-prior", steps=(3000,))
+    denoised = SampleConfig(guidance=GaussianProduct(weight=4.0), refinement=ScoreDenoise(std=0.25))
+    return replace(run, sample=denoised)
 
 
 def natural_32_tarflow() -> RunConfig:
@@ -230,7 +233,7 @@ def natural_32_tarflow() -> RunConfig:
         epoch=1562,
         batch=32,
         lr=1.5e-3,
-        guidance=LogScale(weight=1.0, annealed=True),
+        guidance=LogScale(weight=4.0, annealed=True),
     )
     return for_two_cores(run.with_steps(9000))
 
