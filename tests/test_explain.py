@@ -43,6 +43,8 @@ def test_what_may_stand_in_an_empty_slot_is_explained_at_its_defaults():
     inside = {setting.path: setting for setting in explained_part(part, "train.validation.")}
     assert inside["train.validation.every"].value == 1000
     assert inside["train.validation.best"].text.startswith("Keep the averaged weights")
+    needed = next(explained_part(type(get("demo").data), "data."))
+    assert (needed.path, needed.value) == ("data.path", None), "it has no default"
     (again,) = found["start_from.type"].parts
     assert {setting.path for setting in explained_part(again, "start_from.")} >= {
         "start_from.path",
