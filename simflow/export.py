@@ -185,11 +185,13 @@ def save_png_folder(
     folder: Path,
     *,
     class_names: Sequence[str] = (),
+    listed: Mapping[int, int] | None = None,
 ) -> None:
     """One PNG an image, named by its seed (``000123.png``), and ``labels.csv`` with ``file,seed,label,class``.
 
-    Batches are written as they come, so a stream of any length fits in memory. A folder that has ``labels.csv`` is
-    complete; see :func:`begin_list`.
+    Batches are written as they come, so a stream of any length fits in memory. ``labels.csv`` is gone meanwhile: a
+    folder that has it is complete, and one that was interrupted still says which images are its own
+    (:data:`UNFINISHED`). The class is empty where the label is ``NULL`` or has no name.
 
     Args:
         batches: images, in the order of ``labels`` and ``seeds``.
@@ -197,6 +199,8 @@ def save_png_folder(
         seeds: one per image, each a different one.
         folder: made if it is not there; files of the same names are replaced.
         class_names: names of the labels ``0, 1, ...``.
+        listed: seed -> label of all images that the folder will have, where others are there already; of these alone if
+            None.
 
     Raises:
         ValueError: the numbers of images, labels and seeds differ, or a seed occurs twice.
@@ -204,21 +208,12 @@ def save_png_folder(
     if len(labels) != len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"{len(labels)} labels need as many different seeds, not {len(set(seeds))}")
     folder.mkdir(parents=True, exist_ok=True)
-    begin_list(folder, dict(zip(seeds, labels, strict=True)), class_names=class_names)
-    save_pngs(batches, seeds, folder)
-    finish_list(folder)
+    _begin_list(folder, dict(zip(seeds, labels, strict=True)) if listed is None else listed, class_names)
+    _save_pngs(batches, seeds, folder)
+    (folder / UNFINISHED).replace(folder / LIST)
 
 
-def begin_list(folder: Path, labels: Mapping[int, int], *, class_names: Sequence[str] = ()) -> None:
-    """Writes the list of the images that a folder will have, under the name :data:`UNFINISHED`.
-
-    ``labels.csv`` is gone until :func:`finish_list`: a folder that has it is complete, and one that was interrupted
-    still says which images are its own. The class is empty where the label is ``NULL`` or has no name.
-
-    Args:
-        labels: seed -> label, in the order of the lines.
-        class_names: names of the labels ``0, 1, ...``.
-    """
+def _begin_list(folder: Path, labels: Mapping[int, int], class_names: Sequence[str]) -> None:
     table = io.StringIO()
     lines = csv.writer(table, lineterminator="\n")
     lines.writerow(COLUMNS)
@@ -230,17 +225,7 @@ def begin_list(folder: Path, labels: Mapping[int, int], *, class_names: Sequence
     (folder / LIST).unlink(missing_ok=True)
 
 
-def finish_list(folder: Path) -> None:
-    """Says that a folder has all images of its list."""
-    (folder / UNFINISHED).replace(folder / LIST)
-
-
-def save_pngs(batches: Iterable[Bytes], seeds: Sequence[int], folder: Path) -> None:
-    """One PNG an image, named by its seed, each batch as it comes.
-
-    Raises:
-        ValueError: there are more or fewer images than seeds.
-    """
+def _save_pngs(batches: Iterable[Bytes], seeds: Sequence[int], folder: Path) -> None:
     written = 0
     for batch in batches:
         if written + len(batch) > len(seeds):

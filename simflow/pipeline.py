@@ -178,7 +178,9 @@ class Pipeline:
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type is one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
-        numbers, labels = self._wanted(class_labels, generator, seeds, num_images)
+        given = None if class_labels is None else self._numbers(class_labels)
+        every = list(range(len(self.class_names))) or [NULL]
+        numbers, labels = turns.wanted(given, every, generator=generator, seeds=seeds, num_images=num_images)
         config = self._sampling(guidance_scale, attention_temperature, temperature, batch, dtype)
         if decoding is not None:
             if not isinstance(decoding, get_args(Decoding)):
@@ -311,36 +313,6 @@ class Pipeline:
             weight=weight,
             attention_temperature=attention_temperature,
         )
-
-    def _wanted(
-        self, class_labels: ClassLabels | None, generator: Any, seeds: Any, num_images: Any
-    ) -> tuple[list[int], list[int]]:
-        """The seed and the label of each image that a call asks for."""
-        classes = range(len(self.class_names)) or [NULL]
-        chosen = self._numbers(classes if class_labels is None else class_labels)
-        numbers = None if seeds is None else turns.seeds_in(seeds)
-        generators = turns.one_each(generator)
-        given = [numbers, generators, None if class_labels is None else chosen, [NULL]]
-        count = next(len(each) for each in given if each is not None)
-        if num_images is not None:
-            count = turns.whole(num_images, "num_images")
-        if count < 0:
-            raise ValueError(f"num_images must be 0 or more, not {count}")
-        if count and not chosen:
-            raise ValueError(f"no class label is given for {count} images")
-        for each, what in ((numbers, "seeds"), (generators, "generators")):
-            if each is not None and len(each) != count:
-                raise ValueError(f"{len(each)} {what} for {count} images: each image needs one")
-        if numbers is None:
-            if class_labels is not None and 0 < count < len(chosen):
-                raise ValueError(f"{len(chosen)} class labels for {count} images: each image has one")
-            n, anywhere = max(len(chosen), 1), class_labels is None
-            if generators is None:
-                numbers = turns.in_turn(count, n, generator, anywhere=anywhere)
-            else:
-                numbers = turns.of_each(generators, n, anywhere=anywhere)
-        one_each = class_labels is not None and len(chosen) == count
-        return numbers, chosen if one_each else [chosen[seed % len(chosen)] for seed in numbers]
 
     def _sampling(
         self,

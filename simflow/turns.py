@@ -9,7 +9,7 @@ as in diffusers, and are the same whatever the others are.
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -73,6 +73,44 @@ def one_each(given: Any) -> list[Generator] | None:
                 f"generator must be a torch.Generator, or a list with one for each image, not {given!r}"
             )
     return generators
+
+
+def wanted(
+    labels: Sequence[int] | None, every: Sequence[int], *, generator: Any, seeds: Any, num_images: Any
+) -> tuple[list[int], list[int]]:
+    """The seed and the label of each image that a call asks for.
+
+    Args:
+        labels: those that are named, or None.
+        every: those that take turns if none is named.
+        generator, seeds, num_images: as :class:`simflow.pipeline.Pipeline` is given them.
+
+    Raises:
+        ValueError: one of them is nothing of its kind, or they are of different numbers of images.
+    """
+    chosen, anywhere = (every, True) if labels is None else (labels, False)
+    numbers = None if seeds is None else seeds_in(seeds)
+    generators = one_each(generator)
+    count = next(len(each) for each in (numbers, generators, labels, [None]) if each is not None)
+    if num_images is not None:
+        count = whole(num_images, "num_images")
+    if count < 0:
+        raise ValueError(f"num_images must be 0 or more, not {count}")
+    if count and not chosen:
+        raise ValueError(f"no class label is given for {count} images")
+    for each, what in ((numbers, "seeds"), (generators, "generators")):
+        if each is not None and len(each) != count:
+            raise ValueError(f"{len(each)} {what} for {count} images: each image needs one")
+    one_a_label = not anywhere and len(chosen) == count
+    if numbers is None:
+        if not anywhere and 0 < count < len(chosen):
+            raise ValueError(f"{len(chosen)} class labels for {count} images: each image has one")
+        n = max(len(chosen), 1)
+        if generators is None:
+            numbers = in_turn(count, n, generator, anywhere=anywhere)
+        else:
+            numbers = of_each(generators, n, anywhere=anywhere)
+    return numbers, list(chosen) if one_a_label else [chosen[seed % len(chosen)] for seed in numbers]
 
 
 def in_turn(count: int, classes: int, generator: Generator | None, *, anywhere: bool) -> list[int]:

@@ -19,14 +19,16 @@ from simflow.alone import alone_in
 from simflow.cli.bars import counting
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
-from simflow.cli.sample_folder import begin, left, making, read_back, require_own, there
+from simflow.cli.sample_folder import left, making, read_back, require_own, there
 from simflow.cli.sampling import Flags, changed
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking
 from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_settings, require_least
 from simflow.data.source import distinct
-from simflow.export import finish_list, save_picture, save_pngs
+from simflow.evaluate.shards import RECORD
+from simflow.export import save_picture, save_png_folder
+from simflow.files import write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
@@ -162,9 +164,10 @@ def fill(
     together = sorted({*found, *seeds})
     batches = shared_out(model, missing, classes_of(missing), config, on_progress)
     if distributed.is_main():
-        begin(folder, made, dict(zip(together, classes_of(together), strict=True)), facts)
-        save_pngs(batches, missing, folder)
-        finish_list(folder)
+        write_json(folder / RECORD, made)
+        listed = dict(zip(together, classes_of(together), strict=True))
+        labels, names = classes_of(missing), facts.class_names
+        save_png_folder(batches, labels, missing, folder, class_names=names, listed=listed)
     else:
         for _ in batches:
             pass

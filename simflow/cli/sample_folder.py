@@ -26,8 +26,8 @@ from PIL import Image
 from simflow.data.manifest import LIST
 from simflow.evaluate.figures import finite
 from simflow.evaluate.shards import RECORD, completed, sampling_of
-from simflow.export import begin_list, clear_png_folder, lists_of, png_name, seeds_listed
-from simflow.files import read_json, write_json
+from simflow.export import clear_png_folder, lists_of, png_name, seeds_listed
+from simflow.files import read_json
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig
@@ -115,12 +115,6 @@ def otherwise(folder: Path, made: dict[str, Any]) -> str:
         for path in differences(note, made)
     ]
     return f"were made otherwise ({'; '.join(said)})" if said else ""
-
-
-def begin(folder: Path, made: dict[str, Any], labels: dict[int, int], facts: Facts) -> None:
-    """Writes what makes the images of a folder, and which ones (seed -> label) there will be."""
-    begin_list(folder, labels, class_names=facts.class_names)
-    write_json(folder / RECORD, made)
 
 
 def left(seeds: Sequence[int], found: Sequence[int], *, together: int) -> list[int]:

@@ -137,25 +137,30 @@ def emoji_32_decoder() -> RunConfig:
     return decoder_stage(emoji_32(), "emoji-32-decoder", ON_PIXELS, steps=2000, lr=5e-4)
 
 
+def taught(run: RunConfig, name: str, *, batch: int, steps: int) -> RunConfig:
+    """The weights of a model of the package, which ``run`` made, taught a user's own colour images of any classes."""
+    train = replace(
+        run.train,
+        batch=batch,
+        stages=(StageConfig(steps=steps, schedule=Linear(final=0.0, warmup=50)),),
+        optimizer=replace(run.train.optimizer, lr=1e-3),
+    )
+    return replace(
+        run,
+        name=name,
+        data=DataConfig(path="folder", image_size=run.data.image_size, channels=3),
+        classes=None,
+        start_from=StartFrom(path=run.name, new_classes=True),
+        train=train,
+    )
+
+
 def tuned_32() -> RunConfig:
     """The weights of emoji-32, taught your own images: ``simflow train tuned-32 --data FOLDER --out runs/mine``.
 
     For a few thousand colour images of any classes. A quarter of an hour of one CPU core at 100 images per second.
     """
-    base = emoji_32()
-    train = replace(
-        base.train,
-        stages=(StageConfig(steps=1500, schedule=Linear(final=0.0, warmup=50)),),
-        optimizer=replace(base.train.optimizer, lr=1e-3),
-    )
-    return replace(
-        base,
-        name="tuned-32",
-        data=DataConfig(path="folder", image_size=32, channels=3),
-        classes=None,
-        start_from=StartFrom(path="emoji-32", new_classes=True),
-        train=train,
-    )
+    return taught(emoji_32(), "tuned-32", batch=64, steps=1500)
 
 
 def tuned_64() -> RunConfig:
@@ -164,21 +169,7 @@ def tuned_64() -> RunConfig:
     As ``tuned-32`` at twice the side and a quarter of the speed: autoencoder and flow learn together from here on.
     Eighteen minutes of one CPU core at 30 images per second.
     """
-    base = at_64()
-    train = replace(
-        base.train,
-        batch=32,
-        stages=(StageConfig(steps=1000, schedule=Linear(final=0.0, warmup=50)),),
-        optimizer=replace(base.train.optimizer, lr=1e-3),
-    )
-    return replace(
-        base,
-        name="tuned-64",
-        data=DataConfig(path="folder", image_size=64, channels=3),
-        classes=None,
-        start_from=StartFrom(path="emoji-64", new_classes=True),
-        train=train,
-    )
+    return taught(at_64(), "tuned-64", batch=32, steps=1000)
 
 
 NATURAL = DataConfig(path="folder", image_size=32, channels=3)
