@@ -26,8 +26,8 @@ from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.places import at_home
+from simflow.records import differences, differing
 from simflow.seeding import fold
-from simflow.settings import differences, differing
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile

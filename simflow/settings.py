@@ -1,4 +1,4 @@
-"""Trees of frozen dataclasses: written down, read back, changed and compared.
+"""Trees of frozen dataclasses: written down, read back and changed.
 
 A config is a frozen keyword-only dataclass. Its fields hold plain values (bool, int, float, str, Path,
 Literal, None), other configs, or tuples of these. A *slot* is a field annotated with a union of configs
@@ -43,6 +43,8 @@ from typing import (
 )
 
 import yaml
+
+from simflow.records import join
 
 Config = TypeVar("Config")
 
@@ -204,68 +206,6 @@ def dump_yaml(config: Any) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
 
-def differences(a: Any, b: Any) -> list[str]:
-    """Dotted paths where two configs, or two dicts of :func:`to_dict`, differ; of a swapped slot, its type.
-
-    A setting that one of them lacks is as if it were null there, and a part without a type as if it were of the
-    other's: a run made before there was such a setting or such a choice.
-
-    >>> differences({"lr": 1, "net": {"type": "A", "x": 1}}, {"lr": 1, "net": {"type": "B"}})
-    ['net.type']
-    >>> differences({"net": {"x": 1}}, {"net": {"type": "B", "x": 2}})
-    ['net.x']
-    """
-    first, second = (x if isinstance(x, dict) else to_dict(x) for x in (a, b))
-    return list(_differences(first, second, ""))
-
-
-def leaves(record: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted paths and values of a record; lists are values.
-
-    >>> list(leaves({"a": {"b": 1}, "c": [2, 3]}))
-    [('a.b', 1), ('c', [2, 3])]
-    """
-    if isinstance(record, Mapping):
-        for name, value in record.items():
-            yield from leaves(value, _join(path, str(name)))
-    else:
-        yield path, record
-
-
-def at(record: Any, path: str, absent: Any = None) -> Any:
-    """What stands at a dotted path of a record; ``absent`` where there is nothing.
-
-    >>> at({"a": [{"b": 1}]}, "a.0.b"), at({"a": None}, "a.b"), at({}, "a", "nothing")
-    (1, None, 'nothing')
-    """
-    for name in path.split("."):
-        if isinstance(record, list):
-            record = {str(number): value for number, value in enumerate(record)}
-        if not isinstance(record, Mapping) or name not in record:
-            return absent
-        record = record[name]
-    return record
-
-
-def value_at(record: Any, path: str) -> str:
-    """The value at a dotted path of a record, shortly; ``nothing`` where there is none.
-
-    >>> value_at({"a": [{"b": 1}]}, "a.0.b"), value_at({"a": 1}, "b")
-    ('1', 'nothing')
-    """
-    text = str(at(record, path, "nothing"))
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def differing(there: Any, here: Any, path: str) -> str:
-    """How two records differ at a dotted path, in words.
-
-    >>> differing({"a": 1}, {"a": 2}, "a")
-    'a is 1 there and 2 here'
-    """
-    return f"{path} is {value_at(there, path)} there and {value_at(here, path)} here"
-
-
 def members_of(hint: Any) -> tuple[Any, ...]:
     """The alternatives of an annotation: the members of a union, or the annotation itself."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -292,10 +232,6 @@ def _items(hint: Any, length: int) -> list[Any] | None:
     return None
 
 
-def _join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
 def _plain(value: Any, hint: Any) -> Any:
     if is_dataclass(value):
         is_slot = len(members_of(hint)) > 1
@@ -318,7 +254,7 @@ def _read(hint: Any, value: Any, path: str, present: Any) -> Any:
         items = _items(hint, len(value))
         if items is not None:
             return tuple(
-                _read(item_hint, item, _join(path, str(i)), None)
+                _read(item_hint, item, join(path, str(i)), None)
                 for i, (item_hint, item) in enumerate(zip(items, value, strict=True))
             )
     if isinstance(value, Mapping) and isinstance(present, tuple):
@@ -338,7 +274,7 @@ def _way_out(hint: Any, value: Any, path: str) -> str:
         return "; none is written null"
     if classes and len(members) == 1:
         first = fields(classes[0])[0].name
-        return f"; it has settings of its own, the first of them {_join(path, first)}"
+        return f"; it has settings of its own, the first of them {join(path, first)}"
     return _YOUR_OWN if classes and isinstance(value, str) else ""
 
 
@@ -356,11 +292,11 @@ def _read_config(classes: list[type], mapping: Mapping[str, Any], path: str, pre
         values |= {f.name: f.default_factory() for f in fields(cls) if f.default_factory is not MISSING}
     hints = hints_of(cls)
     values |= {
-        name: _read(hints[name], value, _join(path, name), values.get(name)) for name, value in given.items()
+        name: _read(hints[name], value, join(path, name), values.get(name)) for name, value in given.items()
     }
     for name in names:
         if name not in values:
-            raise ValueError(f"setting '{_join(path, name)}' must be given: it has no default")
+            raise ValueError(f"setting '{join(path, name)}' must be given: it has no default")
     return cls(**values)
 
 
@@ -371,10 +307,8 @@ def _read_elements(
     assert items is not None
     for key, value in _by_head(mapping, path).items():
         if not key.isdigit() or int(key) >= len(present):
-            raise ValueError(
-                f"unknown setting '{_join(path, key)}': there are {len(present)}, counted from 0"
-            )
-        elements[int(key)] = _read(items[int(key)], value, _join(path, key), elements[int(key)])
+            raise ValueError(f"unknown setting '{join(path, key)}': there are {len(present)}, counted from 0")
+        elements[int(key)] = _read(items[int(key)], value, join(path, key), elements[int(key)])
     return tuple(elements)
 
 
@@ -390,9 +324,9 @@ def _by_head(mapping: Mapping[str, Any], path: str) -> dict[str, Any]:
             ):  # a part by its name, and its settings
                 value, split[head] = ({"type": x} if isinstance(x, str) else x for x in (value, split[head]))
             both = isinstance(value, Mapping) and isinstance(split[head], Mapping)
-            twice = [_join(head, name) for name in split[head] if name in value] if both else [head]
+            twice = [join(head, name) for name in split[head] if name in value] if both else [head]
             if twice:
-                raise ValueError(f"setting '{_join(path, twice[0])}' is given twice")
+                raise ValueError(f"setting '{join(path, twice[0])}' is given twice")
             value = {**split[head], **value}
         split[head] = value
     return split
@@ -412,8 +346,8 @@ def _chosen(classes: list[type], name: Any, path: str, present: Any) -> type:
             return cls
     names = " or ".join(f"'{cls.__name__}'" for cls in classes)
     if name is None:
-        raise ValueError(f"setting '{_join(path, 'type')}' must be given: {names}")
-    raise ValueError(f"setting '{_join(path, 'type')}' must be {names}, not {name!r}{_YOUR_OWN}")
+        raise ValueError(f"setting '{join(path, 'type')}' must be given: {names}")
+    raise ValueError(f"setting '{join(path, 'type')}' must be {names}, not {name!r}{_YOUR_OWN}")
 
 
 def _unknown(cls: type, path: str, name: str) -> str:
@@ -421,9 +355,9 @@ def _unknown(cls: type, path: str, name: str) -> str:
     names = [f.name for f in fields(cls)]
     further_down = dict.fromkeys(p for p in _paths(cls) if p.split(".")[-1] == name)
     near = get_close_matches(name, names, n=3) or list(further_down)[:3]
-    sentence = f"unknown setting '{_join(path, name)}'"
+    sentence = f"unknown setting '{join(path, name)}'"
     if near:
-        return f"{sentence}; did you mean {' or '.join(repr(_join(path, n)) for n in near)}?"
+        return f"{sentence}; did you mean {' or '.join(repr(join(path, n)) for n in near)}?"
     return f"{sentence}; the settings here are {', '.join(names) or 'none'}"
 
 
@@ -466,22 +400,3 @@ def _wanted(member: Any) -> str:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
     words |= {NoneType: "null"}
     return words.get(member) or f"the settings of {member.__name__}"
-
-
-def _differences(a: Any, b: Any, path: str) -> Iterator[str]:
-    if isinstance(a, dict) and isinstance(b, dict):
-        if a.get("type", b.get("type")) != b.get("type", a.get("type")):
-            yield _join(path, "type")
-            return
-        for name in dict.fromkeys([*a, *b]):
-            if name == "type":
-                continue
-            if name in a and name in b:
-                yield from _differences(a[name], b[name], _join(path, name))
-            elif a.get(name) != b.get(name):
-                yield _join(path, name)
-    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            yield from _differences(x, y, _join(path, str(i)))
-    elif a != b:
-        yield path

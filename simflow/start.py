@@ -37,7 +37,8 @@ from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
 from simflow.nn.embed import ClassEmbedding
 from simflow.places import download
-from simflow.settings import differences, differing, from_dict, to_dict
+from simflow.records import differences, differing
+from simflow.settings import from_dict, to_dict
 from simflow.tensors import ON_THE_HUB, local_file, misfit
 from simflow.train import checkpoint
 

@@ -42,10 +42,10 @@ from simflow.files import write_json
 from simflow.fitting import Fitted, fit
 from simflow.model import Model
 from simflow.pipeline import Pipeline
+from simflow.records import at
 from simflow.report.charts import losses
 from simflow.report.plot import plot
 from simflow.sample import SampleConfig, balanced_labels, sample_all
-from simflow.settings import at
 from simflow.tensors import sha256_of_tensors
 from simflow.train.checkpoint import Damaged, read_json
 from simflow.train.metrics import read_curves, read_held_out

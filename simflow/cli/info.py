@@ -17,8 +17,8 @@ from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig, from_record
 from simflow.explain import Setting, explained, explained_part
 from simflow.places import find
+from simflow.records import leaves
 from simflow.report.results import of_evaluation
-from simflow.settings import leaves
 from simflow.train import checkpoint
 from simflow.train.optim import total_steps
 

@@ -30,8 +30,8 @@ from simflow.export import clear_png_folder, lists_of, png_name, seeds_listed
 from simflow.files import read_json
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
+from simflow.records import differences, differing
 from simflow.sample import SampleConfig
-from simflow.settings import differences, differing
 from simflow.tensors import sha256_of_tensors
 
 PICTURES = ("grid.png", "trajectory.png", "denoise.png", "sweep.png")

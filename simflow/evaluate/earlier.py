@@ -8,7 +8,7 @@ kept. What was kept says under ``earlier`` what it was made by and with which se
 from collections.abc import Mapping
 from typing import Any
 
-from simflow.settings import at, differences, differing
+from simflow.records import at, differences, differing
 
 WEIGHTS = "run.sha256"
 """Where a record has the sum of the weights."""

@@ -23,7 +23,7 @@ from simflow.evaluate.fidelity import taken
 from simflow.evaluate.generation import GenerationConfig, judge, require_enough
 from simflow.evaluate.recognition import LIMIT, fitted_to
 from simflow.evaluate.reference import Archive, Reference, describe, of_archive, of_collected
-from simflow.settings import at
+from simflow.records import at
 from simflow.shapes import NULL, Labels
 
 

@@ -30,8 +30,9 @@ from simflow.evaluate.figures import finite
 from simflow.files import read_json, replacing, write_json
 from simflow.model import Model
 from simflow.pixels import Bytes
+from simflow.records import differences, differing
 from simflow.sample import SampleConfig, sample
-from simflow.settings import differences, differing, from_dict, to_dict
+from simflow.settings import from_dict, to_dict
 
 PIECE = 500
 """Images in a piece."""

@@ -16,14 +16,15 @@ from pathlib import Path
 
 import torch
 
-from simflow import settings
 from simflow.files import require_writable, write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Model
 from simflow.plan.clock import Clock, kind_of
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
+from simflow.records import differences
 from simflow.sample import SampleConfig
+from simflow.settings import from_dict, to_dict
 from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")
@@ -46,7 +47,7 @@ def write(file: Path, plan: MeasuredPlan) -> None:
     record = {
         "format": FORMAT,
         "speed_up": round(plan.speed_up, 3),
-        "measured": settings.to_dict(plan),
+        "measured": to_dict(plan),
     }
     write_json(file, record)
 
@@ -63,7 +64,7 @@ def read(file: Path) -> MeasuredPlan:
         raise ValueError(f"'{file}' is damaged or cut short") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT or "measured" not in record:
         raise ValueError(f"'{file}' is no plan that this version can read")
-    return settings.from_dict(MeasuredPlan, record["measured"])
+    return from_dict(MeasuredPlan, record["measured"])
 
 
 def objection(plan: MeasuredPlan, *, weights: str, config: SampleConfig, tolerance: float) -> str | None:
@@ -71,7 +72,7 @@ def objection(plan: MeasuredPlan, *, weights: str, config: SampleConfig, toleran
     if plan.weights != weights:
         return "it was measured with other weights"
     here, there = (replace(each, decoding=SEQUENTIAL, batch=1) for each in (config, plan.sampling))
-    changed = settings.differences(there, here)
+    changed = differences(to_dict(there), to_dict(here))
     if changed:
         return f"it was measured for another way of sampling ({', '.join(changed)})"
     if plan.tolerance > tolerance:

@@ -20,11 +20,11 @@ from simflow.config import RunConfig, from_record
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
+from simflow.records import at
 from simflow.report import analysis
 from simflow.report.analysis import Analysis
 from simflow.report.picture import Picture
 from simflow.report.results import of_another_step
-from simflow.settings import at
 from simflow.train import checkpoint
 from simflow.train.metrics import Curve, read_curves, read_held_out
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from simflow.records import at
 from simflow.report import charts
 from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
@@ -9,7 +10,6 @@ from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, table
 from simflow.report.shown import drawn, key_to, names_in, pictured
 from simflow.report.svg import draw, legend
-from simflow.settings import at
 
 
 def losses(runs: Sequence[Run]) -> Markup | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from simflow.evaluate.called import unseen_of
+from simflow.records import at
 from simflow.report import charts, inline
 from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
@@ -13,7 +14,6 @@ from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
 from simflow.report.svg import key_to_dashes
 from simflow.report.sweep import Sweep, refined_by
-from simflow.settings import at
 
 
 def samples(runs: Sequence[Run]) -> Markup | None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
+from simflow.records import at, leaves
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import folded, note, run_name, section, table
-from simflow.settings import at, leaves
 
 CHOICES = (
     ("Autoencoder", "model.autoencoder.type"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from simflow.settings import at
+from simflow.records import at
 
 
 @dataclass(frozen=True, kw_only=True)

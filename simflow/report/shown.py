@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from simflow.records import at
 from simflow.report import inline
 from simflow.report.chart import Bars, Chart
 from simflow.report.gather import EVALUATION, Run
 from simflow.report.markup import Markup
 from simflow.report.parts import figure, run_name, side_by_side
 from simflow.report.svg import bars, draw, legend
-from simflow.settings import at
 
 
 def names_in(runs: Sequence[Run]) -> list[str]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from simflow.records import at
 from simflow.report.chart import Bar, Bars
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
 from simflow.report.results import Result, best, number, of_another_step, of_evaluation, rounded
 from simflow.report.svg import bars
-from simflow.settings import at
 
 TILES = 10
 """Most figures shown large."""

@@ -16,7 +16,8 @@ from simflow import recipes
 from simflow.config import RunConfig
 from simflow.evaluate.choose import parse
 from simflow.files import replacing
-from simflow.settings import differing, override
+from simflow.records import differing
+from simflow.settings import override
 from simflow.start import StartFrom
 from simflow.study.study import Before, Row, Scale
 

@@ -14,7 +14,8 @@ from simflow.flow.stack import Flow
 from simflow.objective import Objective
 from simflow.pipeline import Pipeline
 from simflow.posterior import FixedVariance
-from simflow.settings import differences
+from simflow.records import differences
+from simflow.settings import to_dict
 from simflow.start import StartFrom, start
 from simflow.train.optim import total_steps
 
@@ -56,7 +57,8 @@ def test_the_second_stage_is_the_first_with_another_objective(name):
     """The model, data and guidance are the same; only the decoder learns, with a judge who joins before the end."""
     first, second = recipes.get(name), recipes.get(f"{name}-decoder")
     assert all(
-        path.startswith(("name", "start_from", "objective", "train")) for path in differences(first, second)
+        path.startswith(("name", "start_from", "objective", "train"))
+        for path in differences(to_dict(first), to_dict(second))
     )
     judge, steps = second.objective.adversarial, total_steps(second.train.stages)
     assert judge is not None
@@ -93,7 +95,7 @@ def test_at_last_the_flow_learns_alone(name):
     """The model and the data are the same; how it is sampled was chosen anew."""
     first, second = recipes.get(name), recipes.get(f"{name}-prior")
     parts = ("name", "start_from", "objective", "train", "sample")
-    assert all(path.startswith(parts) for path in differences(first, second))
+    assert all(path.startswith(parts) for path in differences(to_dict(first), to_dict(second)))
     objective = Objective(second.objective, on_meta(second, second.expected_facts()))
     assert not objective.on_images, "nothing is to be decoded"
     trained = {id(parameter) for parameter in objective.parameters() if parameter.requires_grad}

@@ -11,8 +11,9 @@ from simflow.fitting import initial
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts
 from simflow.recipes import tables
+from simflow.records import differences
 from simflow.seeding import generator
-from simflow.settings import differences
+from simflow.settings import to_dict
 from simflow.train.loop import adversary_of, begin
 from simflow.train.step import train_step
 from tests.laws.cases import normal
@@ -101,7 +102,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_row_changes_what_it_says(name):
-    changed = differences(PAPER.base, FULL[name])
+    changed = differences(to_dict(PAPER.base), to_dict(FULL[name]))
     assert [path for path in changed if not path.startswith("model.prior.block.")] == [
         "name",
         *[path for path in CHANGES[name] if not path.startswith("model.prior.block")],
@@ -114,7 +115,7 @@ def test_the_default_rows_are_the_base(suffix):
     same = ["table3-dim-64" if suffix == "" else "table3-dim-16", "table4-std-0.5", "table10-fixed-ln"]
     same += ["table5-xxl" if suffix == "" else "table5-b"]
     for name in same:
-        assert differences(base, ROWS[name + suffix]) == ["name"], name
+        assert differences(to_dict(base), to_dict(ROWS[name + suffix])) == ["name"], name
 
 
 def test_frozen_rows_freeze_and_ask_whose_autoencoder():
@@ -144,7 +145,7 @@ def test_frozen_rows_freeze_and_ask_whose_autoencoder():
     ],
 )
 def test_a_frozen_row_fits_the_autoencoder_that_it_names(frozen, alone):
-    assert differences(FULL[frozen].model.autoencoder, FULL[alone].model.autoencoder) == []
+    assert FULL[frozen].model.autoencoder == FULL[alone].model.autoencoder
     assert FULL[frozen].model.posterior.moments == FULL[alone].model.posterior.moments
 
 

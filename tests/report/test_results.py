@@ -2,9 +2,9 @@
 
 import pytest
 
+from simflow.records import leaves
 from simflow.report.origins import plain
 from simflow.report.results import Result, best, of_evaluation
-from simflow.settings import leaves
 from tests.report.evaluation import EVALUATION
 
 
