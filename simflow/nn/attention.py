@@ -9,8 +9,9 @@ from simflow.nn.cache import KeyValues
 from simflow.nn.rotary import Rotation, rotate
 from simflow.shapes import Tokens
 
-SHORT = 128
-"""Tokens up to which a CPU trains attention faster in float32 than in half precision."""
+FEW, MANY = 32, 512
+"""Tokens up to which a CPU trains attention in half precision faster in float32, and beyond which torch's kernel is
+fastest; in between matrix products are."""
 
 
 class Attention(nn.Module):
@@ -60,14 +61,28 @@ class Attention(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
     """Attention of all tokens ``(b, h, n, e)`` at once.
 
-    On a CPU the backward pass of torch's half-precision kernel takes up to fifteen times as long as the float32 one
-    when sequences are short (docs/performance.md): there it is done in float32, under autocast too.
+    On a CPU the backward pass of torch's half-precision kernel is slow where sequences are short: up to fifteen times
+    as slow as the float32 one, under autocast too. There few tokens are attended to in float32, and more by matrix
+    products in half precision (docs/performance.md).
     """
-    short = q.shape[2] <= SHORT and q.device.type == "cpu" and torch.is_grad_enabled()
-    if not short or q.dtype not in (torch.bfloat16, torch.float16):
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    if not half or q.device.type != "cpu" or not torch.is_grad_enabled() or q.shape[2] > MANY:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     with torch.autocast("cpu", enabled=False):
+        if q.shape[2] > FEW:
+            return attend_by_products(q, k, v, causal=causal)
         return F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=causal).to(q.dtype)
+
+
+def attend_by_products(q: Tensor, k: Tensor, v: Tensor, *, causal: bool) -> Tensor:
+    """The same with all weights of attention ``(b h, n, n)`` in memory."""
+    n, size = q.shape[2:]
+    mask = torch.zeros(n, n, dtype=q.dtype, device=q.device)
+    if causal:
+        mask = mask.masked_fill(~window_mask(q, k), -torch.inf)
+    rows, keys, values = (part.flatten(0, 1) for part in (q, k, v))
+    weights = torch.baddbmm(mask, rows, keys.mT, alpha=size**-0.5).softmax(dim=-1)
+    return torch.bmm(weights, values).view_as(q)
 
 
 def window_mask(queries: Tensor, keys: Tensor) -> Tensor:

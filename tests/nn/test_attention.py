@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from simflow.nn.attention import Attention, attend, window_mask
+from simflow.nn.attention import FEW, MANY, Attention, attend, attend_by_products, window_mask
 from simflow.nn.cache import Cache
 
 
@@ -88,3 +88,31 @@ def test_short_attention_in_half_precision_is_trained_in_float32_on_a_cpu():
     (gradient,) = torch.autograd.grad(half.float().sum(), q)
     assert gradient.dtype == torch.bfloat16
     assert torch.equal(gradient, torch.autograd.grad(wide.sum(), q)[0])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("tokens", [FEW + 1, 100, MANY + 1])
+def test_attention_in_half_precision_is_attention(tokens, causal):
+    """By matrix products, and beyond them by torch's kernel: values and gradients within the rounding of bfloat16."""
+    generator = torch.Generator().manual_seed(0)
+    parts = [torch.randn(2, 3, tokens, 8, dtype=torch.bfloat16, generator=generator) for _ in range(3)]
+    wide = [part.double().requires_grad_() for part in parts]
+    expected = F.scaled_dot_product_attention(*wide, is_causal=causal)
+    half = [part.requires_grad_() for part in parts]
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attend(*half, causal=causal)
+    assert out.dtype == torch.bfloat16
+    weights = torch.randn(expected.shape, dtype=torch.float64, generator=generator)
+    gradients = torch.autograd.grad((out.double() * weights).sum(), half)
+    for ours, theirs in [
+        (out, expected),
+        *zip(gradients, torch.autograd.grad((expected * weights).sum(), wide), strict=True),
+    ]:
+        assert (ours.double() - theirs).norm() < 0.01 * theirs.norm()
+
+
+def test_attention_by_products_is_attention():
+    q, k, v = torch.randn(3, 2, 3, 7, 8, dtype=torch.float64)
+    for causal in (True, False):
+        expected = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        torch.testing.assert_close(attend_by_products(q, k, v, causal=causal), expected)
