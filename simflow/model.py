@@ -16,6 +16,7 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 ``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]``.
 """
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -51,23 +52,58 @@ class Facts:
     channels: int
     """1 for gray, 3 for colour."""
     class_names: tuple[str, ...]
-    """Names of the classes in the order of their labels; empty for an unconditional model."""
+    """Names of the classes in the order of their labels; empty for an unconditional model. Those of a family are called
+    ``family/class``."""
 
-    def labels_of(self, names: list[str]) -> list[int]:
+    def labels_of(self, names: Sequence[str]) -> list[int]:
         """Labels of class names or numbers; where a class is named by a number, the name counts.
 
         How Unicode composes the letters of a name makes no difference.
 
         Raises:
-            ValueError: there is no such class.
+            ValueError: there is no such class, or it is a family of several.
         """
-        by_name = {str(label): label for label in range(len(self.class_names))}
-        by_name |= {normalize("NFC", name): label for label, name in enumerate(self.class_names)}
-        found = [by_name.get(normalize("NFC", name)) for name in names]
-        if None in found:
-            known = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
-            raise ValueError(f"there is no class {names[found.index(None)]!r}; the classes are {known}")
-        return [label for label in found if label is not None]
+        choices = self.choices_of(names)
+        for name, choice in zip(names, choices, strict=True):
+            if len(choice) > 1:
+                raise ValueError(
+                    f"{name!r} is a family of {len(choice)} classes, and one is wanted here, such as "
+                    f"{self.class_names[choice[0]]!r}"
+                )
+        return [label for (label,) in choices]
+
+    def choices_of(self, names: Sequence[str]) -> list[tuple[int, ...]]:
+        """For each name the labels that it leaves open: that of a class, or all of a family.
+
+        >>> facts = Facts(image_size=8, channels=1, class_names=("bag", "pet/cat", "pet/dog"))
+        >>> facts.choices_of(["pet", "bag", "pet/dog", "1"])
+        [(1, 2), (0,), (2,), (1,)]
+
+        Raises:
+            ValueError: there is no such class or family.
+        """
+        known = {str(label): (label,) for label in range(len(self.class_names))}
+        known |= {normalize("NFC", family): labels for family, labels in self.families.items()}
+        known |= {normalize("NFC", name): (label,) for label, name in enumerate(self.class_names)}
+        for name in names:
+            if normalize("NFC", name) not in known:
+                told = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
+                raise ValueError(f"there is no class {name!r}; the classes are {told}")
+        return [known[normalize("NFC", name)] for name in names]
+
+    @property
+    def families(self) -> dict[str, tuple[int, ...]]:
+        """The labels of each family, in the order of their first; a class without one is a family of its own."""
+        found: dict[str, tuple[int, ...]] = {}
+        for label in range(len(self.class_names)):
+            family = self.family_of(label)
+            found[family] = (*found.get(family, ()), label)
+        return found
+
+    def family_of(self, label: int) -> str:
+        """What stands before the slash in the name of a class, or all of it where there is none."""
+        family, slash, rest = self.class_names[label].partition("/")
+        return family if family and slash and rest else self.class_names[label]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -153,7 +153,8 @@ class Pipeline:
         """Samples images of the class labels in turn.
 
         Args:
-            class_labels: a name or number, or several; -1 is "no class"; None means all classes. As many as there are
+            class_labels: a name or number, or several; -1 is "no class"; None means all classes; the name of a family
+                is one of its classes (``family/class``), which take turns. As many as there are
                 images: one for each, in their order. Else an image's is number ``seed % n`` of the ``n``, as in
                 ``simflow sample``. Drawn seeds make that turns, from the first label on, or from one that is drawn
                 too if None; seeds that are given do not: 1, 2, 3 of "bag" and "sandal" are sandal, bag, sandal.
@@ -178,8 +179,8 @@ class Pipeline:
         """
         if output_type not in OUTPUT_TYPES:
             raise ValueError(f"output_type is one of {', '.join(OUTPUT_TYPES)}, not {output_type!r}")
-        given = None if class_labels is None else self._numbers(class_labels)
-        every = list(range(len(self.class_names))) or [NULL]
+        given = None if class_labels is None else self._choices(class_labels)
+        every = [(label,) for label in range(len(self.class_names))] or [(NULL,)]
         numbers, labels = turns.wanted(given, every, generator=generator, seeds=seeds, num_images=num_images)
         config = self._sampling(guidance_scale, attention_temperature, temperature, batch, dtype)
         if decoding is not None:
@@ -347,7 +348,11 @@ class Pipeline:
 
     def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
         given = NULL if class_labels is None else class_labels
-        numbers = self._numbers(given) * (count if _single(given) else 1)
+        several: Any = [given] * count if _single(given) else given
+        names = self.model.facts.labels_of
+        numbers = [
+            names([label])[0] if isinstance(label, str) else operator.index(label) for label in several
+        ]
         if len(numbers) != count:
             raise ValueError(
                 f"{len(numbers)} class labels for {count} latents: give one for each, or one for all"
@@ -356,11 +361,11 @@ class Pipeline:
         self.model.check_labels(labels)
         return labels
 
-    def _numbers(self, class_labels: ClassLabels) -> list[int]:
-        labels: Any = [class_labels] if _single(class_labels) else class_labels
+    def _choices(self, class_labels: ClassLabels) -> list[tuple[int, ...]]:
+        several: Any = [class_labels] if _single(class_labels) else class_labels
         return [
-            self.model.facts.labels_of([label])[0] if isinstance(label, str) else operator.index(label)
-            for label in labels
+            self.model.facts.choices_of([label])[0] if isinstance(label, str) else (operator.index(label),)
+            for label in several
         ]
 
     def _signed(self, images: "Tensor | Sequence[Image]") -> Images:

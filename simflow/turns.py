@@ -75,23 +75,38 @@ def one_each(given: Any) -> list[Generator] | None:
     return generators
 
 
+def label_of(choices: Sequence[Sequence[int]], seed: int) -> int:
+    """The label of a seed: the choices take turns, and so do the labels of each.
+
+    >>> [label_of([(0,), (1, 2)], seed) for seed in range(6)]
+    [0, 1, 0, 2, 0, 1]
+    """
+    turn, place = divmod(seed, len(choices))
+    return choices[place][turn % len(choices[place])]
+
+
 def wanted(
-    labels: Sequence[int] | None, every: Sequence[int], *, generator: Any, seeds: Any, num_images: Any
+    named: Sequence[Sequence[int]] | None,
+    every: Sequence[Sequence[int]],
+    *,
+    generator: Any,
+    seeds: Any,
+    num_images: Any,
 ) -> tuple[list[int], list[int]]:
     """The seed and the label of each image that a call asks for.
 
     Args:
-        labels: those that are named, or None.
+        named: choices, each of the labels that one name leaves open, or None.
         every: those that take turns if none is named.
         generator, seeds, num_images: as :class:`simflow.pipeline.Pipeline` is given them.
 
     Raises:
         ValueError: one of them is nothing of its kind, or they are of different numbers of images.
     """
-    chosen, anywhere = (every, True) if labels is None else (labels, False)
+    chosen, anywhere = (every, True) if named is None else (named, False)
     numbers = None if seeds is None else seeds_in(seeds)
     generators = one_each(generator)
-    count = next(len(each) for each in (numbers, generators, labels, [None]) if each is not None)
+    count = next(len(each) for each in (numbers, generators, named, [None]) if each is not None)
     if num_images is not None:
         count = whole(num_images, "num_images")
     if count < 0:
@@ -110,7 +125,9 @@ def wanted(
             numbers = in_turn(count, n, generator, anywhere=anywhere)
         else:
             numbers = of_each(generators, n, anywhere=anywhere)
-    return numbers, list(chosen) if one_a_label else [chosen[seed % len(chosen)] for seed in numbers]
+    if one_a_label:
+        return numbers, [label_of([choice], seed) for choice, seed in zip(chosen, numbers, strict=True)]
+    return numbers, [label_of(chosen, seed) for seed in numbers]
 
 
 def in_turn(count: int, classes: int, generator: Generator | None, *, anywhere: bool) -> list[int]:

@@ -171,7 +171,7 @@ def sampled(model: Model, config: SampleConfig, class_names: tuple[str, ...]) ->
 def draw(fitted: Fitted, config: RunConfig, samples: Held, rebuilt: Rebuilt, console: Console) -> None:
     """Writes ``samples.png``, ``reconstructions.png`` and ``losses.png`` into the run folder."""
     folder, facts = fitted.run.path, fitted.objective.model.facts
-    shown = chosen(samples.labels.tolist())
+    shown = chosen(samples.labels.tolist(), facts)
     save_picture(sheet(samples.images(shown), samples.labels[shown].tolist(), facts), folder / "samples.png")
     some = spread(len(rebuilt.originals), PAIRS)
     pairs = pairs_grid(

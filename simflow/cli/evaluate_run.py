@@ -112,7 +112,7 @@ def judge_run(
     if not apart:
         page.leave_out(NONE_HELD_OUT)
     if distributed.is_main():
-        shown = chosen(samples.labels.tolist())
+        shown = chosen(samples.labels.tolist(), pipe.model.facts)
         picture = sheet(samples.images(shown), samples.labels[shown].tolist(), pipe.model.facts)
         page.keep("samples", picture)
         page.keep("real", real_sheet(unseen, pipe.model.facts))
@@ -329,10 +329,11 @@ def columns(scores: Scores) -> dict[str, torch.Tensor]:
 
 
 def real_sheet(unseen: ImageSet, facts: Facts) -> Image.Image:
-    """Held-out images laid out as samples are: evenly spread ones of each of the first classes."""
-    classes = unseen.labels.unique().tolist()[:ROWS]
-    members = [torch.nonzero(unseen.labels == label).flatten() for label in classes]
-    limit = COLUMNS * ROWS if classes == [NULL] else COLUMNS
-    shown = torch.cat([own[spread(len(own), limit)] for own in members])
+    """Held-out images laid out as samples are: evenly spread ones of each of the first classes or families."""
     named = replace(facts, class_names=unseen.class_names)
+    rows = [(NULL,), *named.families.values()]
+    members = [torch.nonzero(torch.isin(unseen.labels, torch.tensor(own))).flatten() for own in rows]
+    members = [own for own in members if len(own)][:ROWS]
+    limit = COLUMNS * ROWS if unseen.labels.eq(NULL).all() else COLUMNS
+    shown = torch.cat([own[spread(len(own), limit)] for own in members])
     return sheet(unseen.images(shown), unseen.labels[shown].tolist(), named)

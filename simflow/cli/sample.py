@@ -35,6 +35,7 @@ from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
 from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL
+from simflow.turns import label_of
 
 logger = logging.getLogger("simflow")
 
@@ -50,10 +51,11 @@ class Arguments:
 
     Image files are named by their seeds. A seed gives the same image at any batch size and with any number of
     processes (torchrun shares the seeds out), and its class is seed modulo the number of classes asked for, so
-    that a range of seeds is balanced. Images are written as they come; labels.csv comes last, and a folder that has
-    it is complete. The same command again goes on where it was, and one for other seeds adds to what is there.
-    A folder with images of other weights, settings or classes is refused (samples.json in it says what made them), and
-    so is one with files that did not come from here.
+    that a range of seeds is balanced; a family (of classes called family/class) counts as one, and its classes take
+    turns. Images are written as they come; labels.csv comes last, and a folder that has it is complete. The same
+    command again goes on where it was, and one for other seeds adds to what is there. A folder with images of other
+    weights, settings or classes is refused (samples.json in it says what made them), and so is one with files that did
+    not come from here.
     """
 
     run: Positional[str]
@@ -61,7 +63,7 @@ class Arguments:
     package (simflow recipes lists them), or owner/name on the hub."""
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples. Numbers count from 0;
-    where classes are called by numbers, they are names."""
+    where classes are called by numbers, they are names. A family stands for all classes called family/class."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
     """How many images; 100, or one for each seed. Under torchrun write -n, because torchrun reads
     --num as one of its own options."""
@@ -114,7 +116,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
                 together = fill(out, made, pipe.model, seeds, found, classes_of, config, facts, count)
             if distributed.is_main():
                 classes = classes_of(together)
-                shown = chosen(classes)
+                shown = chosen(classes, facts)
                 images = torch.cat(list(read_back(out, [together[i] for i in shown], facts)))
                 save_picture(sheet(images, [classes[i] for i in shown], facts), out / "grid.png")
                 for name, picture in pictures(arguments, pipe.model, seeds, labels, config, rules):
@@ -246,7 +248,7 @@ def seeds_of(arguments: Arguments) -> list[int]:
 
 
 def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
-    """The class of each seed: the classes named, in turn, ``seed % number of them``.
+    """The class of each seed: the classes named, in turn, ``seed % number of them``; of a family, its classes in turn.
 
     A seed has the same class whatever other seeds are made with it, and a range of seeds has as many of each
     class as can be.
@@ -262,14 +264,15 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
         ValueError: there is no such class.
     """
     if text == "all":
-        chosen = list(range(len(facts.class_names))) or [NULL]
+        chosen = [(label,) for label in range(len(facts.class_names))] or [(NULL,)]
     elif text == "none":
-        chosen = [NULL]
+        chosen = [(NULL,)]
     else:
-        names = names_in(text, facts.class_names)
-        require_names(names, facts.class_names)
-        chosen = facts.labels_of(names)
-    return [chosen[seed % len(chosen)] for seed in seeds]
+        known = (*facts.class_names, *facts.families)
+        names = names_in(text, known)
+        require_names(names, known)
+        chosen = facts.choices_of(names)
+    return [label_of(chosen, seed) for seed in seeds]
 
 
 def require_names(names: Sequence[str], known: Sequence[str]) -> None:
