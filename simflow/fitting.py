@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,11 @@ def watch(objective: Objective) -> list[Callback]:
 def facts_of(config: RunConfig, images: ImageSet) -> Facts:
     """What the run's model must know of these images."""
     names = config.classes_of(images.class_names)
-    return Facts(image_size=images.image_size, channels=images.channels, class_names=names)
+    facts = Facts(image_size=images.image_size, channels=images.channels, class_names=names)
+    if len(facts.families) == len(names):
+        return facts
+    sizes = images.once().labels.bincount(minlength=len(names))
+    return replace(facts, class_sizes=tuple(sizes.tolist()))
 
 
 def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:

@@ -54,6 +54,9 @@ class Facts:
     class_names: tuple[str, ...]
     """Names of the classes in the order of their labels; empty for an unconditional model. Those of a family are called
     ``family/class``."""
+    class_sizes: tuple[int, ...] = ()
+    """Training images of each class, near-duplicates as one, where there are families: their classes are sampled as
+    often. Empty where there are none, or where it is not known."""
 
     def labels_of(self, names: Sequence[str]) -> list[int]:
         """Labels of class names or numbers; where a class is named by a number, the name counts.
@@ -65,15 +68,16 @@ class Facts:
         """
         choices = self.choices_of(names)
         for name, choice in zip(names, choices, strict=True):
-            if len(choice) > 1:
+            if len(set(choice)) > 1:
                 raise ValueError(
-                    f"{name!r} is a family of {len(choice)} classes, and one is wanted here, such as "
+                    f"{name!r} is a family of {len(set(choice))} classes, and one is wanted here, such as "
                     f"{self.class_names[choice[0]]!r}"
                 )
-        return [label for (label,) in choices]
+        return [choice[0] for choice in choices]
 
     def choices_of(self, names: Sequence[str]) -> list[tuple[int, ...]]:
-        """For each name the labels that it leaves open: that of a class, or all of a family.
+        """For each name the labels that it leaves open, to be taken in turn: that of a class, or those of a family,
+        each as often in a hundred as its images are among the family's.
 
         >>> facts = Facts(image_size=8, channels=1, class_names=("bag", "pet/cat", "pet/dog"))
         >>> facts.choices_of(["pet", "bag", "pet/dog", "1"])
@@ -83,7 +87,7 @@ class Facts:
             ValueError: there is no such class or family.
         """
         known = {str(label): (label,) for label in range(len(self.class_names))}
-        known |= {normalize("NFC", family): labels for family, labels in self.families.items()}
+        known |= {normalize("NFC", family): self.turns_of(family) for family in self.families}
         known |= {normalize("NFC", name): (label,) for label, name in enumerate(self.class_names)}
         for name in names:
             if normalize("NFC", name) not in known:
@@ -99,6 +103,21 @@ class Facts:
             family = self.family_of(label)
             found[family] = (*found.get(family, ()), label)
         return found
+
+    def turns_of(self, family: str) -> tuple[int, ...]:
+        """The classes of a family as they are sampled in turn: each once or, where their sizes are known, as often in a
+        hundred turns as its share says, evenly spread."""
+        labels = self.families[family]
+        if not self.class_sizes or len(labels) == 1:
+            return labels
+        sizes = [self.class_sizes[label] for label in labels]
+        taken, turns = [0] * len(labels), []
+        for turn in range(1, 101):
+            owed = [turn * size / sum(sizes) - had for size, had in zip(sizes, taken, strict=True)]
+            place = owed.index(max(owed))
+            taken[place] += 1
+            turns.append(labels[place])
+        return tuple(turns)
 
     def family_of(self, label: int) -> str:
         """What stands before the slash in the name of a class, or all of it where there is none."""

@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from simflow import Pipeline
+from simflow import Pipeline, recipes
 from simflow.cli import main
 from simflow.cli.evaluate_run import real_sheet
 from simflow.cli.pictures import chosen, sheet
+from simflow.cli.sample import labels_for
 from simflow.data import from_arrays
 from simflow.export import labelled_grid
+from simflow.fitting import facts_of
 from simflow.model import Facts
 from simflow.shapes import NULL
 from simflow.turns import label_of
@@ -50,6 +52,24 @@ def test_a_class_of_the_name_comes_before_the_family():
     assert facts.families == {"pet": (0, 1, 2)}
 
 
+def test_classes_of_a_family_are_as_often_as_their_images():
+    facts = replace(FACTS, class_sizes=(7, 3, 1))
+    turns = facts.turns_of("pet")
+    assert facts.choices_of(["pet", "boot"]) == [turns, (0,)]
+    assert (turns.count(1), turns.count(2)) == (75, 25)
+    assert all(sorted(turns[i : i + 4]) == [1, 1, 1, 2] for i in range(0, 100, 4))
+    with pytest.raises(ValueError, match="'pet' is a family of 2 classes"):
+        facts.labels_of(["pet"])
+    assert set(replace(FACTS, class_sizes=(1, 0, 5)).turns_of("pet")) == {2}
+
+
+@pytest.mark.parametrize("names", [NAMES, ("a", "b", "c")])
+def test_a_run_knows_the_sizes_of_its_classes_where_there_are_families(names):
+    images = from_arrays(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2, 2, 1, 2]), names)
+    facts = facts_of(replace(recipes.get("small-32"), classes=None), images)
+    assert facts.class_sizes == ((1, 2, 3) if names is NAMES else ())
+
+
 @pytest.mark.parametrize("name", ["/", "a/", "/a"])
 def test_a_slash_with_nothing_before_or_behind_it_makes_no_family(name):
     assert replace(FACTS, class_names=(name, "boot")).families == {name: (0,), "boot": (1,)}
@@ -84,6 +104,11 @@ def test_a_command_asks_for_a_family(saved, tmp_path):
             "pet/cat",
             "boot",
         ]
+
+
+def test_all_families_take_turns():
+    assert labels_for("families", FACTS, range(4)) == [0, 1, 0, 2]
+    assert labels_for("all", FACTS, range(4)) == [0, 1, 2, 0]
 
 
 def test_a_family_has_one_row_of_a_sheet():

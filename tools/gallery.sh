@@ -3,7 +3,7 @@
 #
 #   tools/gallery.sh [OUT]        # docs/images if not given
 #
-# Seeds are 0, 1, 2, ... in turn over the classes; nothing is picked out. About a minute on two cores.
+# Seeds are 0, 1, 2, ... in turn over the classes or families; nothing is picked out. About a minute on two cores.
 #
 #   PYTHON   the interpreter (python)
 set -euo pipefail
@@ -17,14 +17,14 @@ simflow() {
   echo "+ simflow $*"
   "${PYTHON:-python}" -m simflow "$@"
 }
-grid() { # MODEL NUM
-  simflow sample "$1" --num "$2" --out "$work/$1"
+grid() { # MODEL NUM LABELS
+  simflow sample "$1" --num "$2" --labels "$3" --out "$work/$1"
   cp "$work/$1/grid.png" "$out/$1.png"
 }
 
-grid fashion-32 100
-grid emoji-32 90
-grid emoji-64 90
+grid fashion-32 100 all
+grid emoji-32 90 all
+grid emoji-64 90 families
 simflow interpolate fashion-32 --num 6 --steps 10 --out "$out/fashion-32-between.png"
 simflow sample fashion-32 --num 50 --sweep 0,0.5,1,2,4 --out "$work/sweep"
 cp "$work/sweep/sweep.png" "$out/fashion-32-guidance.png"

@@ -63,7 +63,8 @@ class Arguments:
     package (simflow recipes lists them), or owner/name on the hub."""
     labels: str = "all"
     """Classes: names or numbers with commas, "all" in turn, or "none" for unconditional samples. Numbers count from 0;
-    where classes are called by numbers, they are names. A family stands for all classes called family/class."""
+    where classes are called by numbers, they are names. A family stands for all classes called family/class;
+    "families" is each of them in turn."""
     num: Annotated[int | None, arg(aliases=["-n"])] = None
     """How many images; 100, or one for each seed. Under torchrun write -n, because torchrun reads
     --num as one of its own options."""
@@ -254,7 +255,7 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
     class as can be.
 
     Args:
-        text: ``all``, ``none`` (no class), or names or numbers with commas.
+        text: ``all``, ``families`` (one class of each in turn), ``none`` (no class), or names or numbers with commas.
 
     >>> bags = Facts(image_size=8, channels=1, class_names=("bag", "boot", "coat"))
     >>> labels_for("coat,0", bags, range(4, 8)), labels_for("all", bags, [0, 1, 2, 3])
@@ -267,6 +268,8 @@ def labels_for(text: str, facts: Facts, seeds: Sequence[int]) -> list[int]:
         chosen = [(label,) for label in range(len(facts.class_names))] or [(NULL,)]
     elif text == "none":
         chosen = [(NULL,)]
+    elif text == "families" and facts.class_names:
+        chosen = [facts.turns_of(family) for family in facts.families]
     else:
         known = (*facts.class_names, *facts.families)
         names = names_in(text, known)

@@ -35,6 +35,7 @@ def recipes() -> "dict[str, Recipe]":
         "emoji-32-decoder": shipped.emoji_32_decoder,
         "emoji-64": shipped.emoji_64,
         "emoji-64-decoder": shipped.emoji_64_decoder,
+        "emoji-64-finer": shipped.emoji_64_finer,
         "emoji-64-joint": shipped.emoji_64_joint,
         "emoji-64-joint-decoder": shipped.emoji_64_joint_decoder,
         "natural-32": shipped.natural_32,

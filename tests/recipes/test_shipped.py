@@ -90,6 +90,16 @@ def test_emoji_64_is_a_new_flow_on_the_autoencoder_of_emoji_32():
     assert second.train.codes == "kept"
 
 
+def test_finer_classes_are_taught_to_the_same_flow_with_dropout():
+    first, second = recipes.get("emoji-64"), recipes.get("emoji-64-finer")
+    assert second.start_from == StartFrom(new_classes=True)
+    assert replace(second.data, label=None) == first.data
+    assert second.data.label == "subcategory"
+    assert second.classes == 98
+    assert differences(to_dict(first.model), to_dict(second.model)) == ["prior.block.dropout"]
+    assert differences(to_dict(first.sample), to_dict(second.sample)) == ["guidance.weight"]
+
+
 @pytest.mark.parametrize("name", ["fashion-32", "emoji-32", "natural-32", "clothing-256"])
 def test_at_last_the_flow_learns_alone(name):
     """The model and the data are the same; how it is sampled was chosen anew."""
