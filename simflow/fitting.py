@@ -240,7 +240,7 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     free += ["model.prior.solver", "model.prior.checkpointing", "model.prior.block.checkpointing"]
     for number in range(len(record["config"]["train"]["stages"])):
         free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]
-    return [f"config.{path}" for path in free]
+    return ["facts.class_sizes", *(f"config.{path}" for path in free)]
 
 
 def refuse_changes(folder: Path, record: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, get_args
 from unicodedata import normalize
 
@@ -38,6 +39,7 @@ from simflow.settings import spelled_out
 from simflow.shapes import NULL, Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
+from simflow.turns import in_proportion
 
 NetworkDtype = Literal["float32", "bfloat16"]
 """In what the prior's networks compute when sampling: as their weights are, or in half precision."""
@@ -66,14 +68,14 @@ class Facts:
         Raises:
             ValueError: there is no such class, or it is a family of several.
         """
-        choices = self.choices_of(names)
-        for name, choice in zip(names, choices, strict=True):
-            if len(set(choice)) > 1:
+        found = [self._behind(name) for name in names]
+        for name, labels in zip(names, found, strict=True):
+            if len(labels) > 1:
                 raise ValueError(
-                    f"{name!r} is a family of {len(set(choice))} classes, and one is wanted here, such as "
-                    f"{self.class_names[choice[0]]!r}"
+                    f"{name!r} is a family of {len(labels)} classes, and one is wanted here, such as "
+                    f"{self.class_names[labels[0]]!r}"
                 )
-        return [choice[0] for choice in choices]
+        return [label for (label,) in found]
 
     def choices_of(self, names: Sequence[str]) -> list[tuple[int, ...]]:
         """For each name the labels that it leaves open, to be taken in turn: that of a class, or those of a family,
@@ -86,16 +88,9 @@ class Facts:
         Raises:
             ValueError: there is no such class or family.
         """
-        known = {str(label): (label,) for label in range(len(self.class_names))}
-        known |= {normalize("NFC", family): self.turns_of(family) for family in self.families}
-        known |= {normalize("NFC", name): (label,) for label, name in enumerate(self.class_names)}
-        for name in names:
-            if normalize("NFC", name) not in known:
-                told = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
-                raise ValueError(f"there is no class {name!r}; the classes are {told}")
-        return [known[normalize("NFC", name)] for name in names]
+        return [self._turns(self._behind(name)) for name in names]
 
-    @property
+    @cached_property
     def families(self) -> dict[str, tuple[int, ...]]:
         """The labels of each family, in the order of their first; a class without one is a family of its own."""
         found: dict[str, tuple[int, ...]] = {}
@@ -107,22 +102,30 @@ class Facts:
     def turns_of(self, family: str) -> tuple[int, ...]:
         """The classes of a family as they are sampled in turn: each once or, where their sizes are known, as often in a
         hundred turns as its share says, evenly spread."""
-        labels = self.families[family]
-        if not self.class_sizes or len(labels) == 1:
-            return labels
-        sizes = [self.class_sizes[label] for label in labels]
-        taken, turns = [0] * len(labels), []
-        for turn in range(1, 101):
-            owed = [turn * size / sum(sizes) - had for size, had in zip(sizes, taken, strict=True)]
-            place = owed.index(max(owed))
-            taken[place] += 1
-            turns.append(labels[place])
-        return tuple(turns)
+        return self._turns(self.families[family])
 
     def family_of(self, label: int) -> str:
         """What stands before the slash in the name of a class, or all of it where there is none."""
         family, slash, rest = self.class_names[label].partition("/")
         return family if family and slash and rest else self.class_names[label]
+
+    @cached_property
+    def _known(self) -> dict[str, tuple[int, ...]]:
+        """The labels behind a number, a family or a class; of two that are called alike the later counts."""
+        known = {str(label): (label,) for label in range(len(self.class_names))}
+        known |= {normalize("NFC", family): labels for family, labels in self.families.items()}
+        return known | {normalize("NFC", name): (label,) for label, name in enumerate(self.class_names)}
+
+    def _behind(self, name: str) -> tuple[int, ...]:
+        labels = self._known.get(normalize("NFC", name))
+        if labels is None:
+            told = ", ".join(self.class_names[:20]) or "none: the model is unconditional"
+            raise ValueError(f"there is no class {name!r}; the classes are {told}")
+        return labels
+
+    def _turns(self, labels: tuple[int, ...]) -> tuple[int, ...]:
+        sizes = [self.class_sizes[label] for label in labels] if self.class_sizes else []
+        return in_proportion(labels, sizes) if len(labels) > 1 and any(sizes) else labels
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -348,11 +348,11 @@ class Pipeline:
 
     def _labels_of(self, class_labels: ClassLabels | None, count: int) -> Labels:
         given = NULL if class_labels is None else class_labels
-        several: Any = [given] * count if _single(given) else given
-        names = self.model.facts.labels_of
+        of_name = self.model.facts.labels_of
         numbers = [
-            names([label])[0] if isinstance(label, str) else operator.index(label) for label in several
-        ]
+            of_name([label])[0] if isinstance(label, str) else operator.index(label)
+            for label in _several(given)
+        ] * (count if _single(given) else 1)
         if len(numbers) != count:
             raise ValueError(
                 f"{len(numbers)} class labels for {count} latents: give one for each, or one for all"
@@ -362,10 +362,10 @@ class Pipeline:
         return labels
 
     def _choices(self, class_labels: ClassLabels) -> list[tuple[int, ...]]:
-        several: Any = [class_labels] if _single(class_labels) else class_labels
+        of_name = self.model.facts.choices_of
         return [
-            self.model.facts.choices_of([label])[0] if isinstance(label, str) else (operator.index(label),)
-            for label in several
+            of_name([label])[0] if isinstance(label, str) else (operator.index(label),)
+            for label in _several(class_labels)
         ]
 
     def _signed(self, images: "Tensor | Sequence[Image]") -> Images:
@@ -389,6 +389,10 @@ class Pipeline:
             for number, picture in enumerate(pictures)
         ]
         return torch.from_numpy(np.stack(ready))
+
+
+def _several(class_labels: Any) -> Any:
+    return [class_labels] if _single(class_labels) else class_labels
 
 
 def _single(class_labels: Any) -> bool:

@@ -85,6 +85,21 @@ def label_of(choices: Sequence[Sequence[int]], seed: int) -> int:
     return choices[place][turn % len(choices[place])]
 
 
+def in_proportion(labels: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """A hundred turns in which each label is as often as its share of the sizes says, evenly spread.
+
+    >>> in_proportion([5, 6], [3, 1])[:8]
+    (5, 5, 6, 5, 5, 5, 6, 5)
+    """
+    total, taken, turns = sum(sizes), [0] * len(labels), []
+    for turn in range(1, 101):
+        owed = [turn * size / total - had for size, had in zip(sizes, taken, strict=True)]
+        place = owed.index(max(owed))
+        taken[place] += 1
+        turns.append(labels[place])
+    return tuple(turns)
+
+
 def wanted(
     named: Sequence[Sequence[int]] | None,
     every: Sequence[Sequence[int]],

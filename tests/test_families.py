@@ -12,11 +12,13 @@ from simflow.cli import main
 from simflow.cli.evaluate_run import real_sheet
 from simflow.cli.pictures import chosen, sheet
 from simflow.cli.sample import labels_for
+from simflow.config import completed
 from simflow.data import from_arrays
 from simflow.export import labelled_grid
-from simflow.fitting import facts_of
+from simflow.fitting import facts_of, refuse_changes
 from simflow.model import Facts
 from simflow.shapes import NULL
+from simflow.train import checkpoint
 from simflow.turns import label_of
 from tests.whole.tiny import trained
 
@@ -61,6 +63,7 @@ def test_classes_of_a_family_are_as_often_as_their_images():
     with pytest.raises(ValueError, match="'pet' is a family of 2 classes"):
         facts.labels_of(["pet"])
     assert set(replace(FACTS, class_sizes=(1, 0, 5)).turns_of("pet")) == {2}
+    assert replace(FACTS, class_sizes=(1, 0, 0)).turns_of("pet") == (1, 2)
 
 
 @pytest.mark.parametrize("names", [NAMES, ("a", "b", "c")])
@@ -68,6 +71,14 @@ def test_a_run_knows_the_sizes_of_its_classes_where_there_are_families(names):
     images = from_arrays(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2, 2, 1, 2]), names)
     facts = facts_of(replace(recipes.get("small-32"), classes=None), images)
     assert facts.class_sizes == ((1, 2, 3) if names is NAMES else ())
+
+
+def test_a_run_goes_on_with_more_images_of_its_classes(tmp_path):
+    run = trained(tmp_path)
+    record = completed(checkpoint.load_config(run))
+    refuse_changes(run, record | {"facts": record["facts"] | {"class_sizes": [1, 2, 3]}})
+    with pytest.raises(ValueError, match=r"facts\.class_names"):
+        refuse_changes(run, record | {"facts": record["facts"] | {"class_names": ["a", "b", "c"]}})
 
 
 @pytest.mark.parametrize("name", ["/", "a/", "/a"])

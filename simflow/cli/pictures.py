@@ -15,6 +15,7 @@ from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample_all
 from simflow.shapes import NULL
+from simflow.turns import label_of
 
 COLUMNS = 10
 """Images in a row of a sheet."""
@@ -69,7 +70,7 @@ def sheet(images: Bytes, labels: Sequence[int], facts: Facts) -> Image.Image:
 def sampled_sheet(model: Model, config: SampleConfig) -> Image.Image:
     """A sheet of fresh samples, the seeds ``0, 1, ...``: eight of each of the first ten classes or families, or 40
     images."""
-    rows = list(model.facts.families.values())[:10]
-    labels = [own[number % len(own)] for own in rows for number in range(8)] or [NULL] * 40
+    rows = [model.facts.turns_of(family) for family in model.facts.families][:10]
+    labels = [label_of([own], number) for own in rows for number in range(8)] or [NULL] * 40
     images = sample_all(model, seeds=range(len(labels)), labels=labels, config=config)
     return sheet(images, labels, model.facts)
