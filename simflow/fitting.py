@@ -27,6 +27,7 @@ from simflow.model import Facts, Model
 from simflow.objective import Objective
 from simflow.places import at_home
 from simflow.records import differences, differing
+from simflow.sample import applicable
 from simflow.seeding import fold
 from simflow.start import start
 from simflow.train import checkpoint
@@ -34,6 +35,7 @@ from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
 from simflow.train.codes import forget, kept
 from simflow.train.loop import begin, never, train
 from simflow.train.optim import total_steps
+from simflow.train.populations import look_at
 from simflow.train.runs import RunFolder, alone_in, logging_to, open_or_resume
 from simflow.train.state import TrainState
 from simflow.train.validation import Validation, labels_for, part_for
@@ -131,8 +133,11 @@ def fit(
                 logger.info(
                     "%s %s", "there is nothing left to train in" if over else "going on from", resumed
                 )
-        elif config.start_from is not None and distributed.is_main():
-            logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
+        else:
+            if config.start_from is not None and distributed.is_main():
+                logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
+            if objective.frechet is not None:
+                look_at(images, objective.frechet, flip=config.data.flip, dtype=how.dtype)
         note_images(state, images)
         told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images, set()))
         seconds_before, began = float(state.extra.get("seconds", 0.0)), time.monotonic()
@@ -190,7 +195,8 @@ def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(fold(config.train.seed, "weights"))
         model, coded = config.model.build(facts), config.train.codes == "kept"
-        return Objective(config.objective, model, coded=coded).to(device)
+        guidance = applicable(config.sample.guidance, model)
+        return Objective(config.objective, model, coded=coded, guidance=guidance).to(device)
 
 
 def refuse_misfit(config: RunConfig, images: ImageSet, called: str = "images") -> None:
@@ -223,13 +229,13 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     """Dotted paths in a run's record whose change does not hinder going on.
 
     They are lengths and warm-ups, what only takes memory or time (pieces of a batch, checkpointing of activations,
-    compiling, kept codes), how often and what is written, how sampling is done by default, and where the images lie and
-    how they are read (their classes, number of channels and size must stay).
+    compiling, kept codes), how often and what is written, how sampling is done by default (but for the guidance of
+    samples that are learnt from), and where the images lie and how they are read (their classes, number of channels and
+    size must stay).
     """
     free = [
         "name",
         "classes",
-        "sample",
         "train.codes",
         "train.compile",
         "train.microbatch",
@@ -238,6 +244,10 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     free += ["train.sample_every", "train.save_every", "train.keep", "train.validation"]
     free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
     free += ["model.prior.solver", "model.prior.checkpointing", "model.prior.block.checkpointing"]
+    if record["config"]["objective"]["frechet"] is None:
+        free.append("sample")
+    else:
+        free += [f"sample.{name}" for name in record["config"]["sample"] if name != "guidance"]
     for number in range(len(record["config"]["train"]["stages"])):
         free += [f"train.stages.{number}.steps", f"train.stages.{number}.schedule.warmup"]
     return ["facts.class_sizes", *(f"config.{path}" for path in free)]

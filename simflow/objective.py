@@ -10,8 +10,9 @@ added 1:1. Two reconstructions:
   itself (sigma-VAE; Rybkin et al. 2021): ``-log p(image|x) = P/2 log(MSE) + const`` for ``P`` pixel values,
   divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
 
-Three further terms, each of them off unless asked for: a perceptual distance and an adversarial term on the images,
-and the alignment of the prior's hidden tokens with a trained network (:mod:`simflow.losses`). A term of weight 0 is not
+Four further terms, each of them off unless asked for: a perceptual distance and an adversarial term on the images,
+the alignment of the prior's hidden tokens with a trained network, and the Fréchet distance of the prior's own samples
+from the training images (:mod:`simflow.losses`). A term of weight 0 is not
 computed: a prior on a frozen autoencoder decodes nothing, and a decoder's own stage runs no prior.
 
 Gradients of losses are routed here and nowhere else. :class:`Routing` says which losses move which part, and a test
@@ -28,13 +29,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from simflow.bounds import not_negative
+from simflow.flow.guidance import Guidance
 from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminator
 from simflow.losses.alignment import AlignmentConfig
+from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
 from simflow.model import Model
 from simflow.pixels import to_float
 from simflow.prior import Energy, Hidden
 from simflow.shapes import NULL, Code, Images, Labels, Latents
+from simflow.sit.guidance import ClassifierFree
 
 Value = TypeVar("Value")
 
@@ -88,7 +92,7 @@ class Routing:
     decoder: Literal["reconstruction", "frozen"] = "reconstruction"
     """The losses on images, or none."""
     prior: Literal["prior", "frozen"] = "prior"
-    """The losses on latents and the alignment, or none."""
+    """The losses on latents, the alignment and the loss on samples, or none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +107,8 @@ class ObjectiveConfig:
     """A discriminator to please, or none."""
     alignment: AlignmentConfig | None = None
     """A trained network that the prior's hidden tokens are aligned with, or none."""
+    frechet: FrechetConfig | None = None
+    """FD-loss on the prior's own samples, or none."""
     prior_weight: float = 1.0
     """Weight of the prior's term, a mean over latent numbers."""
     label_drop: float = 0.1
@@ -112,6 +118,11 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         not_negative(self, "objective", "prior_weight")
+        if self.frechet is not None and (self.routing.prior == "frozen" or not self.prior_weight):
+            raise ValueError(
+                "objective.frechet teaches the prior beside its own term: it needs objective.prior_weight, and a prior "
+                "that is not frozen"
+            )
         if not 0 <= self.label_drop <= 1:
             raise ValueError(f"objective.label_drop must be from 0 to 1, not {self.label_drop}")
 
@@ -144,6 +155,7 @@ class Losses(NamedTuple):
     perceptual: Tensor | None = None
     adversarial: Tensor | None = None
     alignment: Tensor | None = None
+    frechet: Tensor | None = None
     decoded: Images | None = None
     """The reconstructions, for a discriminator to learn from; without gradient, and only if there is one."""
 
@@ -154,14 +166,15 @@ class Losses(NamedTuple):
 
 
 def comparable(losses: Mapping[str, object], others: Mapping[str, Value]) -> dict[str, Value]:
-    """The terms of another walk that are the same sums: without a discriminator to please, a total is another one.
+    """The terms of another walk that are the same sums: without a discriminator to please or samples to learn from, a
+    total is another one.
 
     >>> comparable({"total": 1, "prior": 0}, {"total": 3, "prior": 2})
     {'total': 3, 'prior': 2}
     >>> comparable({"total": 1, "prior": 0, "adversarial": 1}, {"total": 3, "prior": 2})
     {'prior': 2}
     """
-    lacks = "adversarial" in losses and "adversarial" not in others
+    lacks = {"adversarial", "frechet"} & losses.keys() - others.keys()
     return {name: value for name, value in others.items() if not (lacks and name == "total")}
 
 
@@ -174,20 +187,28 @@ class Objective(nn.Module):
         config: the terms and their routes.
         model: what learns.
         coded: :meth:`forward` is given codes in place of images.
+        guidance: of the samples that the prior learns from, where it does.
 
     Raises:
         ValueError: no term has a weight, codes are not all that the terms need, the weights of a judging network are
-            not to be had, or there is no such layer to align.
+            not to be had, there is no such layer to align, or the prior cannot learn from its samples.
     """
 
-    def __init__(self, config: ObjectiveConfig, model: Model, *, coded: bool = False) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig,
+        model: Model,
+        *,
+        coded: bool = False,
+        guidance: Guidance | ClassifierFree | None = None,
+    ) -> None:
         super().__init__()
         if coded and not config.needs_only_codes:
             raise ValueError(
                 "train.codes kept is for a prior that learns alone, behind a frozen encoder and without alignment: "
                 "leave it at fresh"
             )
-        self.config, self.model, self.coded = config, model, coded
+        self.config, self.model, self.coded, self.guidance = config, model, coded, guidance
         autoencoder, routing = model.autoencoder, config.routing
         self.on_images = config.on_images
         self.on_latents = bool(config.prior_weight or config.alignment)
@@ -207,6 +228,14 @@ class Objective(nn.Module):
             self.alignment = config.alignment.build(width=model.prior.hidden_width, grid=model.prior.grid)
         elif routing.encoder == "alignment":
             raise ValueError("the encoder is to learn from the alignment, but objective.alignment is not set")
+
+        self.frechet = None
+        if config.frechet is not None:
+            if not model.prior.learns_from_samples:
+                raise ValueError(
+                    f"objective.frechet is for flows: a {model.prior.kind} cannot learn from its samples"
+                )
+            self.frechet = config.frechet.build()
 
     @property
     def floor(self) -> float | None:
@@ -230,7 +259,12 @@ class Objective(nn.Module):
 
     def companions(self) -> dict[str, nn.Module]:
         """What learns beside the model and is saved with it, by name, but never sampled from."""
-        return {} if self.alignment is None else {"projector": self.alignment.projector}
+        found: dict[str, nn.Module] = {}
+        if self.alignment is not None:
+            found["projector"] = self.alignment.projector
+        if self.frechet is not None:
+            found["populations"] = self.frechet.populations
+        return found
 
     def ready(self, stored: Tensor) -> Images | Code:
         """What training is shown as it is stored (bytes, or codes in half precision), ready for :meth:`forward`."""
@@ -241,14 +275,15 @@ class Objective(nn.Module):
     ) -> Losses:
         """Images in [-1, 1], or their codes if ``coded``, and labels -> losses.
 
-        Draws, in this order, from ``generator``: posterior noise, label drops, and what the prior needs. The
-        ``judge`` is a discriminator to please, which learns nothing here; without one that term is left out.
+        Draws, in this order, from ``generator``: posterior noise, label drops, what the prior needs, and the noise of
+        samples to learn from, which are left out in evaluation mode. The ``judge`` is a discriminator to please, which
+        learns nothing here; without one that term is left out.
         """
         model, config = self.model, self.config
         code = images if self.coded else model.autoencoder.encode(images)
         latents = model.posterior.sample(code, generator)
         numbers = latents[0].numel()
-        labels = drop_labels(labels, config.label_drop, generator)
+        known, labels = labels, drop_labels(labels, config.label_drop, generator)
 
         decoded = reconstruction = perceptual = adversarial = mse = None
         if self.on_images:
@@ -269,8 +304,9 @@ class Objective(nn.Module):
             if model.posterior.moments == 2:
                 spread = code if config.routing.encoder == "all" else code.detach()
                 entropy = -config.prior_weight * model.posterior.entropy(spread).mean() / numbers
+        frechet = self.frechet_term(known, generator)  # pyright: ignore[reportCallIssue]
 
-        terms = (reconstruction, prior, entropy, perceptual, adversarial, alignment)
+        terms = (reconstruction, prior, entropy, perceptual, adversarial, alignment, frechet)
         return Losses(
             total=reduce(torch.add, (term for term in terms if term is not None)),
             reconstruction=reconstruction,
@@ -280,6 +316,7 @@ class Objective(nn.Module):
             perceptual=perceptual,
             adversarial=adversarial,
             alignment=alignment,
+            frechet=frechet,
             decoded=None if config.adversarial is None or decoded is None else decoded.detach(),
         )
 
@@ -320,6 +357,18 @@ class Objective(nn.Module):
             return None
         assert hidden is not None, "the prior gave no hidden tokens"
         return self.config.alignment.weight * self.alignment(images, hidden).mean()
+
+    @torch.compiler.disable  # a walk through the tokens, and roots of matrices
+    def frechet_term(self, labels: Labels, generator: Generator) -> Tensor | None:
+        """The weighted distance of as many samples of these labels from the training images, if asked for; no gradient
+        reaches the decoder."""
+        if self.frechet is None or self.config.frechet is None or not self.training:
+            return None
+        prior, passes = self.model.prior, self.config.frechet.passes
+        shape = (len(labels), *prior.noise_shape)
+        noise = torch.randn(shape, generator=generator, device=labels.device, dtype=self.model.dtype)
+        latents = prior.reparametrised(noise, labels, self.guidance, passes=passes)
+        return self.config.frechet.weight * self.frechet.seen_through(self.model.decode, latents)
 
 
 def check_layer(alignment: AlignmentConfig, depths: tuple[int, ...]) -> None:

@@ -44,7 +44,8 @@ class Prior(nn.Module, ABC):
     To write one: a frozen keyword-only config with ``build(*, latent_shape, classes)``, and a class with
     ``energy`` (training), ``inverse`` (noise to latents), ``least_energy`` and the four facts below. One that can be
     guided names its ``rules``, one that has a density overrides ``log_prob``, one that makes its samples block by block
-    overrides ``trajectory``; ``kind`` and ``described`` are for ``simflow info``.
+    overrides ``trajectory``, one that can learn from its samples ``reparametrised``; ``kind`` and ``described`` are for
+    ``simflow info``.
     """
 
     kind: ClassVar[str] = "prior"
@@ -103,6 +104,21 @@ class Prior(nn.Module, ABC):
     def has_density(self) -> bool:
         """Whether likelihoods, classification and score steps are to be had: ``log_prob`` is overridden."""
         return type(self).log_prob is not Prior.log_prob
+
+    def reparametrised(self, z: Tokens, labels: Labels, guidance: Any = None, *, passes: int = 1) -> Latents:
+        """:meth:`inverse` with a gradient in the parameters, for losses on samples, where a prior knows how.
+
+        ``passes`` says how many orders of the gradient are wanted.
+
+        Raises:
+            ValueError: it does not.
+        """
+        raise ValueError(f"{type(self).__name__} cannot learn from its samples")
+
+    @property
+    def learns_from_samples(self) -> bool:
+        """Whether losses on samples reach the parameters: ``reparametrised`` is overridden."""
+        return type(self).reparametrised is not Prior.reparametrised
 
     def trajectory(
         self, z: Tokens, labels: Labels, guidance: Any = None, decoding: Any = None

@@ -27,6 +27,8 @@ Tokens = Float[Tensor, "b n d"]
 Labels = Int[Tensor, " b"]
 LogDet = Float[Tensor, " b"]
 PerImage = Float[Tensor, " b"]
+Features = Float[Tensor, "n d"]
+"""``n`` images described by ``d`` numbers each."""
 
 NULL = -1
 """The label of an image whose class is unknown or dropped: the unconditional model."""

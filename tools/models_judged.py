@@ -20,7 +20,6 @@ from simflow.evaluate.choose import choose
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.fidelity import taken
-from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import LEAST, GenerationConfig
 from simflow.evaluate.protocol import Real, classes, generation
 from simflow.evaluate.provenance import made_by
@@ -31,6 +30,7 @@ from simflow.evaluate.unseen import reconstruction
 from simflow.export import enlargement, labelled_grid, pairs_grid
 from simflow.files import replacing
 from simflow.flow.score import ScoreDenoise
+from simflow.frechet import frechet_distance
 from simflow.pipeline import Pipeline
 from simflow.sample import SampleConfig
 from simflow.settings import from_dict, to_dict

@@ -23,9 +23,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from simflow.evaluate.features import Features, pooled_pixels
+from simflow.evaluate.features import pooled_pixels
 from simflow.pixels import Bytes
-from simflow.shapes import Labels
+from simflow.shapes import Features, Labels
 
 STEPS = 100
 """L-BFGS steps: within 0.001 nats of the minimum on 6 000 Fashion-MNIST images."""

@@ -1,7 +1,7 @@
 """Images -> what the measures need of their features, over batches and processes.
 
 Each process looks at a contiguous share of the images; counts, means and scatters are kept in float64 and merged
-(:class:`~simflow.evaluate.frechet.Moments`), so that neither the batch size nor the number of processes moves a figure
+(:class:`~simflow.frechet.Moments`), so that neither the batch size nor the number of processes moves a figure
 by more than rounding. Features themselves are kept, in the order of the images, for the measures that compare image
 with image (all of them, or evenly spread ones). Spatial features are too large to keep; their moments are taken apart
 for even and odd images, which gives them a floor.
@@ -20,7 +20,7 @@ from torch import Tensor
 from simflow.data.order import spread
 from simflow.distributed import gather_rows, share_of
 from simflow.evaluate.extractors import Extractor
-from simflow.evaluate.frechet import Moments
+from simflow.frechet import Moments
 from simflow.pixels import Bytes
 
 OnProgress = Callable[[int], None]

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from simflow.evaluate.features import Features
+from simflow.shapes import Features
 
 
 def within_class_distances(features: Features, labels: Int[Tensor, " n"]) -> dict[int, float]:

@@ -8,14 +8,10 @@ take features of any origin.
 """
 
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn import functional as F
 
 from simflow.pixels import Bytes, to_float
-
-Features = Float[Tensor, "n d"]
-"""``n`` images described by ``d`` numbers each."""
+from simflow.shapes import Features
 
 
 def pooled_pixels(images: Bytes, *, pool: int = 2) -> Features:

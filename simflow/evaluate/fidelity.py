@@ -14,12 +14,12 @@ from simflow.distributed import gather_rows, rank, share_of, world
 from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.figures import Figure, with_error
-from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.interval import frechet_error
 from simflow.evaluate.lpips import Judge
 from simflow.evaluate.ms_ssim import SMALLEST, ms_ssim
 from simflow.evaluate.reconstruction import WINDOW, psnr, squared_error, ssim
 from simflow.evaluate.scores import drawn
+from simflow.frechet import frechet_distance
 from simflow.model import Model
 from simflow.pixels import Bytes, to_float, to_uint8
 from simflow.shapes import PerImage

@@ -1,7 +1,7 @@
 """Samples against real images, as one extractor sees both: the field's figures with their errors and floors.
 
 ============================  ================================================================================
-FID, FD-EffLite0, FD-DINOv2   Fréchet distance of the features (:mod:`~simflow.evaluate.frechet`)
+FID, FD-EffLite0, FD-DINOv2   Fréchet distance of the features (:mod:`~simflow.frechet`)
 sFID                          the same of the spatial features
 KID, KD-...                   kernel distance, mean over 100 subsets of 1000 (:mod:`~simflow.evaluate.kernel`)
 IS                            inception score, mean over splits of 5000 as in ADM's evaluator
@@ -26,15 +26,15 @@ from torch import Tensor
 from simflow.data.order import spread
 from simflow.evaluate.collect import Collected
 from simflow.evaluate.extractors import Identity
-from simflow.evaluate.features import Features
 from simflow.evaluate.figures import Figure, share, with_error
-from simflow.evaluate.frechet import Frechet, Gaussian, Moments, frechet_distance
 from simflow.evaluate.inception_score import inception_score
 from simflow.evaluate.interval import bootstrap, frechet_error
 from simflow.evaluate.kernel import kernel_distance
 from simflow.evaluate.manifold import compare
 from simflow.evaluate.reference import Reference, join
+from simflow.frechet import Frechet, Gaussian, Moments, frechet_distance
 from simflow.seeding import generator
+from simflow.shapes import Features
 
 LEAST = 32
 """Fewer images on either side say nothing about a distribution."""

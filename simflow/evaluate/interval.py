@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from simflow.evaluate.features import Features
-from simflow.evaluate.frechet import Gaussian, Moments, overlap, square_root
+from simflow.frechet import Gaussian, Moments, overlap, square_root
 from simflow.seeding import generator
+from simflow.shapes import Features
 
 
 def bootstrap(figure: Callable[[Tensor], float], count: int, *, resamples: int, seed: int) -> float | None:

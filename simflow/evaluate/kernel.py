@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from simflow.evaluate.features import Features
+from simflow.shapes import Features
 
 
 class KernelDistance(NamedTuple):

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simflow.evaluate.features import Features
+from simflow.shapes import Features
 
 ROWS = 1024
 """Rows of a distance matrix held at once."""

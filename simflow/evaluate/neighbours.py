@@ -17,8 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simflow.evaluate.features import Features, pool_for, pooled_pixels
+from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.pixels import Bytes
+from simflow.shapes import Features
 
 ROWS = 1024
 

@@ -13,10 +13,10 @@ from simflow.data.order import spread
 from simflow.evaluate.classify import Classifier, fit
 from simflow.evaluate.collect import Pictures
 from simflow.evaluate.diversity import diversity
-from simflow.evaluate.features import Features, pool_for, pooled_pixels
+from simflow.evaluate.features import pool_for, pooled_pixels
 from simflow.evaluate.fidelity import taken
 from simflow.pixels import Bytes
-from simflow.shapes import NULL, Labels
+from simflow.shapes import NULL, Features, Labels
 
 LIMIT = 10_000
 """Most images of a set that are looked at, unless something else is said."""

@@ -27,8 +27,8 @@ from simflow.data.npz import require_archive
 from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.extractors import Extractor, Identity
 from simflow.evaluate.figures import finite
-from simflow.evaluate.frechet import Gaussian, Moments
 from simflow.files import replacing
+from simflow.frechet import Gaussian, Moments
 from simflow.shapes import NULL
 
 

@@ -23,6 +23,7 @@ from simflow.flow.block import Block, BlockConfig
 from simflow.flow.decode import SEQUENTIAL, Decoding, undo, ways
 from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.order import Order, alternating
+from simflow.flow.reparametrised import undo_with_gradient
 from simflow.nn.tokens import to_latents, to_tokens
 from simflow.prior import Align, Energy, Hidden, Prior
 from simflow.shapes import Labels, Latents, LogDet, PerImage, Tokens
@@ -175,3 +176,10 @@ class Flow(Prior):
             x = undo(block, x, labels, rule, way[number])
             states.append(x)
         return [to_latents(state, self.patch, self.latent_shape) for state in states]
+
+    def reparametrised(self, z: Tokens, labels: Labels, guidance: Any = None, *, passes: int = 1) -> Latents:
+        """:meth:`inverse`, exact, with a gradient in noise and parameters (:mod:`simflow.flow.reparametrised`)."""
+        x = self.base.inverse(z)
+        for _, block, rule in self.undoing(guidance):
+            x = undo_with_gradient(block, x, labels, rule, passes=passes)
+        return to_latents(x, self.patch, self.latent_shape)

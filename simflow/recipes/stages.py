@@ -1,6 +1,6 @@
 """What learns in a run that starts from another: the prior, the decoder, or both, the rest frozen.
 
-Each takes a run's configuration and gives the changed one. The first three change who learns from what; the two
+Each takes a run's configuration and gives the changed one. The first three change who learns from what; the
 ``stages`` also say how long and at which rate, and the decoder's by which losses.
 """
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from simflow.config import RunConfig
 from simflow.losses.adversarial import AdversarialConfig
+from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance
 from simflow.objective import ObjectiveConfig, PixelMean, Routing
 from simflow.start import StartFrom
@@ -72,3 +73,25 @@ def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps:
         train=replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999)),
         sample=replace(run.sample, refinement=None),
     )
+
+
+def frechet_stage(
+    run: RunConfig, name: str, frechet: FrechetConfig, *, batch: int, steps: int, lr: float
+) -> RunConfig:
+    """:func:`prior_only` after a run of :func:`prior_stage`, with FD-loss on the prior's own samples.
+
+    Short, in large batches and at a small learning rate: the population of samples follows the weights with a delay,
+    and a flow that runs ahead of it swings. The first moment decays fast for the same reason.
+    """
+    only = prior_only(run)
+    train = replace(
+        run.train,
+        batch=batch,
+        stages=(StageConfig(steps=steps, schedule=Linear(final=0.0, warmup=30)),),
+        optimizer=replace(run.train.optimizer, lr=lr, betas=(0.5, 0.99)),
+        ema=EmaConfig(rate=0.98),
+        sample_every=None,
+        save_every=100,
+        codes="kept",
+    )
+    return replace(only, name=name, objective=replace(only.objective, frechet=frechet), train=train)

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import torch
 
 from simflow.evaluate.extractors import Extractor, Identity
-from simflow.evaluate.features import Features
-from simflow.evaluate.frechet import Frechet, Gaussian, frechet_distance
 from simflow.evaluate.generation import frechet_floor, gaussian_of, halves, require_enough
+from simflow.frechet import Frechet, Gaussian, frechet_distance
 from simflow.pixels import Bytes
+from simflow.shapes import Features
 
 BATCH = 64
 """Images that a network looks at, at once."""

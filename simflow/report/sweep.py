@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from simflow.evaluate.frechet import Frechet
 from simflow.evaluate.recognition import Recogniser
+from simflow.frechet import Frechet
 from simflow.pixels import Bytes
 from simflow.report.distances import Distances, Yardstick, gathered
 from simflow.shapes import Labels

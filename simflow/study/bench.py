@@ -18,11 +18,11 @@ from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.desk import Desk, looked_at
 from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.fidelity import taken
-from simflow.evaluate.frechet import Gaussian
 from simflow.evaluate.generation import frechet_floor, halves, require_enough
 from simflow.evaluate.lpips import Judge, judge
 from simflow.evaluate.recognition import Recogniser, fitted_to
 from simflow.evaluate.reference import describe
+from simflow.frechet import Gaussian
 from simflow.study.budget import Budget
 
 VARIANCE = 1000

@@ -18,10 +18,10 @@ from simflow.distributed import barrier, is_main
 from simflow.evaluate import fidelity
 from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.scores import bound, no_bound
 from simflow.evaluate.shards import make
 from simflow.files import replacing
+from simflow.frechet import frechet_distance
 from simflow.model import Model
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes

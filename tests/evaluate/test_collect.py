@@ -10,11 +10,11 @@ from torch import nn
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, collect
 from simflow.evaluate.extractors import Extractor, Identity, Seen
-from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import GenerationConfig, halves, in_proportion, judge
 from simflow.evaluate.inception_score import inception_score
 from simflow.evaluate.interval import bootstrap
 from simflow.evaluate.reference import of_collected
+from simflow.frechet import frechet_distance
 
 QUICK = GenerationConfig(bootstrap=4, subsets=4, subset=60)
 

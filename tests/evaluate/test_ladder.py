@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 from simflow.data.config import DataConfig
 from simflow.data.images import load
 from simflow.evaluate.efficientnet import EfficientNetLite0
-from simflow.evaluate.frechet import Moments, overlap, square_root
+from simflow.frechet import Moments, overlap, square_root
 
 SIDE = 5
 """Photos of each class in a set."""

@@ -113,6 +113,17 @@ def test_at_last_the_flow_learns_alone(name):
     assert f"simflow train {name}-prior --data" in (recipes.recipes()[f"{name}-prior"].__doc__ or "")
 
 
+def test_and_then_from_its_own_samples():
+    first, second = recipes.get("fashion-32-prior"), recipes.get("fashion-32-frechet")
+    parts = ("name", "objective.frechet", "train")
+    assert all(path.startswith(parts) for path in differences(to_dict(first), to_dict(second)))
+    assert second.objective.frechet is not None
+    assert second.objective.needs_only_codes
+    assert "simflow train fashion-32-frechet --data" in (
+        recipes.recipes()["fashion-32-frechet"].__doc__ or ""
+    )
+
+
 def test_the_two_rows_of_natural_images_are_alike_in_size_and_data():
     simflow, tarflow = recipes.get("natural-32"), recipes.get("natural-32-tarflow")
     assert simflow.data == tarflow.data

@@ -12,12 +12,12 @@ from simflow.config import RunConfig
 from simflow.data.config import DataConfig
 from simflow.data.images import load
 from simflow.evaluate.choose import Chosen
-from simflow.evaluate.frechet import frechet_distance
 from simflow.evaluate.generation import gaussian_of
 from simflow.evaluate.recognition import fitted_to
 from simflow.flow.block import BlockConfig
 from simflow.flow.score import GuidedScoreStep, ScoreDenoise
 from simflow.flow.stack import FlowConfig
+from simflow.frechet import frechet_distance
 from simflow.model import Facts, ModelConfig
 from simflow.pipeline import Pipeline
 from simflow.report.analysis import Plan

@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
-from simflow.evaluate.frechet import Gaussian, Moments, frechet_distance
+from simflow.frechet import Gaussian, Moments, frechet_distance
 
 
 def features(count, dimension=6, seed=0, scale=1.0):

@@ -1,4 +1,6 @@
-"""The Fréchet distance between two sets of features, each taken for a Gaussian (Heusel et al. 2017, Eq. 6).
+"""The Fréchet distance between two sets of features, each taken for a Gaussian.
+
+By Heusel et al. 2017, Eq. 6::
 
     |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2))
 
@@ -19,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from simflow.evaluate.features import Features
+from simflow.shapes import Features
 
 
 class Gaussian(NamedTuple):

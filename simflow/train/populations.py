@@ -1,0 +1,48 @@
+"""What training images look like to the network of FD-loss, once, before a run that learns from its samples."""
+
+import logging
+
+import torch
+
+from simflow import distributed
+from simflow.data.images import ImageSet
+from simflow.data.order import spread
+from simflow.frechet import Moments
+from simflow.losses.frechet import FrechetLoss
+from simflow.model import NetworkDtype, computing_in
+from simflow.pixels import to_float
+
+logger = logging.getLogger("simflow")
+
+BATCH = 64
+"""Images looked at at once, however many train at once."""
+
+
+@torch.no_grad()
+def look_at(images: ImageSet, frechet: FrechetLoss, *, flip: bool, dtype: NetworkDtype) -> None:
+    """Tells the loss of the training images, near-duplicates as one; collective.
+
+    Every second image is mirrored where half of the images are.
+
+    Raises:
+        ValueError: there are fewer than two images.
+    """
+    device = frechet.each()[0].mean.device
+    once = images.once()
+    batches = spread(len(once), frechet.config.images).split(BATCH)
+    if distributed.is_main():
+        logger.info("looking at %d training images for FD-loss", sum(map(len, batches)))
+    seen = [Moments(width) for width in frechet.eyes.widths]
+    for rows in batches[distributed.rank() :: distributed.world()]:
+        signed = to_float(once.images(rows).to(device))
+        if flip:
+            signed[1::2] = signed[1::2].flip(-1)
+        with computing_in(dtype, device):
+            features = frechet.look(signed)
+        for moments, each in zip(seen, features, strict=True):
+            moments.add(each.cpu())
+    first, *others = distributed.gather_objects(seen)
+    for other in others:
+        for moments, more in zip(first, other, strict=True):
+            moments.merge(more)
+    frechet.compare_with(first)
