@@ -177,6 +177,16 @@ def test_samples_are_guided_as_those_of_the_run():
         assert initial(run, facts, torch.device("cpu")).guidance == expected
 
 
+def test_a_run_keeps_what_it_saw(tmp_path):
+    """Of the training images once, of samples after every step."""
+    assert main([*words(tmp_path), *FLAGS, "--steps", "3", "--out", str(tmp_path / "run")]) == 0
+    kept = load_file(tmp_path / "run" / "checkpoints" / "step-0000003" / "populations.safetensors")
+    for number in ("0", "1"):
+        assert kept[f"{number}.steps"] == 3
+        assert kept[f"{number}.spread"] != 1
+        assert all(kept[f"{number}.{name}"].any() for name in ("real_mean", "real_root", "mean", "second"))
+
+
 def test_a_run_that_learns_from_samples_does_not_go_on_with_others(tmp_path, capsys):
     common = [*words(tmp_path), *FLAGS, "--out", str(tmp_path / "run")]
     assert main([*common, "--steps", "2"]) == 0
