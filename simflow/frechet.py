@@ -15,6 +15,7 @@ compare only distances of equally many images; with no more images than dimensio
 besides, and ``rank_deficient`` says so.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -80,6 +81,20 @@ class Moments:
         """Takes in all that another accumulator has seen."""
         if other.count:
             self._join(other.count, other.mean.to(self.mean), other.scatter.to(self.scatter))
+
+    def of_all(self, gather: Callable[[Tensor], Tensor]) -> "Moments":
+        """What the accumulators of all processes have seen, on the CPU; they stay as they are.
+
+        ``gather`` puts the rows of all processes one below the other, likewise there.
+        """
+        counts = gather(torch.tensor([self.count])).tolist()
+        means, scatters = (gather(each[None].cpu()) for each in (self.mean, self.scatter))
+        whole = Moments(len(self.mean))
+        for count, mean, scatter in zip(counts, means, scatters, strict=True):
+            part = Moments(len(mean))
+            part.count, part.mean, part.scatter = count, mean, scatter
+            whole.merge(part)
+        return whole
 
     def gaussian(self) -> Gaussian:
         """Mean and unbiased covariance.

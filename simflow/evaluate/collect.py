@@ -11,6 +11,7 @@ All functions here are collective.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -120,22 +121,11 @@ def collect(
         if probabilities and seen.probabilities is not None:
             shares.append(seen.probabilities.float().cpu())
         on_progress(len(numbers))
+    gather = partial(gather_rows, device=device)
     return Collected(
         count=total,
-        moments=merged(moments, device),
-        features=gather_rows(torch.cat(features), device),
-        spatial=None if halves is None else (merged(halves[0], device), merged(halves[1], device)),
-        probabilities=gather_rows(torch.cat(shares), device) if shares else None,
+        moments=moments.of_all(gather),
+        features=gather(torch.cat(features)),
+        spatial=None if halves is None else (halves[0].of_all(gather), halves[1].of_all(gather)),
+        probabilities=gather(torch.cat(shares)) if shares else None,
     )
-
-
-def merged(moments: Moments, device: torch.device | str) -> Moments:
-    """What all processes have seen, on the CPU."""
-    counts = gather_rows(torch.tensor([moments.count]), device).tolist()
-    means, scatters = (gather_rows(each[None].cpu(), device) for each in (moments.mean, moments.scatter))
-    whole = Moments(len(moments.mean))
-    for count, mean, scatter in zip(counts, means, scatters, strict=True):
-        part = Moments(len(mean))
-        part.count, part.mean, part.scatter = count, mean, scatter
-        whole.merge(part)
-    return whole

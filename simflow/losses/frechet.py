@@ -36,7 +36,7 @@ from simflow.shapes import Features, Images, Latents
 
 @dataclass(frozen=True, kw_only=True)
 class FrechetConfig:
-    """FD-loss: the prior learns from samples, drawn as the run's own sampling draws them. For flows."""
+    """FD-loss: a flow learns from its own samples, guided as the run's are, at temperature 1, before any score step."""
 
     weight: float = 1.0
     """Weight in the loss, against the prior's nats a latent number."""
@@ -73,15 +73,15 @@ class FrechetConfig:
 class FrechetLoss(nn.Module):
     """Decoded samples -> the distance of the population that they belong to from the training images.
 
-    Tell it of the training images first (:meth:`compare_with`). Until ``memory`` steps have been settled its gradient
-    is zero.
+    Tell its populations of the training images first (:meth:`Populations.compare_with`), and of the end of each step
+    (:meth:`Populations.settle`). Until ``memory`` steps have been settled its gradient is zero.
     """
 
     def __init__(self, config: FrechetConfig) -> None:
         super().__init__()
         self.config = config
         self.eyes = Eyes(config.maps, config.size)
-        self.populations = nn.ModuleList(
+        self.populations = Populations(
             Population(width, memory=config.memory, ridge=config.ridge) for width in self.eyes.widths
         )
         """What is saved with a run: the moments of both kinds of features."""
@@ -90,26 +90,15 @@ class FrechetLoss(nn.Module):
         """What the network sees in images in [-1, 1], float32; one tensor for each map."""
         return cast("list[Features]", self.eyes(images))
 
-    def each(self) -> list["Population"]:
-        """The populations, one for each map."""
-        return cast("list[Population]", list(self.populations))
-
-    def compare_with(self, seen: Iterable[Moments]) -> None:
-        """Takes over the moments of the training images' features, one for each map.
-
-        Raises:
-            ValueError: there are fewer than two images.
-        """
-        for population, moments in zip(self.each(), seen, strict=True):
-            population.compare_with(moments.gaussian())
-
     def forward(self, images: Images) -> Tensor:
         """A scalar, the mean over the maps: its value is the distance before this step, its gradient the distance's.
 
-        The samples are remembered until :meth:`settle`.
+        The samples are remembered until the populations settle.
         """
         seen = self.look(images)
-        terms = [each.distance(features) for each, features in zip(self.each(), seen, strict=True)]
+        terms = [
+            each.distance(features) for each, features in zip(self.populations.each(), seen, strict=True)
+        ]
         return torch.stack(terms).mean()
 
     def seen_through(self, decode: Callable[[Latents], Images], latents: Latents) -> Tensor:
@@ -118,11 +107,6 @@ class FrechetLoss(nn.Module):
         distance = self(decode(seen))
         (slope,) = torch.autograd.grad(distance, seen)
         return distance.detach() + ((latents - latents.detach()) * slope).sum()
-
-    def settle(self, average: Callable[[Tensor], Tensor]) -> None:
-        """Once a step: the samples since the last time join the population. ``average`` is over processes."""
-        for population in self.each():
-            population.settle(average)
 
 
 class Eyes(Frozen):
@@ -229,3 +213,25 @@ class Population(nn.Module):
         means = (mean - self.real_mean).square().sum()
         distance = means + own.trace() + root.square().sum() - 2 * roots.sum()
         return Aim(self.real_mean, mean, transport, distance)
+
+
+class Populations(nn.ModuleList):
+    """One for each map; what is saved with a run."""
+
+    def each(self) -> list[Population]:
+        """The populations, in the order of the maps."""
+        return cast("list[Population]", list(self))
+
+    def compare_with(self, seen: Iterable[Moments]) -> None:
+        """Takes over the moments of the training images' features, one for each map.
+
+        Raises:
+            ValueError: there are fewer than two images.
+        """
+        for population, moments in zip(self.each(), seen, strict=True):
+            population.compare_with(moments.gaussian())
+
+    def settle(self, average: Callable[[Tensor], Tensor]) -> None:
+        """Once a step: the samples since the last time join. ``average`` is over processes."""
+        for population in self.each():
+            population.settle(average)

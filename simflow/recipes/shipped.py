@@ -6,11 +6,9 @@ FD-loss (:mod:`simflow.losses.frechet`). The decoder's stage freezes encoder and
 noisy latents that the flow was taught, with the perceptual distance and a discriminator: samples gain the texture that
 a decoder trained for the mean leaves out.
 
-``fashion-32``, ``emoji-32`` and ``natural-32`` run on a CPU; ``natural-32-tarflow`` is the peer of the last, a flow on
-pixels of about its size and time. ``emoji-64`` runs on a CPU as well, for it has the autoencoder of ``emoji-32`` at
-twice the side. ``emoji-64-joint`` and ``clothing-256`` are for a GPU, compute in bfloat16 and have not been trained
-yet. ``tools/models.py`` sets the numbers of steps to the clock, trains both stages, chooses the guidance,
-judges and packs.
+``fashion-32`` runs on a CPU, as do those of :mod:`simflow.recipes.emoji` and :mod:`simflow.recipes.natural`.
+``clothing-256`` is for a GPU, computes in bfloat16 and has not been trained yet. ``tools/models.py`` sets the numbers
+of steps to the clock, trains both stages, chooses the guidance, judges and packs.
 """
 
 from dataclasses import replace

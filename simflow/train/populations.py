@@ -1,6 +1,7 @@
 """What training images look like to the network of FD-loss, once, before a run that learns from its samples."""
 
 import logging
+from functools import partial
 
 import torch
 
@@ -27,7 +28,7 @@ def look_at(images: ImageSet, frechet: FrechetLoss, *, flip: bool, dtype: Networ
     Raises:
         ValueError: there are fewer than two images.
     """
-    device = frechet.each()[0].mean.device
+    device = frechet.populations.each()[0].mean.device
     once = images.once()
     batches = spread(len(once), frechet.config.images).split(BATCH)
     if distributed.is_main():
@@ -41,8 +42,5 @@ def look_at(images: ImageSet, frechet: FrechetLoss, *, flip: bool, dtype: Networ
             features = frechet.look(signed)
         for moments, each in zip(seen, features, strict=True):
             moments.add(each.cpu())
-    first, *others = distributed.gather_objects(seen)
-    for other in others:
-        for moments, more in zip(first, other, strict=True):
-            moments.merge(more)
-    frechet.compare_with(first)
+    gather = partial(distributed.gather_rows, device=device)
+    frechet.populations.compare_with(moments.of_all(gather) for moments in seen)

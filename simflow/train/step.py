@@ -15,12 +15,12 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from simflow import distributed
 from simflow.losses.adversarial import AdversarialConfig, Discriminator, Verdict
-from simflow.losses.frechet import Population
+from simflow.losses.frechet import Populations
 from simflow.model import Model
 from simflow.objective import Losses, Objective
 from simflow.shapes import Images, Labels
@@ -102,8 +102,8 @@ def train_step(
         means = torch.stack([sums["logit_real"], sums["logit_fake"]])
         opponent.discriminator.remember(*distributed.mean_over_ranks(means).unbind())
     cast("Model", state.model).prior.settle(distributed.mean_over_ranks)
-    for population in state.modules.get("populations", nn.ModuleList()).children():
-        cast("Population", population).settle(distributed.mean_over_ranks)
+    if "populations" in state.modules:
+        cast("Populations", state.modules["populations"]).settle(distributed.mean_over_ranks)
     state.ema.update(state.model)
     state.step += 1
     return Stepped(sums, norm, skipped)

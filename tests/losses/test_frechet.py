@@ -171,10 +171,10 @@ def test_its_gradient_reaches_latents_and_no_decoder():
     with torch.no_grad():
         for moments, features in zip(seen, loss.look(normal(40, 1, 32, 32).float()), strict=True):
             moments.add(features)
-    loss.compare_with(seen)
+    loss.populations.compare_with(seen)
     latents = normal(6, 2, 4, 4, seed=8).float().requires_grad_()
     loss(decoder(latents.detach()))
-    loss.settle(alone)
+    loss.populations.settle(alone)
     (plain,) = torch.autograd.grad(loss(decoder(latents)), latents)
     again = loss.seen_through(decoder, latents)
     again.backward()
@@ -214,7 +214,7 @@ def test_one_image_is_no_distribution():
     for moments, width in zip(seen, loss.eyes.widths, strict=True):
         moments.add(torch.zeros(1, width))
     with pytest.raises(ValueError, match="at least 2 images"):
-        loss.compare_with(seen)
+        loss.populations.compare_with(seen)
 
 
 def test_a_gaussian_is_taken_over_in_units_of_its_spread():

@@ -44,7 +44,7 @@ def learning(**choices):
     objective = Objective(config, objective_of().model.float(), guidance=GUIDED)
     look_at(pictures(), objective.frechet, flip=False, dtype="float32")
     objective(IMAGES, LABELS, generator(5))
-    objective.frechet.settle(lambda x: x)
+    objective.frechet.populations.settle(lambda x: x)
     return objective
 
 
@@ -110,7 +110,7 @@ def test_training_brings_the_samples_nearer():
         optimizer.zero_grad()
         losses.frechet.backward()
         optimizer.step()
-        objective.frechet.settle(lambda x: x)
+        objective.frechet.populations.settle(lambda x: x)
         far.append(float(losses.frechet.detach()))
     assert far[-1] < 0.5 * far[1]
 
@@ -124,7 +124,7 @@ def test_what_it_is_compared_with():
         signed = to_float(images.images(range(24)))
         if flip:
             signed[1::2] = signed[1::2].flip(-1)
-        for population, features in zip(loss.each(), loss.look(signed), strict=True):
+        for population, features in zip(loss.populations.each(), loss.look(signed), strict=True):
             moments = Moments(features.shape[1])
             moments.add(features)
             real = moments.gaussian()
@@ -137,7 +137,7 @@ def test_no_more_images_than_asked_for():
     few, all_of_them = replace(FRECHET, images=5).build(), FRECHET.build()
     for loss in (few, all_of_them):
         look_at(pictures(), loss, flip=False, dtype="float32")
-    assert not torch.equal(few.each()[0].real_mean, all_of_them.each()[0].real_mean)
+    assert not torch.equal(few.populations.each()[0].real_mean, all_of_them.populations.each()[0].real_mean)
 
 
 def test_processes_share_one_population():
