@@ -2,13 +2,7 @@
 
 SimFlow maximises ``log p(image|x) + log p(x)`` (Eq. 35 and 36): the entropy of a fixed variance is constant. Each
 term is averaged at its own level, pixels for the reconstruction and latent numbers for the flow, and the two are
-added 1:1. Two reconstructions:
-
-- :class:`PixelMean`, the paper's: the mean absolute or squared error. Alone, at 1:1, it is too weak to keep the
-  latents from collapsing; the paper's balance rests on perceptual and adversarial losses besides.
-- :class:`Calibrated`: a Gaussian decoder whose variance is at its maximum-likelihood value, the mean squared error
-  itself (sigma-VAE; Rybkin et al. 2021): ``-log p(image|x) = P/2 log(MSE) + const`` for ``P`` pixel values,
-  divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
+added 1:1 (:mod:`simflow.losses.reconstruction`).
 
 Four further terms, each of them off unless asked for: a perceptual distance and an adversarial term on the images,
 the alignment of the prior's hidden tokens with a trained network, and the Fréchet distance of the prior's own samples
@@ -34,6 +28,7 @@ from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminato
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
+from simflow.losses.reconstruction import Calibrated, PixelMean
 from simflow.model import Model
 from simflow.pixels import to_float
 from simflow.prior import Energy, Hidden
@@ -41,44 +36,6 @@ from simflow.shapes import NULL, Code, Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PixelMean:
-    """Mean error a pixel value, on images in [-1, 1] (the paper's reconstruction term)."""
-
-    norm: Literal["l1", "l2"] = "l2"
-    """Absolute or squared error."""
-    weight: float = 1.0
-    """Weight against the flow's term; the paper keeps 1."""
-
-    def __post_init__(self) -> None:
-        not_negative(self, "objective.reconstruction", "weight")
-
-    def loss(self, images: Images, decoded: Images, *, latent_numbers: int) -> Tensor:
-        """Scalar; ``latent_numbers`` is not used."""
-        error = decoded.float() - images
-        return self.weight * (error.abs() if self.norm == "l1" else error.square()).mean()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Calibrated:
-    """Negative log likelihood of a Gaussian decoder at its best variance, a latent number.
-
-    The variance is that of the images at hand: a microbatch of one process. Small ones weigh their images more evenly;
-    in pieces of 32 images the gradient differs by 1 % from that of the whole batch, in pieces of 8 by 4 %.
-    """
-
-    weight: float = 1.0
-    """1 is the ELBO; other values trade reconstruction against the prior (a beta-VAE's 1/beta)."""
-
-    def __post_init__(self) -> None:
-        not_negative(self, "objective.reconstruction", "weight")
-
-    def loss(self, images: Images, decoded: Images, *, latent_numbers: int) -> Tensor:
-        """``P / (2 D) * log(MSE)``, a scalar; the additive constant is left out as the flow's is."""
-        mse = (decoded.float() - images).square().mean()
-        return self.weight * images[0].numel() / (2 * latent_numbers) * torch.log(mse + 1e-8)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +192,7 @@ class Objective(nn.Module):
                 raise ValueError(
                     f"objective.frechet is for flows: a {model.prior.kind} cannot learn from its samples"
                 )
-            self.frechet = config.frechet.build()
+            self.frechet = config.frechet.build(classes=len(model.facts.class_names))
 
     @property
     def floor(self) -> float | None:
@@ -368,7 +325,7 @@ class Objective(nn.Module):
         shape = (len(labels), *prior.noise_shape)
         noise = torch.randn(shape, generator=generator, device=labels.device, dtype=self.model.dtype)
         latents = prior.reparametrised(noise, labels, self.guidance, passes=passes)
-        return self.config.frechet.weight * self.frechet.seen_through(self.model.decode, latents)
+        return self.config.frechet.weight * self.frechet.seen_through(self.model.decode, latents, labels)
 
 
 def check_layer(alignment: AlignmentConfig, depths: tuple[int, ...]) -> None:

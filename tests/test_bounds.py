@@ -16,8 +16,9 @@ from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
+from simflow.losses.reconstruction import Calibrated, PixelMean
 from simflow.nn.rotary import Rotary
-from simflow.objective import Calibrated, ObjectiveConfig, PixelMean
+from simflow.objective import ObjectiveConfig
 from simflow.sample import SampleConfig
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig

@@ -8,8 +8,9 @@ from torch import distributions
 
 from simflow.autoencoder.compact import CompactConfig
 from simflow.fitting import watch
+from simflow.losses.reconstruction import Calibrated, PixelMean
 from simflow.model import Facts, ModelConfig
-from simflow.objective import BOTTOM, Calibrated, Objective, ObjectiveConfig, PixelMean, drop_labels
+from simflow.objective import BOTTOM, Objective, ObjectiveConfig, drop_labels
 from simflow.posterior import FixedVariance, LearnedVariance, NoNoise
 from simflow.seeding import generator
 from simflow.shapes import NULL

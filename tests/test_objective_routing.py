@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from simflow.flow.base import FittedNormal
-from simflow.objective import Calibrated, ObjectiveConfig, PixelMean, Routing
+from simflow.losses.reconstruction import Calibrated, PixelMean
+from simflow.objective import ObjectiveConfig, Routing
 from simflow.posterior import LearnedVariance
 from tests.laws.cases import flow
 from tests.test_objective import losses_of, objective_of

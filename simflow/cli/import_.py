@@ -17,8 +17,9 @@ from simflow.data.config import DataConfig
 from simflow.flow.apple import Imported, read_tarflow
 from simflow.flow.guidance import LogScale
 from simflow.flow.score import ScoreDenoise
+from simflow.losses.reconstruction import PixelMean
 from simflow.model import Facts, ModelConfig
-from simflow.objective import ObjectiveConfig, PixelMean
+from simflow.objective import ObjectiveConfig
 from simflow.pipeline import Pipeline
 from simflow.posterior import Dequantised, FixedVariance, NoNoise, Posterior
 from simflow.sample import SampleConfig

@@ -11,9 +11,11 @@ from typing import Any
 
 from simflow import recipes
 from simflow.config import RunConfig, from_record
+from simflow.recipes.after import Stage, after
 from simflow.settings import load_yaml, override, parse_count, to_dict
-from simflow.start import StartFrom
+from simflow.start import StartFrom, is_diffusers, place
 from simflow.train import checkpoint
+from simflow.weights import weights_in
 
 
 def resolve(
@@ -58,15 +60,23 @@ def settings_in(file: Path) -> dict[str, Any]:
     return found
 
 
-def start_of(recipe: str | None, run: Path | None) -> RunConfig:
-    """The configuration to start from: a recipe's, or that of a run that is to go on.
+def start_of(
+    recipe: str | None, run: Path | None, stage: Stage | None = None, source: str | None = None
+) -> RunConfig:
+    """The configuration to begin with: a recipe's, that of a run that is to go on, or that of the ``stage`` which
+    follows the run or model ``source``.
 
     Raises:
-        ValueError: neither or both are given; no such recipe, or its file cannot be imported; or no checkpoint in the
-            run's folder.
+        ValueError: none of them is given, or more than one; no such recipe, or its file cannot be imported; no
+            checkpoint in the run's folder; or as :func:`following`.
     """
     if recipe is not None and run is not None:
         raise ValueError("give either a recipe or --resume, for a resumed run has its own settings")
+    if stage is not None:
+        if recipe is not None or run is not None:
+            other = "a recipe" if run is None else "--resume"
+            raise ValueError(f"give either {other} or --next, which has the settings of --start_from")
+        return following(stage, source)
     if recipe is not None:
         return recipes.get(recipe)
     if run is None:
@@ -74,3 +84,18 @@ def start_of(recipe: str | None, run: Path | None) -> RunConfig:
         raise ValueError(f"say which recipe to train: {few}, ...; simflow recipes lists all")
     checkpoint.find(run)
     return from_record(checkpoint.load_config(run))[0]
+
+
+def following(stage: Stage, source: str | None) -> RunConfig:
+    """The configuration of the stage that follows a run or a saved model.
+
+    Raises:
+        ValueError: none is named, or there is none; or it has nothing that this stage could teach.
+    """
+    if source is None or source == "null":
+        raise ValueError(f"say with --start_from which run or model --next {stage} follows")
+    path = place(StartFrom(path=source))
+    if path.is_file() or is_diffusers(path):
+        raise ValueError(f"'{path}' holds an autoencoder only: --next {stage} follows a run or a saved model")
+    run, _ = from_record(checkpoint.load_config(weights_in(path)))
+    return after(run, stage)

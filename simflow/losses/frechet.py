@@ -13,8 +13,12 @@ matrix is differentiated. A small variance is added to both covariances, or dire
 would be stretched without bound.
 
 The features are the means over places of several feature maps of SqueezeNet 1.1, each map a space of its own, divided
-by the spread of the training images there. A distance is called by the network that measures: this one is a loss, and
-falls as it is told to. Judge by another network (FD-EffLite0, the FID), by likelihood, and by eye.
+by the spread of the training images there. Classes may stand beside them, a number each, which is 1 for an image's own
+(the Fréchet joint distance; DeVries et al. 2019, arXiv 1907.08175): then it counts too what images of a class look
+like, by how features and classes vary together.
+
+A distance is called by the network that measures: this one is a loss, and falls as it is told to. Judge by another
+network (FD-EffLite0, the FID), by likelihood, and by eye.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,12 +30,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simflow.bounds import at_least, positive
+from simflow.bounds import at_least, not_negative, positive
 from simflow.frechet import Gaussian, Moments, square_root
 from simflow.losses.backbones import SqueezeNet11
 from simflow.losses.frozen import Frozen
 from simflow.losses.perceptual import SqueezeNetDistance
-from simflow.shapes import Features, Images, Latents
+from simflow.shapes import Features, Images, Labels, Latents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +55,14 @@ class FrechetConfig:
     """Most training images that the samples are compared with, evenly spread."""
     passes: int = 1
     """Parallel passes by which the gradient goes back through a block of the flow: tokens so many steps apart."""
+    classes: float = 0.0
+    """Spread of the classes beside the features, whose spread is 1; 0 leaves them out."""
     ridge: float = 1e-4
     """Variance added in every direction, as a share of all there is among the training images."""
 
     def __post_init__(self) -> None:
         positive(self, "objective.frechet", "weight", "ridge")
+        not_negative(self, "objective.frechet", "classes")
         at_least(1, self, "objective.frechet", "memory", "maps", "passes")
         at_least(2, self, "objective.frechet", "images")
         at_least(SqueezeNet11.SMALLEST, self, "objective.frechet", "size")
@@ -65,9 +72,15 @@ class FrechetConfig:
                 f"{self.maps}"
             )
 
-    def build(self) -> "FrechetLoss":
-        """The loss with its network, on the CPU in float32; it knows of no images yet."""
-        return FrechetLoss(self)
+    def build(self, *, classes: int = 0) -> "FrechetLoss":
+        """The loss for a model of so many classes with its network, on the CPU in float32; it knows of no images yet.
+
+        Raises:
+            ValueError: classes are to be looked at, and there are none.
+        """
+        if self.classes and not classes:
+            raise ValueError("objective.frechet.classes needs classes, and these images have none")
+        return FrechetLoss(self, classes if self.classes else 0)
 
 
 class FrechetLoss(nn.Module):
@@ -77,34 +90,37 @@ class FrechetLoss(nn.Module):
     (:meth:`Populations.settle`). Until ``memory`` steps have been settled its gradient is zero.
     """
 
-    def __init__(self, config: FrechetConfig) -> None:
+    def __init__(self, config: FrechetConfig, classes: int = 0) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.classes = config, classes
         self.eyes = Eyes(config.maps, config.size)
         self.populations = Populations(
-            Population(width, memory=config.memory, ridge=config.ridge) for width in self.eyes.widths
+            Population(width, classes, beside=config.classes, memory=config.memory, ridge=config.ridge)
+            for width in self.eyes.widths
         )
         """What is saved with a run: the moments of both kinds of features."""
 
-    def look(self, images: Images) -> list[Features]:
-        """What the network sees in images in [-1, 1], float32; one tensor for each map."""
-        return cast("list[Features]", self.eyes(images))
+    def look(self, images: Images, labels: Labels) -> list[Features]:
+        """What the network sees in images in [-1, 1], and their classes if they count; float32, a tensor a map."""
+        seen = cast("list[Features]", self.eyes(images))
+        own = (labels[:, None] == torch.arange(self.classes, device=labels.device)).to(seen[0].dtype)
+        return [torch.cat([features, own], dim=1) for features in seen]
 
-    def forward(self, images: Images) -> Tensor:
+    def forward(self, images: Images, labels: Labels) -> Tensor:
         """A scalar, the mean over the maps: its value is the distance before this step, its gradient the distance's.
 
         The samples are remembered until the populations settle.
         """
-        seen = self.look(images)
+        seen = self.look(images, labels)
         terms = [
             each.distance(features) for each, features in zip(self.populations.each(), seen, strict=True)
         ]
         return torch.stack(terms).mean()
 
-    def seen_through(self, decode: Callable[[Latents], Images], latents: Latents) -> Tensor:
+    def seen_through(self, decode: Callable[[Latents], Images], latents: Latents, labels: Labels) -> Tensor:
         """:meth:`forward` of what a decoder makes of latents. Its gradient reaches the latents and not the decoder."""
         seen = latents.detach().requires_grad_()
-        distance = self(decode(seen))
+        distance = self(decode(seen), labels)
         (slope,) = torch.autograd.grad(distance, seen)
         return distance.detach() + ((latents - latents.detach()) * slope).sum()
 
@@ -143,7 +159,8 @@ class Aim(NamedTuple):
 class Population(nn.Module):
     """The features of one map: moments of the training images, and running ones of samples, all float64 buffers.
 
-    Features are divided by ``spread``, the root of the total variance of the training images.
+    Features are divided by ``spread``, the root of the total variance of the training images; that of ``classes``
+    further numbers becomes ``beside``, likewise.
     """
 
     spread: Tensor
@@ -153,11 +170,13 @@ class Population(nn.Module):
     second: Tensor
     steps: Tensor
 
-    def __init__(self, width: int, *, memory: int, ridge: float) -> None:
+    def __init__(
+        self, width: int, classes: int = 0, *, beside: float = 1.0, memory: int, ridge: float
+    ) -> None:
         super().__init__()
-        self.memory, self.ridge = memory, ridge
-        zeros = torch.zeros(width, width, dtype=torch.float64)
-        self.register_buffer("spread", torch.ones((), dtype=torch.float64))
+        self.width, self.beside, self.memory, self.ridge = width, beside, memory, ridge
+        zeros = torch.zeros(width + classes, width + classes, dtype=torch.float64)
+        self.register_buffer("spread", torch.ones(width + classes, dtype=torch.float64))
         self.register_buffer("real_mean", zeros[0].clone())
         self.register_buffer("real_root", zeros.clone())
         """Root of the covariance of the training images, the ridge in it."""
@@ -170,11 +189,14 @@ class Population(nn.Module):
 
     def compare_with(self, real: Gaussian) -> None:
         """Takes over mean and covariance of the training images' features."""
-        spread = real.covariance.trace().clamp(min=1e-12).sqrt()
+        variances = real.covariance.diagonal()
+        spread = torch.empty_like(variances)
+        spread[: self.width] = variances[: self.width].sum().clamp(min=1e-12).sqrt()
+        spread[self.width :] = variances[self.width :].sum().clamp(min=1e-12).sqrt() / self.beside
         floor = self.ridge * torch.eye(len(real.mean), dtype=torch.float64)
         self.spread.copy_(spread)
         self.real_mean.copy_(real.mean / spread)
-        self.real_root.copy_(square_root(real.covariance / spread**2 + floor))
+        self.real_root.copy_(square_root(real.covariance / torch.outer(spread, spread) + floor))
         self.aim = None
 
     def distance(self, features: Features) -> Tensor:

@@ -15,8 +15,9 @@ from simflow.data.config import DataConfig
 from simflow.flow.block import BlockConfig
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.stack import FlowConfig
+from simflow.losses.reconstruction import Calibrated
 from simflow.model import ModelConfig
-from simflow.objective import Calibrated, ObjectiveConfig
+from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.recipes.images import FASHION
 from simflow.sample import SampleConfig

@@ -13,8 +13,9 @@ from simflow.flow.block import BlockConfig
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
+from simflow.losses.frechet import FrechetConfig
 from simflow.recipes.shipped import JUDGE, ON_PIXELS, fashion_32
-from simflow.recipes.stages import AUTOENCODER, decoder_stage, prior_stage
+from simflow.recipes.stages import AUTOENCODER, decoder_stage, frechet_stage, prior_stage
 from simflow.sample import SampleConfig
 from simflow.settings import override
 from simflow.start import StartFrom
@@ -22,6 +23,9 @@ from simflow.train.optim import Linear, OptimizerConfig, StageConfig
 
 EMOJI = DataConfig(path="folder", image_size=32, channels=3, alike="([^/]+_[^_]+)_")
 """Emoji in class folders (``tools/emoji_set.py``); the skin tones of one drawing count as one image."""
+
+SEEN = FrechetConfig(weight=2.5, size=96, classes=1.0)
+"""How samples are looked at: what those of a class look like counts as much as what all look like together."""
 
 
 def emoji_32() -> RunConfig:
@@ -51,6 +55,11 @@ def emoji_32_prior() -> RunConfig:
     run = prior_stage(emoji_32(), "emoji-32-prior", steps=(3500,))
     denoised = SampleConfig(guidance=GaussianProduct(weight=2.0), refinement=ScoreDenoise(std=0.5))
     return replace(run, sample=denoised)
+
+
+def emoji_32_frechet() -> RunConfig:
+    """FD-loss last: ``simflow train emoji-32-frechet --data emoji.zip --start_from runs/prior --out runs/frechet``."""
+    return frechet_stage(emoji_32_prior(), "emoji-32-frechet", SEEN, batch=320, steps=340, lr=6e-5)
 
 
 def at_64() -> RunConfig:
@@ -104,6 +113,11 @@ def emoji_64_finer() -> RunConfig:
             "sample.guidance.weight": 4.0,
         },
     )
+
+
+def emoji_64_frechet() -> RunConfig:
+    """FD-loss last: ``simflow train emoji-64-frechet --data emoji.zip --start_from runs/finer --out runs/frechet``."""
+    return frechet_stage(emoji_64_finer(), "emoji-64-frechet", SEEN, batch=320, steps=900, lr=6e-5)
 
 
 def emoji_64_joint() -> RunConfig:

@@ -25,8 +25,9 @@ from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
 from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.losses.reconstruction import Calibrated
 from simflow.model import ModelConfig
-from simflow.objective import Calibrated, ObjectiveConfig
+from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.recipes.images import FASHION
 from simflow.recipes.stages import decoder_stage, frechet_stage, prior_stage

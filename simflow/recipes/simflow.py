@@ -26,8 +26,9 @@ from simflow.flow.stack import FlowConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.losses.reconstruction import PixelMean
 from simflow.model import ModelConfig
-from simflow.objective import ObjectiveConfig, PixelMean
+from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig

@@ -10,7 +10,8 @@ from simflow.config import RunConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance
-from simflow.objective import ObjectiveConfig, PixelMean, Routing
+from simflow.losses.reconstruction import PixelMean
+from simflow.objective import ObjectiveConfig, Routing
 from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
 from simflow.train.optim import Linear, StageConfig
@@ -22,10 +23,13 @@ AUTOENCODER = StartFrom(parts="autoencoder")
 
 
 def prior_only(run: RunConfig, start_from: StartFrom = FINISHED) -> RunConfig:
-    """The prior alone, on a trained autoencoder that stays as it is; nothing is decoded."""
+    """The prior alone, on a trained autoencoder that stays as it is; nothing is decoded.
+
+    After a decoder's stage, which has no prior's term, its weight is 1.
+    """
     objective = ObjectiveConfig(
         reconstruction=PixelMean(weight=0.0),
-        prior_weight=run.objective.prior_weight,
+        prior_weight=run.objective.prior_weight or 1.0,
         label_drop=run.objective.label_drop,
         routing=Routing(encoder="frozen", decoder="frozen"),
     )
@@ -50,10 +54,13 @@ def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConf
     """:func:`prior_only` after a finished run; the learning rate falls to nothing in each stretch of steps.
 
     Nothing is decoded, and an image is encoded once in all: it costs a third of what it does in stage I, and batches
-    are twice as large.
+    are twice as large as there.
     """
-    stages = tuple(StageConfig(steps=each, schedule=Linear(final=0.0, warmup=100)) for each in steps)
-    train = replace(run.train, batch=2 * run.train.batch, stages=stages, sample_every=None, codes="kept")
+    batch = run.train.batch if run.train.codes == "kept" else 2 * run.train.batch
+    stages = tuple(
+        StageConfig(steps=each, schedule=Linear(final=0.0, warmup=min(100, each // 10))) for each in steps
+    )
+    train = replace(run.train, batch=batch, stages=stages, sample_every=None, codes="kept")
     return replace(prior_only(run), name=name, train=train)
 
 
@@ -67,10 +74,11 @@ def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps:
     )
     stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
     optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
+    train = replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999), codes="fresh")
     return replace(
         decoder_only(replace(run, objective=losses)),
         name=name,
-        train=replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999)),
+        train=train,
         sample=replace(run.sample, refinement=None),
     )
 

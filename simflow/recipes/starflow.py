@@ -28,9 +28,10 @@ from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.discriminators import PatchNetwork
+from simflow.losses.reconstruction import Calibrated
 from simflow.model import ModelConfig
 from simflow.nn.rotary import Rotary
-from simflow.objective import Calibrated, ObjectiveConfig, Routing
+from simflow.objective import ObjectiveConfig, Routing
 from simflow.posterior import FixedVariance, LearnedVariance
 from simflow.recipes.images import EPOCH, FASHION
 from simflow.recipes.stages import AUTOENCODER, decoder_stage, prior_only

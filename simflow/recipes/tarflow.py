@@ -20,8 +20,9 @@ from simflow.flow.block import BlockConfig
 from simflow.flow.guidance import LogScale
 from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
+from simflow.losses.reconstruction import PixelMean
 from simflow.model import ModelConfig
-from simflow.objective import ObjectiveConfig, PixelMean
+from simflow.objective import ObjectiveConfig
 from simflow.posterior import Dequantised, FixedVariance
 from simflow.recipes.images import EPOCH
 from simflow.sample import SampleConfig

@@ -16,9 +16,10 @@ from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.losses.reconstruction import Calibrated, PixelMean
 from simflow.losses.vit import DinoV2
 from simflow.model import ModelConfig
-from simflow.objective import Calibrated, ObjectiveConfig, PixelMean
+from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
 from simflow.recipes import starflow
 from simflow.recipes.stages import AUTOENCODER, prior_only

@@ -33,13 +33,13 @@ def look_at(images: ImageSet, frechet: FrechetLoss, *, flip: bool, dtype: Networ
     batches = spread(len(once), frechet.config.images).split(BATCH)
     if distributed.is_main():
         logger.info("looking at %d training images for FD-loss", sum(map(len, batches)))
-    seen = [Moments(width) for width in frechet.eyes.widths]
+    seen = [Moments(len(each.mean)) for each in frechet.populations.each()]
     for rows in batches[distributed.rank() :: distributed.world()]:
         signed = to_float(once.images(rows).to(device))
         if flip:
             signed[1::2] = signed[1::2].flip(-1)
         with computing_in(dtype, device):
-            features = frechet.look(signed)
+            features = frechet.look(signed, once.labels[rows].to(device))
         for moments, each in zip(seen, features, strict=True):
             moments.add(each.cpu())
     gather = partial(distributed.gather_rows, device=device)

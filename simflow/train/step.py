@@ -1,8 +1,8 @@
 """One optimisation step: gradients of the global batch, clipping, AdamW, average.
 
 A global batch larger than what fits is walked in pieces (``microbatch``) whose gradients are averaged; how it is cut
-matters to no loss but :class:`~simflow.objective.Calibrated`. All noise of a step comes from one generator made of
-(seed, rank, step), so a resumed run draws what the uninterrupted one would have drawn.
+matters to no loss but :class:`~simflow.losses.reconstruction.Calibrated`. All noise of a step comes from one generator
+made of (seed, rank, step), so a resumed run draws what the uninterrupted one would have drawn.
 
 Where there is an adversary, each piece is walked twice: the model learns to please the discriminator as it stands,
 and the discriminator learns from the same images and reconstructions. Both take their steps at the end, each on its

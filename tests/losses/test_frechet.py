@@ -1,5 +1,7 @@
 """FD-loss: value and gradient are those of the Fréchet distance, the population is that of the last steps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from simflow.frechet import Gaussian, Moments, frechet_distance
 from simflow.losses.frechet import FrechetConfig, Population
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.shapes import NULL
 from tests.laws.cases import normal
 
 RIDGE = 1e-3
@@ -148,19 +151,20 @@ def test_a_filled_state_gives_the_same_distance():
 
 
 CONFIG = FrechetConfig(size=32, maps=(2, 7), memory=1)
+NO_CLASS = torch.full((40,), NULL)
 
 
 def test_features_are_means_of_the_maps_that_are_named():
     loss, images = CONFIG.build(), normal(3, 1, 32, 32).clamp(-1, 1).float()
     maps = SqueezeNetDistance().build().backbone(images)
-    for found, number in zip(loss.look(images), (2, 7), strict=True):
+    for found, number in zip(loss.look(images, NO_CLASS[:3]), (2, 7), strict=True):
         torch.testing.assert_close(found, maps[number - 1].mean(dim=(2, 3)))
 
 
 def test_images_come_to_the_size_of_the_network():
     loss, images = CONFIG.build(), normal(3, 1, 16, 16).clamp(-1, 1).float()
     larger = nn.functional.interpolate(images, size=32, mode="bilinear")
-    for found, expected in zip(loss.look(images), loss.look(larger), strict=True):
+    for found, expected in zip(*(loss.look(each, NO_CLASS[:3]) for each in (images, larger)), strict=True):
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
 
@@ -169,19 +173,20 @@ def test_its_gradient_reaches_latents_and_no_decoder():
     loss, decoder = CONFIG.build(), nn.ConvTranspose2d(2, 1, 8, stride=8)
     seen = [Moments(width) for width in loss.eyes.widths]
     with torch.no_grad():
-        for moments, features in zip(seen, loss.look(normal(40, 1, 32, 32).float()), strict=True):
+        for moments, features in zip(seen, loss.look(normal(40, 1, 32, 32).float(), NO_CLASS), strict=True):
             moments.add(features)
     loss.populations.compare_with(seen)
     latents = normal(6, 2, 4, 4, seed=8).float().requires_grad_()
-    loss(decoder(latents.detach()))
+    labels = NO_CLASS[:6]
+    loss(decoder(latents.detach()), labels)
     loss.populations.settle(alone)
-    (plain,) = torch.autograd.grad(loss(decoder(latents)), latents)
-    again = loss.seen_through(decoder, latents)
+    (plain,) = torch.autograd.grad(loss(decoder(latents), labels), latents)
+    again = loss.seen_through(decoder, latents, labels)
     again.backward()
     assert plain.abs().max() > 0
     torch.testing.assert_close(latents.grad, plain)
     assert all(parameter.grad is None for parameter in decoder.parameters())
-    torch.testing.assert_close(again, loss(decoder(latents)))
+    torch.testing.assert_close(again, loss(decoder(latents), labels))
 
 
 def test_its_network_stands_still_and_only_moments_are_kept():
@@ -200,6 +205,7 @@ def test_its_network_stands_still_and_only_moments_are_kept():
         ({"size": 8}, "objective.frechet.size must be at least 17"),
         ({"memory": 0}, "objective.frechet.memory must be at least 1"),
         ({"ridge": 0.0}, "objective.frechet.ridge must be a finite number above 0"),
+        ({"classes": -1.0}, "objective.frechet.classes must be a finite number from 0 on"),
         ({"weight": -1.0}, "objective.frechet.weight must be a finite number above 0"),
     ],
 )
@@ -219,7 +225,68 @@ def test_one_image_is_no_distribution():
 
 def test_a_gaussian_is_taken_over_in_units_of_its_spread():
     made = population(Gaussian(torch.tensor([3.0, 1.0]).double(), torch.tensor([[3.0, 0], [0, 1]]).double()))
-    torch.testing.assert_close(made.spread, torch.tensor(2.0).double())
+    torch.testing.assert_close(made.spread, torch.tensor([2.0, 2.0]).double())
     torch.testing.assert_close(made.real_mean, torch.tensor([1.5, 0.5]).double())
     expected = torch.tensor([[0.75, 0], [0, 0.25]]).double() + RIDGE * torch.eye(2).double()
     torch.testing.assert_close(made.real_root @ made.real_root, expected)
+
+
+# Classes beside the features (the Fréchet joint distance).
+
+
+def two_classes(*, swapped=False, count=4000):
+    """Features of two classes, one on each side of nought, and their classes."""
+    labels = torch.arange(count) % 2
+    features = normal(count, 3, seed=11)
+    features[:, 0] += torch.where((labels == 1) ^ swapped, 2.0, -2.0)
+    return torch.cat([features, torch.nn.functional.one_hot(labels, 2).double()], dim=1)
+
+
+def beside(real, weight=1.0):
+    made = Population(3, 2, beside=weight, memory=1, ridge=1e-6)
+    made.compare_with(gaussian_of(real))
+    return made
+
+
+def test_classes_that_look_like_each_other_are_told_apart_by_the_joint_distance_only():
+    """Swapped classes have the same pictures together."""
+    right, swapped = two_classes(), two_classes(swapped=True)
+    plain = settled(population(gaussian_of(right[:, :3]), ridge=1e-6), swapped[:, :3])
+    assert plain.distance(swapped[:, :3]) < 1e-2
+    assert settled(beside(right), right).distance(right) < 1e-2
+    assert settled(beside(right), swapped).distance(swapped) > 0.5
+
+
+def test_a_step_against_the_joint_gradient_gives_each_class_its_own_pictures():
+    right = two_classes()
+    features = two_classes(swapped=True)[:, :3].requires_grad_()
+    classes = right[:, 3:]
+    made = beside(right)
+    settled(made, torch.cat([features.detach(), classes], dim=1))
+    for _ in range(20):
+        (slope,) = torch.autograd.grad(made.distance(torch.cat([features, classes], dim=1)), features)
+        made.waiting.clear()
+        features = (features - len(features) / 2 * made.spread[:3] ** 2 * slope).detach().requires_grad_()
+        settled(made, torch.cat([features.detach(), classes], dim=1))
+    assert features[classes[:, 1] == 1, 0].mean() > 1.5
+    assert features[classes[:, 0] == 1, 0].mean() < -1.5
+
+
+def test_the_spread_of_classes_is_the_one_asked_for():
+    scaled = two_classes() / beside(two_classes(), weight=0.25).spread
+    torch.testing.assert_close(scaled[:, :3].var(dim=0).sum(), torch.tensor(1.0).double())
+    torch.testing.assert_close(scaled[:, 3:].var(dim=0).sum(), torch.tensor(0.25**2).double())
+
+
+def test_classes_stand_beside_what_the_network_sees():
+    images, labels = normal(4, 1, 32, 32).float(), torch.tensor([2, 0, NULL, 1])
+    plain = CONFIG.build(classes=3).look(images, labels)
+    joint = replace(CONFIG, classes=0.5).build(classes=3).look(images, labels)
+    own = torch.tensor([[0, 0, 1.0], [1, 0, 0], [0, 0, 0], [0, 1, 0]])
+    for features, both in zip(plain, joint, strict=True):
+        assert torch.equal(both, torch.cat([features, own], dim=1))
+
+
+def test_without_classes_none_can_be_looked_at():
+    with pytest.raises(ValueError, match=r"objective\.frechet\.classes needs classes"):
+        replace(CONFIG, classes=0.5).build()

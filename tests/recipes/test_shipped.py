@@ -113,15 +113,22 @@ def test_at_last_the_flow_learns_alone(name):
     assert f"simflow train {name}-prior --data" in (recipes.recipes()[f"{name}-prior"].__doc__ or "")
 
 
-def test_and_then_from_its_own_samples():
-    first, second = recipes.get("fashion-32-prior"), recipes.get("fashion-32-frechet")
-    parts = ("name", "objective.frechet", "train")
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("fashion-32-prior", "fashion-32-frechet"),
+        ("emoji-32-prior", "emoji-32-frechet"),
+        ("emoji-64-finer", "emoji-64-frechet"),
+    ],
+)
+def test_and_then_from_its_own_samples(before, name):
+    first, second = recipes.get(before), recipes.get(name)
+    parts = ("name", "objective.frechet", "start_from", "train")
     assert all(path.startswith(parts) for path in differences(to_dict(first), to_dict(second)))
+    assert second.start_from == StartFrom()
     assert second.objective.frechet is not None
     assert second.objective.needs_only_codes
-    assert "simflow train fashion-32-frechet --data" in (
-        recipes.recipes()["fashion-32-frechet"].__doc__ or ""
-    )
+    assert f"simflow train {name} --data" in (recipes.recipes()[name].__doc__ or "")
 
 
 def test_the_two_rows_of_natural_images_are_alike_in_size_and_data():
