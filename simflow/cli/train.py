@@ -161,7 +161,7 @@ def advice(train: TrainConfig, device: str, processor: bytes) -> str | None:
         return None
     return (
         "this CPU multiplies bfloat16 in hardware (AMX): with --train.dtype bf16 --train.compile true a new run is "
-        "faster, by a quarter with an autoencoder in it and twice for a flow alone, after minutes of compiling"
+        "faster, by a quarter with an autoencoder in it and nearly twice for a flow alone, after minutes of compiling"
     )
 
 
