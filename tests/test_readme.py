@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,9 +24,11 @@ def test_what_the_documents_link_to_exists():
 
 def test_the_recipes_that_the_documents_name_exist():
     from simflow import recipes
+    from simflow.recipes.after import Stage
 
     for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
-        for name in re.findall(
-            r"simflow train ([a-z0-9-]+)(?![a-z0-9-]|\.py)", document.read_text(encoding="utf-8")
-        ):
+        text = document.read_text(encoding="utf-8")
+        for name in re.findall(r"simflow train ([a-z0-9][a-z0-9-]*)(?![a-z0-9-]|\.py)", text):
             assert recipes.get(name)
+        for stage in re.findall(r"simflow train --next ([a-z]+)", text):
+            assert stage in get_args(Stage)

@@ -135,6 +135,20 @@ def test_what_it_is_compared_with():
             torch.testing.assert_close(population.real_mean, real.mean / spread)
 
 
+def test_classes_are_those_of_the_images_and_of_the_samples():
+    """Their shares are the means of what stands beside the features: a third each, and those of the batch."""
+    objective = learning(frechet=replace(FRECHET, classes=0.5), label_drop=0.9)
+    images, shares = pictures(), torch.nn.functional.one_hot(LABELS, 3).double().mean(dim=0)
+    assert not torch.allclose(shares, torch.full((3,), 1 / 3).double(), atol=0.05)
+    for population in objective.frechet.populations.each():
+        assert len(population.spread) == population.width + 3
+        beside = population.spread[population.width :]
+        torch.testing.assert_close(beside, beside[:1].expand(3))
+        real = images.labels.bincount(minlength=3).double() / len(images)
+        torch.testing.assert_close(population.real_mean[population.width :] * beside, real)
+        torch.testing.assert_close(population.mean[population.width :] * beside, shares)
+
+
 def test_no_more_images_than_asked_for():
     few, all_of_them = replace(FRECHET, images=5).build(), FRECHET.build()
     for loss in (few, all_of_them):
