@@ -112,7 +112,7 @@ def start(model: Model, config: StartFrom) -> None:
             names, shapes or settings.
     """
     path = place(config)
-    if path.is_file() or is_diffusers(path):
+    if is_autoencoder(path):
         if config.parts != "autoencoder":
             raise ValueError(f"'{path}' holds an autoencoder only: set start_from.parts to autoencoder")
         if not isinstance(model.autoencoder, KLAutoencoder):
@@ -127,10 +127,11 @@ def start(model: Model, config: StartFrom) -> None:
         rescale(model, config.scale)
 
 
-def is_diffusers(folder: Path) -> bool:
-    """Whether a folder is one of diffusers, by its ``config.json``."""
-    file = folder / "config.json"
-    return file.is_file() and "_class_name" in checkpoint.read_json(file)
+def is_autoencoder(path: Path) -> bool:
+    """Whether a place holds published weights of an autoencoder, and no model of ours: a file, or a folder of diffusers
+    by its ``config.json``."""
+    settings = path / "config.json"
+    return path.is_file() or (settings.is_file() and "_class_name" in checkpoint.read_json(settings))
 
 
 def take(model: Model, path: Path, config: StartFrom) -> None:

@@ -13,7 +13,7 @@ from simflow import recipes
 from simflow.config import RunConfig, from_record
 from simflow.recipes.after import Stage, after
 from simflow.settings import load_yaml, override, parse_count, to_dict
-from simflow.start import StartFrom, is_diffusers, place
+from simflow.start import StartFrom, is_autoencoder, place
 from simflow.train import checkpoint
 from simflow.weights import weights_in
 
@@ -95,7 +95,7 @@ def following(stage: Stage, source: str | None) -> RunConfig:
     if source is None or source == "null":
         raise ValueError(f"say with --start_from which run or model --next {stage} follows")
     path = place(StartFrom(path=source))
-    if path.is_file() or is_diffusers(path):
+    if is_autoencoder(path):
         raise ValueError(f"'{path}' holds an autoencoder only: --next {stage} follows a run or a saved model")
     run, _ = from_record(checkpoint.load_config(weights_in(path)))
     return after(run, stage)

@@ -38,5 +38,5 @@ def after(run: RunConfig, stage: Stage) -> RunConfig:
     else:
         least, largest = LOOKED_AT
         frechet = FrechetConfig(weight=2.0, size=min(max(run.data.image_size, least), largest))
-        made = frechet_stage(run, name, frechet, batch=320, steps=400, lr=6e-5)
+        made = frechet_stage(run, name, frechet, steps=400)
     return replace(made, train=replace(made.train, codes="fresh")) if pixels else made

@@ -62,7 +62,7 @@ def emoji_32_frechet() -> RunConfig:
 
     A quarter of an hour of two CPU cores with AMX (``--train.dtype bf16``).
     """
-    return frechet_stage(emoji_32_prior(), "emoji-32-frechet", SEEN, batch=320, steps=340, lr=6e-5)
+    return frechet_stage(emoji_32_prior(), "emoji-32-frechet", SEEN, steps=340)
 
 
 def at_64() -> RunConfig:
@@ -124,7 +124,7 @@ def emoji_64_frechet() -> RunConfig:
     An hour and a half of two CPU cores with AMX (``--train.dtype bf16 --train.compile true``); most of what it brings
     comes in the first hundred steps.
     """
-    return frechet_stage(emoji_64_finer(), "emoji-64-frechet", SEEN, batch=320, steps=900, lr=6e-5)
+    return frechet_stage(emoji_64_finer(), "emoji-64-frechet", SEEN, steps=900)
 
 
 def emoji_64_joint() -> RunConfig:

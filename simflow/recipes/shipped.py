@@ -110,7 +110,7 @@ def fashion_32_frechet() -> RunConfig:
     The flow learns from its own samples. Forty minutes of two CPU cores with AMX (``--train.dtype bf16``).
     """
     frechet = FrechetConfig(size=96)
-    return frechet_stage(fashion_32_prior(), "fashion-32-frechet", frechet, batch=320, steps=900, lr=6e-5)
+    return frechet_stage(fashion_32_prior(), "fashion-32-frechet", frechet, steps=900)
 
 
 def clothing_256() -> RunConfig:

@@ -83,9 +83,7 @@ def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps:
     )
 
 
-def frechet_stage(
-    run: RunConfig, name: str, frechet: FrechetConfig, *, batch: int, steps: int, lr: float
-) -> RunConfig:
+def frechet_stage(run: RunConfig, name: str, frechet: FrechetConfig, *, steps: int) -> RunConfig:
     """:func:`prior_only` after a run of :func:`prior_stage`, with FD-loss on the prior's own samples.
 
     Short, in large batches and at a small learning rate: the population of samples follows the weights with a delay,
@@ -94,9 +92,9 @@ def frechet_stage(
     only = prior_only(run)
     train = replace(
         run.train,
-        batch=batch,
+        batch=320,
         stages=(StageConfig(steps=steps, schedule=Linear(final=0.0, warmup=30)),),
-        optimizer=replace(run.train.optimizer, lr=lr, betas=(0.5, 0.99)),
+        optimizer=replace(run.train.optimizer, lr=6e-5, betas=(0.5, 0.99)),
         ema=EmaConfig(rate=0.98),
         sample_every=None,
         save_every=100,

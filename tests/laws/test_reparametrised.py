@@ -35,28 +35,29 @@ def test_guided_it_is_the_guided_inverse(name, rule):
     assert torch.equal(flow.reparametrised(z, labels, rule), flow.inverse(z, labels, rule))
 
 
-@pytest.mark.parametrize("name", FLOWS)
-def test_with_passes_enough_the_gradient_in_the_noise_is_that_of_the_inverse(name):
-    """Inverse function theorem: the Jacobian of the inverse is the inverse of that of the flow."""
+def forwards(name):
+    """A flow, a label, latents, their noise, and the Jacobian of the one in the other."""
     flow, labels = build(FLOWS[name]), labels_for(1)
     x = latents_for(flow, 1)
     with torch.no_grad():
         z, _ = flow.forward(x, labels)
-    numbers = x.numel()
-    towards = jacobian(lambda x: flow.forward(x, labels)[0], x).reshape(numbers, numbers)
-    back = jacobian(lambda z: flow.reparametrised(z, labels, passes=EXACT), z).reshape(numbers, numbers)
-    torch.testing.assert_close(back @ towards, torch.eye(numbers).double(), atol=1e-9, rtol=0)
+    towards = jacobian(lambda x: flow.forward(x, labels)[0], x).reshape(x.numel(), x.numel())
+    return flow, labels, x, z, towards
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_with_passes_enough_the_gradient_in_the_noise_is_that_of_the_inverse(name):
+    """Inverse function theorem: the Jacobian of the inverse is the inverse of that of the flow."""
+    flow, labels, _, z, towards = forwards(name)
+    back = jacobian(lambda z: flow.reparametrised(z, labels, passes=EXACT), z).reshape(towards.shape)
+    torch.testing.assert_close(back @ towards, torch.eye(len(towards)).double(), atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_with_passes_enough_the_gradient_in_the_parameters_is_that_of_the_inverse(name):
     """Implicit function theorem: ``d x / d theta = -(d z / d x)^-1 d z / d theta``."""
-    flow, labels = build(FLOWS[name]), labels_for(1)
-    x = latents_for(flow, 1)
-    with torch.no_grad():
-        z, _ = flow.forward(x, labels)
-    numbers, wish = x.numel(), normal(*x.shape, seed=5)
-    towards = jacobian(lambda x: flow.forward(x, labels)[0], x).reshape(numbers, numbers)
+    flow, labels, x, z, towards = forwards(name)
+    wish = normal(*x.shape, seed=5)
     carried = torch.linalg.solve(towards.T, wish.flatten()).reshape(z.shape)
     parameters = [p for p in flow.parameters() if p.requires_grad]
     expected = torch.autograd.grad(
