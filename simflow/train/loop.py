@@ -5,6 +5,7 @@ are: metrics go to callbacks, pictures are made by one, evaluation is one. Every
 (seed, rank, step), so stopping and going on is the same as never having stopped.
 """
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from simflow.data.loader import Shown, batches
 from simflow.losses.adversarial import Discriminator
 from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
+from simflow.reasons import reason
 from simflow.seeding import fold, generator
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, Stopper
@@ -32,6 +34,8 @@ from simflow.train.optim import OptimizerConfig, StageConfig, learning_rate, set
 from simflow.train.state import TrainState
 from simflow.train.step import Adversary, Stepped, train_step
 from simflow.train.validation import Validation, ValidationConfig
+
+logger = logging.getLogger("simflow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +156,16 @@ def train(
         pin=device.type == "cuda",
     )
     skipped = torch.tensor(float(state.extra.get("skipped", 0)), device=device)
+
+    def save() -> None:
+        clock.note()
+        state.extra["skipped"] = int(skipped)
+        path = checkpoint.save(folder, state, saved_config, keep=config.keep)
+        for callback in callbacks:
+            callback.on_checkpoint(path)
+
+    if config.compile and state.step < steps and distributed.is_main():
+        logger.info("compiling in the first step, which may take minutes")
     objective.train()
     try:
         with Stopper() as stopper:
@@ -162,17 +176,25 @@ def train(
                     base = optimizer.defaults["lr"]
                     set_learning_rate(optimizer, learning_rate(config.stages, base, state.step))
                 rate = learning_rate(config.stages, config.optimizer.lr, state.step)
-                stepped = train_step(
-                    state,
-                    wrapped,
-                    objective.ready(batch.images.to(device, non_blocking=True)),
-                    batch.labels.to(device, non_blocking=True),
-                    microbatch=config.microbatch or config.batch,
-                    clip=config.optimizer.clip,
-                    generator=generator(config.seed, "train", rank, state.step, device=device),
-                    autocast=autocast,
-                    adversary=adversary,
-                )
+                try:
+                    stepped = train_step(
+                        state,
+                        wrapped,
+                        objective.ready(batch.images.to(device, non_blocking=True)),
+                        batch.labels.to(device, non_blocking=True),
+                        microbatch=config.microbatch or config.batch,
+                        clip=config.optimizer.clip,
+                        generator=generator(config.seed, "train", rank, state.step, device=device),
+                        autocast=autocast,
+                        adversary=adversary,
+                    )
+                except Exception as error:
+                    if world > 1 or not stopper.stopped:
+                        raise
+                    # A signal to all processes ends a compiler as well that torch waits for; no weight has moved yet.
+                    logger.info("the step was cut short (%s)", reason(error))
+                    save()
+                    break
                 state.images_seen += config.batch
                 skipped += stepped.skipped
                 looks = None if validation is None else validation.config.every
@@ -191,11 +213,7 @@ def train(
                 if world == 1 or due(state.step, config.log_every, steps):
                     stop = stopper.agreed(wanted=until())
                 if stop or due(state.step, config.save_every, steps):
-                    clock.note()
-                    state.extra["skipped"] = int(skipped)
-                    path = checkpoint.save(folder, state, saved_config, keep=config.keep)
-                    for callback in callbacks:
-                        callback.on_checkpoint(path)
+                    save()
     finally:
         stream.close()
         for callback in callbacks:
