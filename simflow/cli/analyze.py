@@ -10,6 +10,11 @@ from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from simflow import distributed
+from simflow.analysis.analyze import analyze
+from simflow.analysis.origin import Origin, names_of, now, software
+from simflow.analysis.record import Analysis, Plan, save
+from simflow.analysis.robustness import LEVELS
+from simflow.analysis.sweep import WEIGHTS
 from simflow.canvas import can_plot
 from simflow.cli.held_out import held_out
 from simflow.cli.speed import Speed, sped
@@ -23,14 +28,9 @@ from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline
 from simflow.places import find
 from simflow.report import charts
-from simflow.report.analysis import Analysis, Plan, save
-from simflow.report.analyze import analyze
 from simflow.report.gather import ANALYSIS
-from simflow.report.origin import Origin, names_of, now, software
 from simflow.report.plot import plot
 from simflow.report.results import rounded
-from simflow.report.robustness import LEVELS
-from simflow.report.sweep import WEIGHTS
 from simflow.sample import SampleConfig
 from simflow.train.checkpoint import step_behind
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tyro.conf import Positional
 
+from simflow.analysis.interpolation import interpolation
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import require_png
 from simflow.cli.talk import talking
@@ -16,7 +17,6 @@ from simflow.distributed import is_main, launch
 from simflow.export import enlargement, grid, save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
-from simflow.report.interpolation import interpolation
 
 
 @dataclass(frozen=True, kw_only=True)

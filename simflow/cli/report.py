@@ -9,9 +9,9 @@ from typing import Any
 from tyro.conf import Positional
 
 from simflow import pretrained
+from simflow.analysis.origin import names_of, software
 from simflow.cli.words import refuse_settings
 from simflow.report.gather import gather
-from simflow.report.origin import names_of, software
 from simflow.report.page import write
 
 

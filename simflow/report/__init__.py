@@ -1,5 +1,4 @@
-"""Looking into trained runs: an analysis of latents, noise and guidance, and a report that is one HTML file.
+"""A report on trained runs that is one HTML file.
 
-``analyze`` finds things out and ``analysis`` keeps them in a folder; ``gather`` reads what the folder of a run holds
-and ``page`` lays it out. The commands are ``simflow analyze`` and ``simflow report``.
+``gather`` reads what the folder of a run holds and ``page`` lays it out. The command is ``simflow report``.
 """

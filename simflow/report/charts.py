@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simflow.analysis.gaussianity import REACH, Gaussianity
+from simflow.analysis.latent_space import LatentSpace
+from simflow.analysis.record import Analysis
+from simflow.analysis.robustness import Robustness
+from simflow.analysis.sweep import Sweep
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.latents import LatentStatistics
 from simflow.objective import comparable
-from simflow.report.analysis import Analysis
 from simflow.report.chart import Bar, Bars, Chart, Line, Series, limits, thinned
-from simflow.report.gaussianity import REACH, Gaussianity
-from simflow.report.latent_space import LatentSpace
-from simflow.report.robustness import Robustness
-from simflow.report.sweep import Sweep
 from simflow.train.metrics import Curve
 
 STATISTICS = {

@@ -16,14 +16,13 @@ from typing import Any
 import torch
 
 from simflow import pretrained
+from simflow.analysis.picture import Picture
+from simflow.analysis.record import FILE, Analysis, load
 from simflow.config import RunConfig, from_record
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.records import at
-from simflow.report import analysis
-from simflow.report.analysis import Analysis
-from simflow.report.picture import Picture
 from simflow.report.results import of_another_step
 from simflow.train import checkpoint
 from simflow.train.metrics import Curve, read_curves, read_held_out
@@ -86,8 +85,8 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     ships = folder.parent == pretrained.root()
     found: tuple[Analysis | None, dict[str, Picture]] = None, {}
     place = analysed or folder / ANALYSIS
-    if analysed is not None or (place / analysis.FILE).is_file():
-        found = analysis.load(place)
+    if analysed is not None or (place / FILE).is_file():
+        found = load(place)
         left_out += found[0].left_out
         left_out += of_another_step("The analysis is", found[0].origin.step, state)
     else:

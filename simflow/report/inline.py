@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from simflow.analysis.picture import Picture
 from simflow.export import enlargement, grid
 from simflow.report.markup import Markup, tag
-from simflow.report.picture import Picture
 
 LOSSLESS = 64
 """Images with sides up to this are kept exactly."""

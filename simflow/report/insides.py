@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from simflow.analysis.record import unseen_in
 from simflow.records import at
 from simflow.report import charts
-from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup, tag
 from simflow.report.parts import figure, note, run_name, section, side_by_side, table

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 
+from simflow.analysis.record import unseen_in
+from simflow.analysis.samples import picture_name
+from simflow.analysis.sweep import Sweep, refined_by
 from simflow.evaluate.called import unseen_of
 from simflow.records import at
 from simflow.report import charts, inline
-from simflow.report.analysis import unseen_in
 from simflow.report.gather import Run
 from simflow.report.markup import Child, Markup
 from simflow.report.parts import figure, note, run_name, section, side_by_side, swatch, table
 from simflow.report.results import capital, number, rounded
-from simflow.report.samples import picture_name
 from simflow.report.shown import drawn, key_to, names_in, picture_file, pictured, sheet_of
 from simflow.report.svg import key_to_dashes
-from simflow.report.sweep import Sweep, refined_by
 
 
 def samples(runs: Sequence[Run]) -> Markup | None:

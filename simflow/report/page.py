@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from simflow.analysis.origin import Software
 from simflow.files import replacing
 from simflow.report import insides, looks, origins, summary
 from simflow.report.gather import Run
 from simflow.report.markup import Markup, tag
-from simflow.report.origin import Software
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Nothing but pictures and styles that are in the page."""

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from simflow.analysis.record import load
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.cli import main
 from simflow.config import RunConfig
@@ -15,7 +16,6 @@ from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, ModelConfig
 from simflow.pipeline import Pipeline
 from simflow.posterior import FixedVariance
-from simflow.report.analysis import load
 from tests.whole.tiny import CLASSES, pictures
 
 QUICK = [

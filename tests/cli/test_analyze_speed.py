@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from simflow.analysis import samples
+from simflow.analysis.record import FILE, load
+from simflow.analysis.record import Plan as Amount
 from simflow.cli import main
 from simflow.cli.analyze import way_of
 from simflow.cli.speed import Speed
@@ -12,9 +15,6 @@ from simflow.data.images import load as load_images
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.jacobi import Jacobi
 from simflow.pipeline import Pipeline
-from simflow.report import samples
-from simflow.report.analysis import FILE, load
-from simflow.report.analysis import Plan as Amount
 from simflow.settings import to_dict
 
 QUICK = [
@@ -39,8 +39,8 @@ def test_the_flags_reach_samples_sweeps_and_record(tiny_run, tmp_path, monkeypat
 
         return making
 
-    monkeypatch.setattr("simflow.report.samples.sample_all", noted(samples.sample_all))
-    monkeypatch.setattr("simflow.report.samples.sample_each", noted(samples.sample_each))
+    monkeypatch.setattr("simflow.analysis.samples.sample_all", noted(samples.sample_all))
+    monkeypatch.setattr("simflow.analysis.samples.sample_each", noted(samples.sample_each))
     monkeypatch.setattr("simflow.cli.speed.batch_within", lambda *arguments: 5)
     flags = ["--decoding", "jacobi", "--jacobi-window", "2", "--dtype", "bfloat16", "--memory", "1GiB"]
     assert main(["analyze", str(tiny_run), *QUICK, *flags, "--gamma", "0.2", "--out", str(tmp_path)]) == 0
@@ -84,7 +84,7 @@ def test_a_sweep_of_a_run_with_a_plan_is_exact(tiny_run, monkeypatch):
         used.append(config.decoding)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("simflow.report.samples.sample_each", noted)
+    monkeypatch.setattr("simflow.analysis.samples.sample_each", noted)
     with pytest.raises(KeyboardInterrupt):
         samples.sweeps(pipe, judge, weights=(1.0,), samples=6, gammas=None)
     assert used == [SEQUENTIAL]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from simflow.analysis.origin import software
 from simflow.report.gather import gather
-from simflow.report.origin import software
 from simflow.report.page import write
 
 CHROMIUM = next(

@@ -6,15 +6,15 @@ import sys
 import numpy as np
 import pytest
 
+from simflow.analysis.distances import Distances
+from simflow.analysis.latent_space import LatentSpace
+from simflow.analysis.robustness import Robustness
+from simflow.analysis.sweep import Sweep
 from simflow.evaluate.latents import LatentStatistics
 from simflow.report import charts
-from simflow.report.distances import Distances
-from simflow.report.latent_space import LatentSpace
 from simflow.report.plot import plot
-from simflow.report.robustness import Robustness
-from simflow.report.sweep import Sweep
 from simflow.train.metrics import Curve
-from tests.report.network import Squares
+from tests.analysis.network import Squares
 
 CURVE = Robustness(levels=(0.0, 1.0), scale=2.0, own_level=0.5, psnr=(20.0, 10.0), ssim=(0.9, 0.5), images=4)
 

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from simflow import pretrained
+from simflow.analysis.distances import Distances
+from simflow.analysis.origin import Software
+from simflow.analysis.picture import Picture
+from simflow.analysis.record import NONE_HELD_OUT
 from simflow.evaluate import called as evaluation
-from simflow.report import analysis
-from simflow.report.distances import Distances
 from simflow.report.gather import gather
 from simflow.report.markup import VOID
-from simflow.report.origin import Software
 from simflow.report.page import POLICY, page, write
-from simflow.report.picture import Picture
 from simflow.report.summary import results_of
-from tests.report.network import Squares
+from tests.analysis.network import Squares
 from tests.whole.tiny import CLASSES
 
 HOSTILE = "\"><script>alert('x')</script><img src=http://evil.example/x.png>"
@@ -331,7 +331,7 @@ def test_the_newest_evaluation_comes_first_and_an_older_one_is_remarked(whole_ru
 
 def test_training_images_are_not_called_held_out(run):
     seen = {name: tree | {"left_out": [evaluation.NONE_HELD_OUT]} for name, tree in run.evaluations.items()}
-    analysed = dataclasses.replace(run.analysis, left_out=(analysis.NONE_HELD_OUT,))
+    analysed = dataclasses.replace(run.analysis, left_out=(NONE_HELD_OUT,))
     text, reader = rendered(dataclasses.replace(run, evaluations=seen, analysis=analysed, left_out=()))
     said = " ".join(reader.text).split("All settings")[0]
     assert "Training images, evenly spread: " in said

@@ -3,12 +3,12 @@
 ::
 
     analysis.json     the figures, and where they come from
-    pictures.npz      the images, as plain arrays with their captions (simflow.report.picture)
+    pictures.npz      the images, as plain arrays with their captions (simflow.analysis.picture)
     <picture>.png     a contact sheet of each
     <chart>.png       the plots, if matplotlib is installed (simflow.report.plot)
 
 Both JSON and pictures are read again by the report. This file does not know how the figures are made; that is
-:mod:`simflow.report.analyze`.
+:mod:`simflow.analysis.analyze`.
 """
 
 import json
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simflow import settings
+from simflow.analysis.gaussianity import Gaussianity
+from simflow.analysis.latent_space import LatentSpace
+from simflow.analysis.origin import Origin
+from simflow.analysis.picture import Picture, load_pictures, save_pictures
+from simflow.analysis.robustness import LEVELS, Robustness
+from simflow.analysis.sweep import WEIGHTS, Sweep
 from simflow.evaluate.called import name_of_unseen
 from simflow.files import replacing, write_json
-from simflow.report.gaussianity import Gaussianity
-from simflow.report.latent_space import LatentSpace
-from simflow.report.origin import Origin
-from simflow.report.picture import Picture, load_pictures, save_pictures
-from simflow.report.robustness import LEVELS, Robustness
-from simflow.report.sweep import WEIGHTS, Sweep
 from simflow.sample import SampleConfig
 
 FILE, PICTURES = "analysis.json", "pictures.npz"

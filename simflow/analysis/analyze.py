@@ -7,6 +7,15 @@ import logging
 
 import torch
 
+from simflow.analysis import samples
+from simflow.analysis.gaussianity import Gaussianity, gaussianity
+from simflow.analysis.interpolation import interpolation
+from simflow.analysis.latent_space import LatentSpace, encoded, latent_space, noise_std
+from simflow.analysis.origin import Origin
+from simflow.analysis.picture import Picture
+from simflow.analysis.record import NONE_HELD_OUT, Analysis, Plan
+from simflow.analysis.robustness import Robustness, decoded, robustness, strip
+from simflow.analysis.sweep import Sweep
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.choose import Chosen
@@ -14,15 +23,6 @@ from simflow.evaluate.generation import require_enough
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
-from simflow.report import samples
-from simflow.report.analysis import NONE_HELD_OUT, Analysis, Plan
-from simflow.report.gaussianity import Gaussianity, gaussianity
-from simflow.report.interpolation import interpolation
-from simflow.report.latent_space import LatentSpace, encoded, latent_space, noise_std
-from simflow.report.origin import Origin
-from simflow.report.picture import Picture
-from simflow.report.robustness import Robustness, decoded, robustness, strip
-from simflow.report.sweep import Sweep
 from simflow.sample import balanced_labels, trajectory
 from simflow.shapes import NULL, Labels, Latents
 

@@ -7,6 +7,10 @@ import pytest
 import torch
 
 from simflow import settings
+from simflow.analysis.analyze import over_guidance
+from simflow.analysis.distances import Distances, seen, yardstick
+from simflow.analysis.record import Plan
+from simflow.analysis.sweep import Judge, Sweep, sweep
 from simflow.autoencoder.compact import CompactConfig
 from simflow.config import RunConfig
 from simflow.data.config import DataConfig
@@ -20,16 +24,12 @@ from simflow.flow.stack import FlowConfig
 from simflow.frechet import frechet_distance
 from simflow.model import Facts, ModelConfig
 from simflow.pipeline import Pipeline
-from simflow.report.analysis import Plan
-from simflow.report.analyze import over_guidance
-from simflow.report.distances import Distances, seen, yardstick
-from simflow.report.sweep import Judge, Sweep, sweep
 from simflow.sample import SampleConfig
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Heun
-from tests.report.network import Squares
-from tests.report.test_sweep import LABELS, images, real_images
+from tests.analysis.network import Squares
+from tests.analysis.test_sweep import LABELS, images, real_images
 from tests.whole.tiny import pictures
 
 REAL = images(1.0, 0.5, seed=1).repeat(2, 1, 1, 1)

@@ -6,9 +6,9 @@ other. This file does not know models: it takes a decoder.
 
 import torch
 
+from simflow.analysis.picture import Picture
+from simflow.analysis.robustness import Decoder, decoded
 from simflow.pixels import Bytes
-from simflow.report.picture import Picture
-from simflow.report.robustness import Decoder, decoded
 from simflow.shapes import Latents
 
 

@@ -1,7 +1,7 @@
 """What guidance buys and what it costs: Fréchet distance, recognition and diversity of samples over its strength.
 
 Guidance makes samples look more like their class and less like each other. For each weight, the same seeds are
-sampled and judged by their Fréchet distance from real images (:mod:`simflow.report.distances`), by a classifier
+sampled and judged by their Fréchet distance from real images (:mod:`simflow.analysis.distances`), by a classifier
 fitted to real images and by the distances within a class (:mod:`simflow.evaluate.recognition`). It is Figure 7 of the
 SimFlow paper, which sweeps the gFID of tens of thousands of samples; like there, the sweep is made without the score
 step of Eq. 6 and with it.
@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from simflow.analysis.distances import Distances, Yardstick, gathered
 from simflow.evaluate.recognition import Recogniser
 from simflow.frechet import Frechet
 from simflow.pixels import Bytes
-from simflow.report.distances import Distances, Yardstick, gathered
 from simflow.shapes import Labels
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 
+from simflow.analysis.robustness import scale_of
 from simflow.evaluate.latents import LatentStatistics, describe
 from simflow.model import Model
 from simflow.pixels import Bytes, to_float
-from simflow.report.robustness import scale_of
 from simflow.seeding import generator
 from simflow.shapes import Latents
 

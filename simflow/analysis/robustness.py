@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 import torch
 
+from simflow.analysis.picture import Picture
 from simflow.evaluate.reconstruction import compare
 from simflow.pixels import Bytes, to_uint8
-from simflow.report.picture import Picture
 from simflow.seeding import generator
 from simflow.shapes import Images, Latents
 

@@ -9,6 +9,9 @@ from dataclasses import replace
 
 import torch
 
+from simflow.analysis.distances import yardstick
+from simflow.analysis.picture import Picture
+from simflow.analysis.sweep import Judge, Sweep, sweep
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.extractors import Extractor
@@ -18,9 +21,6 @@ from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.score import GuidedScoreStep, Refinement
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
-from simflow.report.distances import yardstick
-from simflow.report.picture import Picture
-from simflow.report.sweep import Judge, Sweep, sweep
 from simflow.sample import SampleConfig, balanced_labels, sample_all, sample_each
 from simflow.shapes import NULL
 

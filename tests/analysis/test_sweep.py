@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from simflow.analysis.sweep import Judge, sweep
 from simflow.evaluate.collect import Held
 from simflow.evaluate.recognition import fitted_to
-from simflow.report.sweep import Judge, sweep
 from simflow.seeding import generator
 
 LABELS = torch.arange(40) % 2

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from simflow.analysis.interpolation import interpolation
+from simflow.analysis.latent_space import latent_space, noise_std
+from simflow.analysis.robustness import noisy, robustness, scale_of, strip
 from simflow.pixels import to_uint8
-from simflow.report.interpolation import interpolation
-from simflow.report.latent_space import latent_space, noise_std
-from simflow.report.robustness import noisy, robustness, scale_of, strip
 from simflow.seeding import generator
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from simflow.report.gaussianity import POINTS, gaussianity
+from simflow.analysis.gaussianity import POINTS, gaussianity
 
 
 def normal(images: int = 2000, tokens: int = 8, numbers: int = 8) -> torch.Tensor:

@@ -8,11 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from simflow.analysis.origin import names_of
+from simflow.analysis.picture import Picture, load_pictures, save_pictures
+from simflow.analysis.record import FILE, Plan, load, save
 from simflow.pipeline import Pipeline
-from simflow.report import analysis
-from simflow.report.analysis import Plan, load, save
-from simflow.report.origin import names_of
-from simflow.report.picture import Picture, load_pictures, save_pictures
 from simflow.sample import sample
 from tests.whole.tiny import CLASSES
 
@@ -72,14 +71,14 @@ def test_samples_are_those_of_the_same_seeds(folder, whole_run):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', '{"format": 99}'])
 def test_a_damaged_record_is_one_sentence(folder, tmp_path, content):
     shutil.copytree(folder, tmp_path / "broken")
-    (tmp_path / "broken" / analysis.FILE).write_text(content)
+    (tmp_path / "broken" / FILE).write_text(content)
     with pytest.raises(ValueError, match="run simflow analyze again"):
         load(tmp_path / "broken")
 
 
 def test_another_version_is_one_sentence(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "older")
-    file = tmp_path / "older" / analysis.FILE
+    file = tmp_path / "older" / FILE
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 1}))
     with pytest.raises(ValueError, match="another version"):
         load(tmp_path / "older")
@@ -88,7 +87,7 @@ def test_another_version_is_one_sentence(folder, tmp_path):
 @pytest.mark.parametrize("version", [None, "unknown (not installed)"])
 def test_an_analysis_from_source_is_read_whichever_version_wrote_it(folder, tmp_path, version):
     shutil.copytree(folder, tmp_path / "older")
-    file = tmp_path / "older" / analysis.FILE
+    file = tmp_path / "older" / FILE
     record = json.loads(file.read_text())
     record["origin"]["software"]["simflow"] = version
     file.write_text(json.dumps(record))
