@@ -18,6 +18,10 @@ from simflow.train.optim import total_steps
 Stage = Literal["decoder", "prior", "frechet"]
 """What learns: the decoder, on images; the prior, on codes; the prior from its samples (FD-loss)."""
 
+GENTLY = 0.2
+"""Weight of the judge, a quarter of that of the models of the package: photographs at 64 px lose by more
+(``docs/own-images.md``)."""
+
 LOOKED_AT = (96, 224)
 """Least and largest side at which SqueezeNet looks at samples; it was trained at the larger one."""
 
@@ -32,7 +36,8 @@ def after(run: RunConfig, stage: Stage) -> RunConfig:
     if stage == "decoder":
         if pixels:
             raise ValueError(f"'{run.name}' is a flow on pixels: it has no decoder that could learn")
-        return decoder_stage(run, name, JUDGE, steps=3000, lr=5e-4)
+        made = decoder_stage(run, name, replace(JUDGE, weight=GENTLY), steps=2000, lr=2e-4)
+        return replace(made, sample=run.sample)
     if stage == "prior":
         made = prior_stage(run, name, steps=(total_steps(run.train.stages),))
     else:

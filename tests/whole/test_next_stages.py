@@ -74,11 +74,12 @@ def test_a_model_of_the_package_can_be_followed(tmp_path, capsys):
 
 
 def test_settings_of_the_run_hold_but_for_what_the_stage_is_about():
+    for run in (get("demo"), get("emoji-32-prior")):
+        for stage in ("decoder", "prior", "frechet"):
+            made = after(run, stage)
+            assert (made.model, made.data, made.classes) == (run.model, run.data, run.classes)
+            assert made.sample == run.sample
     run = get("demo")
-    for stage in ("decoder", "prior", "frechet"):
-        made = after(run, stage)
-        assert (made.model, made.data, made.classes) == (run.model, run.data, run.classes)
-        assert made.sample.guidance == run.sample.guidance
     assert total_steps(after(run, "prior").train.stages) == total_steps(run.train.stages)
     assert (
         after(run, "prior").train.batch
