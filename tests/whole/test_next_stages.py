@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from simflow.cli import main
 from simflow.recipes import get
 from simflow.recipes.after import after
+from simflow.recipes.shipped import JUDGE
 from simflow.train.optim import total_steps
 from tests.cli.test_mistakes import complaint
 from tests.whole.tiny import trained, words
@@ -79,6 +80,7 @@ def test_settings_of_the_run_hold_but_for_what_the_stage_is_about():
             made = after(run, stage)
             assert (made.model, made.data, made.classes) == (run.model, run.data, run.classes)
             assert made.sample == run.sample
+        assert after(run, "decoder").objective.adversarial.weight < JUDGE.weight
     run = get("demo")
     assert total_steps(after(run, "prior").train.stages) == total_steps(run.train.stages)
     assert (
