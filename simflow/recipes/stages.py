@@ -67,7 +67,7 @@ def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConf
 def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: int, lr: float) -> RunConfig:
     """:func:`decoder_only` with squared error, perceptual distance and hinge loss, which are STARFlow's.
 
-    Samples of the new run need no score step.
+    Samples of the new run go without a score step, as those of STARFlow's fine-tuned decoder do.
     """
     losses = ObjectiveConfig(
         reconstruction=PixelMean(norm="l2"), perceptual=SqueezeNetDistance(weight=1.1), adversarial=judge
