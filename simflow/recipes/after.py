@@ -36,8 +36,7 @@ def after(run: RunConfig, stage: Stage) -> RunConfig:
     if stage == "decoder":
         if pixels:
             raise ValueError(f"'{run.name}' is a flow on pixels: it has no decoder that could learn")
-        made = decoder_stage(run, name, replace(JUDGE, weight=GENTLY), steps=2000, lr=2e-4)
-        return replace(made, sample=run.sample)
+        return decoder_stage(run, name, replace(JUDGE, weight=GENTLY), steps=2000, lr=2e-4)
     if stage == "prior":
         made = prior_stage(run, name, steps=(total_steps(run.train.stages),))
     else:

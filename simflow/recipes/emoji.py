@@ -86,7 +86,8 @@ def emoji_64_decoder() -> RunConfig:
     """
     run = decoder_stage(at_64(), "emoji-64-decoder", JUDGE, steps=3000, lr=5e-4)
     train = replace(run.train, batch=32, sample_every=None)
-    return replace(run, train=train, start_from=replace(AUTOENCODER, path="emoji-32"))
+    sample = replace(run.sample, refinement=None)
+    return replace(run, train=train, sample=sample, start_from=replace(AUTOENCODER, path="emoji-32"))
 
 
 def emoji_64() -> RunConfig:

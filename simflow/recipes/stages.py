@@ -65,22 +65,14 @@ def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConf
 
 
 def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: int, lr: float) -> RunConfig:
-    """:func:`decoder_only` with squared error, perceptual distance and hinge loss, which are STARFlow's.
-
-    Samples of the new run go without a score step, as those of STARFlow's fine-tuned decoder do.
-    """
+    """:func:`decoder_only` with squared error, perceptual distance and hinge loss, which are STARFlow's."""
     losses = ObjectiveConfig(
         reconstruction=PixelMean(norm="l2"), perceptual=SqueezeNetDistance(weight=1.1), adversarial=judge
     )
     stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
     optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
     train = replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999), codes="fresh")
-    return replace(
-        decoder_only(replace(run, objective=losses)),
-        name=name,
-        train=train,
-        sample=replace(run.sample, refinement=None),
-    )
+    return replace(decoder_only(replace(run, objective=losses)), name=name, train=train)
 
 
 def frechet_stage(run: RunConfig, name: str, frechet: FrechetConfig, *, steps: int) -> RunConfig:

@@ -124,7 +124,7 @@ def starflow_256_decoder() -> RunConfig:
     rFID 2.73 on latents with noise of standard deviation 0.3.
     """
     return decoder_stage(
-        starflow_256(),
+        unrefined(starflow_256()),
         "starflow-256-decoder",
         AdversarialConfig(weight=0.1, lecam=1e-3),
         steps=50_000,
@@ -190,8 +190,13 @@ def starflow_fashion_decoder() -> RunConfig:
     the same flow, whose samples need no score step. The perceptual distance is the embedded SqueezeNet's, and the
     discriminator, which joins after a third of the run, is small, as the pictures are.
     """
-    run = starflow_fashion()
+    run = unrefined(starflow_fashion())
     judge = AdversarialConfig(
         network=PatchNetwork(filters=32, layers=2), weight=0.1, lecam=1e-3, start_step=1000, head_start=200
     )
     return decoder_stage(run, "starflow-fashion-decoder", judge, steps=3000, lr=1e-3)
+
+
+def unrefined(run: RunConfig) -> RunConfig:
+    """The run whose samples go without a score step: a decoder that was fine-tuned on noisy latents takes its place."""
+    return replace(run, sample=replace(run.sample, refinement=None))

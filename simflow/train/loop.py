@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from simflow import distributed
 from simflow.bounds import at_least
-from simflow.data.loader import Shown, batches
+from simflow.data.loader import Batch, Shown, batches
 from simflow.losses.adversarial import Discriminator
 from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
@@ -157,6 +157,22 @@ def train(
     )
     skipped = torch.tensor(float(state.extra.get("skipped", 0)), device=device)
 
+    def advance(batch: Batch) -> Stepped:
+        for optimizer in state.optimizers.values():
+            base = optimizer.defaults["lr"]
+            set_learning_rate(optimizer, learning_rate(config.stages, base, state.step))
+        return train_step(
+            state,
+            wrapped,
+            objective.ready(batch.images.to(device, non_blocking=True)),
+            batch.labels.to(device, non_blocking=True),
+            microbatch=config.microbatch or config.batch,
+            clip=config.optimizer.clip,
+            generator=generator(config.seed, "train", rank, state.step, device=device),
+            autocast=autocast,
+            adversary=adversary,
+        )
+
     def save() -> None:
         clock.note()
         state.extra["skipped"] = int(skipped)
@@ -172,22 +188,9 @@ def train(
             stop = False
             while state.step < steps and not stop:
                 batch = next(stream)
-                for optimizer in state.optimizers.values():
-                    base = optimizer.defaults["lr"]
-                    set_learning_rate(optimizer, learning_rate(config.stages, base, state.step))
                 rate = learning_rate(config.stages, config.optimizer.lr, state.step)
                 try:
-                    stepped = train_step(
-                        state,
-                        wrapped,
-                        objective.ready(batch.images.to(device, non_blocking=True)),
-                        batch.labels.to(device, non_blocking=True),
-                        microbatch=config.microbatch or config.batch,
-                        clip=config.optimizer.clip,
-                        generator=generator(config.seed, "train", rank, state.step, device=device),
-                        autocast=autocast,
-                        adversary=adversary,
-                    )
+                    stepped = advance(batch)
                 except Exception as error:
                     if world > 1 or not stopper.stopped:
                         raise
