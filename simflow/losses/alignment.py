@@ -77,7 +77,7 @@ class Alignment(nn.Module):
     def __init__(self, config: AlignmentConfig, *, width: int, grid: tuple[int, int]) -> None:
         super().__init__()
         self.config, self.grid = config, grid
-        self.encoder = config.encoder.build()
+        self.encoder = config.encoder.build("objective.alignment.encoder")
         self.projector = Projector(width=width, hidden=config.hidden, features=self.encoder.width)
 
     def forward(self, images: Images, hidden: Hidden) -> PerImage:

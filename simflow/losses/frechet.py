@@ -12,10 +12,10 @@ pulled to where it would be carried. ``T`` comes from the moments before the ste
 matrix is differentiated. A small variance is added to both covariances, or directions in which images hardly differ
 would be stretched without bound.
 
-The features are the means over places of several feature maps of SqueezeNet 1.1, each map a space of its own, divided
-by the spread of the training images there. Classes may stand beside them, a number each, which is 1 for an image's own
-(the Fréchet joint distance; DeVries et al. 2019, arXiv 1907.08175): then it counts too what images of a class look
-like, by how features and classes vary together.
+The features are the means over places of several feature maps of SqueezeNet 1.1, and of the patches of a vision
+transformer if one is named; each map is a space of its own, divided by the spread of the training images there.
+Classes may stand beside them, a number each, which is 1 for an image's own (the Fréchet joint distance; DeVries et al.
+2019, arXiv 1907.08175): then it counts too what images of a class look like, by how features and classes vary together.
 
 A distance is called by the network that measures: this one is a loss, and falls as it is told to. Judge by another
 network (FD-EffLite0, the FID), by likelihood, and by eye.
@@ -35,6 +35,7 @@ from simflow.frechet import Gaussian, Moments, square_root
 from simflow.losses.backbones import SqueezeNet11
 from simflow.losses.frozen import Frozen
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.losses.vit import PATCH, DinoV2
 from simflow.shapes import Features, Images, Labels, Latents
 
 
@@ -51,6 +52,9 @@ class FrechetConfig:
     """Feature maps of SqueezeNet that are looked at, from 1 (edges) to 7 (things)."""
     size: int = 64
     """Side in pixels to which images are brought for the network."""
+    vit: DinoV2 | None = None
+    """A vision transformer that looks as well, which makes one map more, or none. Without a ``side`` of its own it sees
+    images at ``size``, rounded down to a multiple of 14."""
     images: int = 50_000
     """Most training images that the samples are compared with, evenly spread."""
     passes: int = 1
@@ -76,7 +80,8 @@ class FrechetConfig:
         """The loss for a model of so many classes with its network, on the CPU in float32; it knows of no images yet.
 
         Raises:
-            ValueError: classes are to be looked at, and there are none.
+            ValueError: classes are to be looked at, and there are none; or the weights of the transformer are not to be
+                had.
         """
         if self.classes and not classes:
             raise ValueError("objective.frechet.classes needs classes, and these images have none")
@@ -93,7 +98,7 @@ class FrechetLoss(nn.Module):
     def __init__(self, config: FrechetConfig, classes: int = 0) -> None:
         super().__init__()
         self.config, self.classes = config, classes
-        self.eyes = Eyes(config.maps, config.size)
+        self.eyes = Eyes(config)
         self.populations = Populations(
             Population(width, classes, beside=config.classes, memory=config.memory, ridge=config.ridge)
             for width in self.eyes.widths
@@ -126,20 +131,27 @@ class FrechetLoss(nn.Module):
 
 
 class Eyes(Frozen):
-    """Images in [-1, 1] -> means over places of some feature maps of SqueezeNet."""
+    """Images in [-1, 1] -> means over places of some feature maps of SqueezeNet, and of a transformer's patches."""
 
-    def __init__(self, maps: tuple[int, ...], size: int) -> None:
+    def __init__(self, config: FrechetConfig) -> None:
         super().__init__()
-        self.maps, self.size = maps, size
-        self.widths = tuple(SqueezeNet11.WIDTHS[number - 1] for number in maps)
+        self.maps, self.size = config.maps, config.size
         self.backbone = SqueezeNetDistance().build().backbone
+        self.vit = None if config.vit is None else config.vit.build("objective.frechet.vit")
+        last = () if self.vit is None else (self.vit.width,)
+        self.widths = tuple(SqueezeNet11.WIDTHS[number - 1] for number in self.maps) + last
         self.freeze()
 
     def forward(self, images: Images) -> list[Features]:
+        resized = images
         if images.shape[-1] != self.size:
-            images = F.interpolate(images.float(), size=self.size, mode="bilinear", antialias=True)
-        seen = self.backbone(images, max(self.maps))
-        return [seen[number - 1].float().mean(dim=(2, 3)) for number in self.maps]
+            resized = F.interpolate(images.float(), size=self.size, mode="bilinear", antialias=True)
+        maps = self.backbone(resized, max(self.maps))
+        seen = [maps[number - 1] for number in self.maps]
+        if self.vit is not None:
+            patches = self.size // PATCH
+            seen.append(self.vit.features(images, (patches, patches)))
+        return [each.float().mean(dim=(2, 3)) for each in seen]
 
 
 class Aim(NamedTuple):

@@ -1,5 +1,5 @@
-"""DINOv2 (Oquab et al. 2023), a vision transformer on patches of 14 px: the frozen eye of representation alignment, and
-a judge of samples (:mod:`simflow.evaluate.dino`).
+"""DINOv2 (Oquab et al. 2023), a vision transformer on patches of 14 px: the frozen eye of representation alignment,
+one of those of FD-loss, and a judge of samples (:mod:`simflow.evaluate.dino`).
 
 Images in [-1, 1] are brought to ImageNet's mean and standard deviation, resized, cut into patches and read after a
 chosen block, or after the last one and the final norm. The class token helps the others; only the judge reads it::
@@ -31,6 +31,9 @@ from simflow.tensors import misfit, read_tensors
 
 FeatureMap = Float[Tensor, "b features rows columns"]
 
+PATCH = 14
+"""Side of a patch in pixels."""
+
 TRANSFORMERS_NAMES = (
     (r"embeddings\.(cls_token)", r"\1"),
     (r"embeddings\.position_embeddings", "pos_embed"),
@@ -56,11 +59,11 @@ class DinoV2:
     """Side in pixels to which images are resized, a multiple of 14; null: 14 for each token to be aligned."""
 
     def __post_init__(self) -> None:
-        if self.side is not None and (self.side < 14 or self.side % 14):
-            raise ValueError(f"DINOv2 needs a side that is a multiple of 14, not {self.side}")
+        if self.side is not None and (self.side < PATCH or self.side % PATCH):
+            raise ValueError(f"DINOv2 needs a side that is a multiple of {PATCH}, not {self.side}")
 
-    def build(self) -> "VisionTransformer":
-        """The network with its weights, frozen, on the CPU in float32.
+    def build(self, setting: str) -> "VisionTransformer":
+        """The network with its weights, frozen, on the CPU in float32. ``setting`` is where this stands in a run's.
 
         Raises:
             ValueError: there are no such weights, they are not of DINOv2, or they have fewer blocks.
@@ -68,9 +71,7 @@ class DinoV2:
         try:
             return pretrained(self.source, block=self.block, side=self.side)
         except hub.OutOfReach as error:
-            raise ValueError(
-                f"{error}: name a file or a folder with --objective.alignment.encoder.source"
-            ) from error
+            raise ValueError(f"{error}: name a file or a folder with --{setting}.source") from error
 
 
 def pretrained(source: str, *, block: int | None = None, side: int | None = None) -> "VisionTransformer":
@@ -129,7 +130,7 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(3, width, 14, stride=14)
+        self.proj = nn.Conv2d(3, width, PATCH, stride=PATCH)
 
     def forward(self, images: Images) -> FeatureMap:
         return self.proj(images)
@@ -160,10 +161,10 @@ class VisionTransformer(Frozen):
         Without a ``side`` the images are resized to 14 pixels for each token of the grid, so 256 px with 16 x 16
         tokens become 224 px, and 512 px with 32 x 32 tokens 448 px, as in REPA.
         """
-        size = (14 * grid[0], 14 * grid[1]) if self.side is None else (self.side, self.side)
+        size = (PATCH * grid[0], PATCH * grid[1]) if self.side is None else (self.side, self.side)
         x = self.normalised((as_colour(images) + 1) / 2)
         tokens = self.tokens(F.interpolate(x, size=size, mode="bicubic"))
-        return rearrange(tokens[:, 1:], "b (rows columns) d -> b d rows columns", rows=size[0] // 14)
+        return rearrange(tokens[:, 1:], "b (rows columns) d -> b d rows columns", rows=size[0] // PATCH)
 
     def normalised(self, images: Images) -> Images:
         """Colour images in [0, 1], by ImageNet's mean and standard deviation."""

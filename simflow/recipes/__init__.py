@@ -44,6 +44,7 @@ def recipes() -> "dict[str, Recipe]":
         "natural-32": natural.natural_32,
         "natural-32-decoder": natural.natural_32_decoder,
         "natural-32-prior": natural.natural_32_prior,
+        "natural-32-frechet": natural.natural_32_frechet,
         "natural-32-tarflow": natural.natural_32_tarflow,
         "clothing-256": shipped.clothing_256,
         "clothing-256-decoder": shipped.clothing_256_decoder,

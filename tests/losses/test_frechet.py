@@ -9,8 +9,10 @@ from torch import nn
 from simflow.frechet import Gaussian, Moments, frechet_distance
 from simflow.losses.frechet import FrechetConfig, Population
 from simflow.losses.perceptual import SqueezeNetDistance
+from simflow.losses.vit import DinoV2
 from simflow.shapes import NULL
 from tests.laws.cases import normal
+from tests.losses.tiny_vit import tiny_file
 
 RIDGE = 1e-3
 
@@ -159,6 +161,28 @@ def test_features_are_means_of_the_maps_that_are_named():
     maps = SqueezeNetDistance().build().backbone(images)
     for found, number in zip(loss.look(images, NO_CLASS[:3]), (2, 7), strict=True):
         torch.testing.assert_close(found, maps[number - 1].mean(dim=(2, 3)))
+
+
+def test_a_transformer_looks_as_well(tmp_path):
+    """Its side is the greatest multiple of 14 that ``size`` has room for, or its own."""
+    images = normal(3, 1, 32, 32).clamp(-1, 1).float()
+    for side, patches in ((None, 2), (42, 3)):
+        vit = DinoV2(source=tiny_file(tmp_path), block=2, side=side)
+        loss = replace(CONFIG, vit=vit).build()
+        assert loss.eyes.widths == (128, 512, 64)
+        assert [each.width for each in loss.populations.each()] == [128, 512, 64]
+        *maps, patched = loss.look(images, NO_CLASS[:3])
+        for found, plain in zip(maps, CONFIG.build().look(images, NO_CLASS[:3]), strict=True):
+            assert torch.equal(found, plain)
+        seen = vit.build("objective.frechet.vit").features(images, (patches, patches))
+        torch.testing.assert_close(patched, seen.mean(dim=(2, 3)))
+        assert not any(parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_a_transformer_that_is_not_to_be_had_is_named(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match=r"--objective\.frechet\.vit\.source"):
+        replace(CONFIG, vit=DinoV2(source="nobody/nothing")).build()
 
 
 def test_images_come_to_the_size_of_the_network():

@@ -48,6 +48,10 @@ def tokens_by_hand(state, pixels, *, blocks, final):
     return F.layer_norm(x, (WIDTH,), *part("norm"), eps=1e-6) if final else x
 
 
+def built(source, **settings):
+    return DinoV2(source=source, **settings).build("objective.alignment.encoder")
+
+
 def images(*shape):
     return normal(*shape, dtype=torch.float32).clamp(-1, 1)
 
@@ -58,7 +62,7 @@ def tokens(features):
 
 @pytest.mark.parametrize("block", [None, 1, 3])
 def test_the_arithmetic(tmp_path, block):
-    network = DinoV2(source=tiny_file(tmp_path), block=block).build()
+    network = built(tiny_file(tmp_path), block=block)
     x = images(2, 3, 42, 42)
     expected = by_hand(tiny_state(), x, blocks=block or 3, final=block is None)
     features = network.features(x, (3, 3))
@@ -93,7 +97,7 @@ def test_names_of_transformers_and_of_the_original_code(tmp_path):
     torch.save(tiny_state(), tmp_path / "original.pth")
     x = images(1, 3, 42, 42)
     results = [
-        DinoV2(source=str(source)).build().features(x, (3, 3))
+        built(str(source)).features(x, (3, 3))
         for source in (tiny_file(tmp_path), folder, tmp_path / "original.pth")
     ]
     assert torch.equal(results[0], results[1])
@@ -102,15 +106,15 @@ def test_names_of_transformers_and_of_the_original_code(tmp_path):
 
 def test_the_grid_decides_the_size_unless_a_side_is_given(tmp_path):
     source = tiny_file(tmp_path)
-    assert DinoV2(source=source).build().features(images(1, 3, 64, 64), (4, 5)).shape == (1, WIDTH, 4, 5)
-    fixed = DinoV2(source=source, side=28).build().features(images(1, 3, 64, 64), (4, 5))
+    assert built(source).features(images(1, 3, 64, 64), (4, 5)).shape == (1, WIDTH, 4, 5)
+    fixed = built(source, side=28).features(images(1, 3, 64, 64), (4, 5))
     assert fixed.shape == (1, WIDTH, 2, 2)
-    gray = DinoV2(source=source).build().features(images(1, 1, 32, 32), (2, 2))
+    gray = built(source).features(images(1, 1, 32, 32), (2, 2))
     assert gray.isfinite().all()
 
 
 def test_positions_are_interpolated_to_other_grids(tmp_path):
-    network = DinoV2(source=tiny_file(tmp_path)).build()
+    network = built(tiny_file(tmp_path))
     assert torch.equal(network.positions(3, 3), network.pos_embed)
     other = network.positions(6, 6)
     assert other.shape == (1, 37, WIDTH)
@@ -122,7 +126,7 @@ def test_positions_are_interpolated_to_other_grids(tmp_path):
 
 
 def test_it_stands_still(tmp_path):
-    network = DinoV2(source=tiny_file(tmp_path)).build().train()
+    network = built(tiny_file(tmp_path)).train()
     assert not any(p.requires_grad for p in network.parameters())
     assert not any(module.training for module in network.modules())
 
@@ -140,16 +144,16 @@ def test_what_does_not_fit_is_said(tmp_path, spoil, message):
     spoil(state)
     save_file(state, tmp_path / "spoilt.safetensors")
     with pytest.raises(ValueError, match=message):
-        DinoV2(source=str(tmp_path / "spoilt.safetensors")).build()
+        built(str(tmp_path / "spoilt.safetensors"))
 
 
 def test_wrong_settings(tmp_path):
     with pytest.raises(ValueError, match="has 3 blocks, so there is no block 4"):
-        DinoV2(source=tiny_file(tmp_path), block=4).build()
+        built(tiny_file(tmp_path), block=4)
     with pytest.raises(ValueError, match="multiple of 14, not 30"):
         DinoV2(side=30)
     with pytest.raises(ValueError, match="there is no file"):
-        DinoV2(source="/nowhere/vit.pth").build()
+        built("/nowhere/vit.pth")
 
 
 def test_against_transformers(tmp_path):
@@ -161,7 +165,7 @@ def test_against_transformers(tmp_path):
         parameter.data += 0.1 * torch.randn_like(parameter)
     model.save_pretrained(tmp_path)
     x = images(2, 3, 42, 56)
-    network = DinoV2(source=str(tmp_path)).build()
+    network = built(str(tmp_path))
     with torch.no_grad():
         expected = model(((x + 1) / 2 - network.mean) / network.std).last_hidden_state[:, 1:]
     torch.testing.assert_close(tokens(network.features(x, (3, 4))), expected, rtol=1e-4, atol=1e-5)

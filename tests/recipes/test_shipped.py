@@ -9,6 +9,7 @@ from simflow import recipes, settings
 from simflow.cli.describe import on_meta
 from simflow.config import RunConfig
 from simflow.fitting import initial
+from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import Flow
 from simflow.objective import Objective
@@ -119,11 +120,16 @@ def test_at_last_the_flow_learns_alone(name):
         ("fashion-32-prior", "fashion-32-frechet"),
         ("emoji-32-prior", "emoji-32-frechet"),
         ("emoji-64-finer", "emoji-64-frechet"),
+        ("natural-32-prior", "natural-32-frechet"),
     ],
 )
 def test_and_then_from_its_own_samples(before, name):
+    """Guided less, if anything."""
     first, second = recipes.get(before), recipes.get(name)
-    parts = ("name", "objective.frechet", "start_from", "train")
+    parts = ("name", "objective.frechet", "start_from", "train", "sample.guidance.weight")
+    assert isinstance(first.sample.guidance, GaussianProduct)
+    assert isinstance(second.sample.guidance, GaussianProduct)
+    assert second.sample.guidance.weight <= first.sample.guidance.weight
     assert all(path.startswith(parts) for path in differences(to_dict(first), to_dict(second)))
     assert second.start_from == StartFrom()
     assert second.objective.frechet is not None
