@@ -31,7 +31,7 @@ from simflow.evaluate.collect import OnProgress, Pictures
 from simflow.evaluate.draws import Drawn, drawn
 from simflow.model import Model
 from simflow.objective import bits_per_dimension
-from simflow.shapes import NULL, Labels, PerImage
+from simflow.shapes import Labels, PerImage
 
 TRAIN_IMAGES = 10_000
 """Most training images that the decoder's variance is measured on, evenly spread."""
@@ -54,15 +54,16 @@ class Scores:
     """Of that, ``-H``; negative where the posterior is wide."""
 
     def summary(self) -> dict[str, Any]:
-        """Means, standard error and spread, for JSON."""
+        """Means, standard error and spread (None of one image), for JSON."""
         count = len(self.bits)
+        std = self.bits.std().item() if count > 1 else None
         return {
             "bits_per_dimension": self.bits.mean().item(),
-            "standard_error": self.bits.std().item() / math.sqrt(count),
+            "standard_error": None if std is None else std / math.sqrt(count),
             "reconstruction": self.reconstruction.mean().item(),
             "prior": self.prior.mean().item(),
             "entropy": self.entropy.mean().item(),
-            "std_over_images": self.bits.std().item(),
+            "std_over_images": std,
             "least": self.bits.min().item(),
             "most": self.bits.max().item(),
             "images": count,
@@ -76,47 +77,6 @@ def no_bound(model: Model) -> str | None:
     if not model.posterior.noisy:
         return "without noise on the latents the ELBO is no bound"
     return None
-
-
-def bound(
-    model: Model,
-    train: Pictures,
-    held: Pictures,
-    numbers: Int[Tensor, " n"],
-    *,
-    seed: int,
-    batch: int = 100,
-    on_progress: OnProgress = lambda seen: None,
-) -> tuple[Scores, float | None]:
-    """Scores of held-out images, and the decoder's variance that they rest on; collective.
-
-    Args:
-        model: in eval mode.
-        train: what it was trained on.
-        held: what it was not trained on.
-        numbers: which of these; an image's number also seeds its draw. Their classes count where the model knows them.
-        seed: of the draws.
-        batch: images at once.
-        on_progress: called with the number of held-out images done.
-
-    Raises:
-        ValueError: there is no bound (:func:`no_bound`), there are too few images, or the reconstructions are exact.
-    """
-    if len(numbers) < 2 or len(train) == 0:
-        raise ValueError("the ELBO needs training images and at least two held-out images")
-    variance = training_error(model, train, seed=seed, batch=batch)
-    known = bool(model.facts.class_names) and held.class_names == model.facts.class_names
-    found = score(
-        model,
-        held,
-        numbers,
-        held.labels[numbers] if known else torch.full((len(numbers),), NULL),
-        variance=variance,
-        seed=seed,
-        batch=batch,
-        on_progress=on_progress,
-    )
-    return found, variance
 
 
 @torch.no_grad()

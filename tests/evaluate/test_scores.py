@@ -1,6 +1,7 @@
 """Likelihoods in closed form, where flow and autoencoder are the identity; histograms and separation by hand."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import fields
 
 import pytest
@@ -9,9 +10,11 @@ import torch
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.evaluate import scores
 from simflow.evaluate.collect import Held
+from simflow.evaluate.desk import Desk
 from simflow.evaluate.fidelity import figures_of, per_image, reconstruct
 from simflow.evaluate.lpips import judge
-from simflow.evaluate.scores import auroc, bound, histograms, no_bound, score, training_error
+from simflow.evaluate.scores import auroc, histograms, no_bound, score, training_error
+from simflow.evaluate.unseen import likelihood
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, ModelConfig
@@ -47,9 +50,16 @@ def plain(count, level):
     return Held(pixels=pixels, labels=torch.zeros(count).long())
 
 
-def bounded(model, seen, unseen, *, seed=0, **options):
+def bounded(model, seen, unseen, *, seed=0, batch=100, on_progress=lambda seen: None):
     """Scores of all held-out images, and the variance."""
-    return bound(model, seen, unseen, torch.arange(len(unseen)), seed=seed, **options)
+    desk = Desk(
+        device=torch.device("cpu"),
+        counting=lambda what, of: nullcontext(on_progress),
+        model_batch=batch,
+        seed=seed,
+    )
+    record, found = likelihood(model, seen, unseen, torch.arange(len(unseen)), {}, desk)
+    return found["held out"], record["decoder_variance"]
 
 
 def standard_normal_bits(unseen, variance):
@@ -157,17 +167,20 @@ def test_classes_count_where_the_model_knows_them():
 
 
 @pytest.mark.parametrize(
-    ("posterior", "train", "count", "sentence"),
+    ("posterior", "sentence"),
     [
-        (NoNoise(), 5, 5, "without noise on the latents the ELBO is no bound"),
-        (FixedVariance(), 5, 1, "at least two held-out"),
-        (FixedVariance(), 0, 5, "needs training images"),
-        (FixedVariance(std=1e-30), 5, 5, "reconstructed exactly, so the decoder has no variance"),
+        (NoNoise(), "without noise on the latents the ELBO is no bound"),
+        (FixedVariance(std=1e-30), "reconstructed exactly, so the decoder has no variance"),
     ],
 )
-def test_what_has_no_bound_is_a_sentence(posterior, train, count, sentence):
+def test_what_has_no_bound_is_a_sentence(posterior, sentence):
     with pytest.raises(ValueError, match=sentence):
-        bounded(pixel_model(posterior), held(train), held(count))
+        bounded(pixel_model(posterior), held(5), held(5))
+
+
+def test_one_image_has_no_standard_error():
+    found, _ = bounded(pixel_model(FixedVariance()), held(5), held(1))
+    assert found.summary()["standard_error"] is found.summary()["std_over_images"] is None
 
 
 def test_why_there_is_no_bound():
