@@ -1,4 +1,4 @@
-"""Pictures and files made of byte images: contact sheets, PNG folders, npz archives.
+"""Pictures and files made of byte images: contact sheets and PNG folders.
 
 Everything here takes uint8 ``(b, channels, height, width)`` with 1 (gray) or 3 (RGB) channels, as
 :func:`simflow.pixels.to_uint8` makes them, and alters no byte of it: enlarging repeats pixels. Every file is
@@ -25,7 +25,6 @@ from torch import Tensor
 from simflow.data.manifest import COLUMNS, LIST, is_list
 from simflow.files import part_of, replacing
 from simflow.pixels import Bytes
-from simflow.shapes import Labels
 
 PAPER = 255
 """The gray of gaps, margins and empty places: white."""
@@ -258,23 +257,6 @@ def clear_png_folder(folder: Path) -> None:
             path.unlink(missing_ok=True)
     for listing in lists_of(folder):
         listing.unlink()
-
-
-def save_npz(path: Path, images: Bytes, labels: Labels) -> None:
-    """The archive that guided-diffusion's evaluator reads: ``arr_0`` uint8 NHWC, ``arr_1`` int64 labels.
-
-    That evaluator knows RGB only, so the one channel of gray images is written three times.
-
-    Raises:
-        ValueError: the name does not end in ``.npz``.
-    """
-    if path.suffix != ".npz":
-        raise ValueError(f"the name of an npz archive must end in .npz, and {path.name} does not")
-    colour = images.cpu().expand(-1, 3, -1, -1)
-    pixels = rearrange(colour, "b c h w -> b h w c").contiguous().numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open("wb") as file:
-        np.savez(file, arr_0=pixels, arr_1=labels.cpu().to(torch.int64).numpy())
 
 
 def _picture(pixels: np.ndarray) -> Image.Image:

@@ -93,6 +93,14 @@ class ObjectiveConfig:
         """Whether every term can be had from the codes of images, which never change."""
         return self.routing.encoder == "frozen" and not self.on_images and self.alignment is None
 
+    def floor(self, model: Model) -> float | None:
+        """The least possible value of the prior's term: what a collapse approaches. None where there is none, or no
+        term."""
+        floor = model.posterior.floor
+        if floor is None or not self.prior_weight:
+            return None
+        return model.prior.least_energy(floor) * self.prior_weight
+
 
 BOTTOM = -2.5
 """Nats a latent number: less than noise of standard deviation 0.05 would allow."""
@@ -196,9 +204,8 @@ class Objective(nn.Module):
 
     @property
     def floor(self) -> float | None:
-        """The least possible value of the prior's term: what a collapse approaches."""
-        floor = self.model.posterior.floor
-        return None if floor is None else self.model.prior.least_energy(floor) * self.config.prior_weight
+        """The least possible value of the prior's term, as :meth:`ObjectiveConfig.floor` has it."""
+        return self.config.floor(self.model)
 
     @property
     def bottom(self) -> float | None:

@@ -15,7 +15,6 @@ from simflow.export import (
     grid,
     labelled_grid,
     pairs_grid,
-    save_npz,
     save_picture,
     save_png_folder,
     seeds_listed,
@@ -169,26 +168,6 @@ def test_a_list_of_others_takes_no_image_away(tmp_path):
         clear_png_folder(folder)
         assert outside.exists()
         assert {path.name for path in folder.iterdir()} == left
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_an_npz_is_as_the_adm_evaluator_reads_it(tmp_path, channels):
-    images, path = random_images(3, channels), tmp_path / "new" / "samples.npz"
-    save_npz(path, images, torch.tensor([2, 0, 1], dtype=torch.int32))
-    with np.load(path) as archive:
-        assert sorted(archive) == ["arr_0", "arr_1"]
-        pixels, labels = archive["arr_0"], archive["arr_1"]
-    assert pixels.dtype == np.uint8
-    assert pixels.shape == (3, 5, 4, 3)
-    for channel in range(3):
-        assert np.array_equal(pixels[..., channel], images[:, min(channel, channels - 1)].numpy())
-    assert labels.dtype == np.int64
-    assert labels.tolist() == [2, 0, 1]
-
-
-def test_an_npz_of_another_name_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"must end in \.npz"):
-        save_npz(tmp_path / "samples.zip", random_images(1), torch.tensor([0]))
 
 
 def test_a_picture_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):

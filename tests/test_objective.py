@@ -122,6 +122,7 @@ def test_the_gradient_of_the_calibrated_term():
 def test_the_floor_is_that_of_the_term():
     assert objective_of(ObjectiveConfig(prior_weight=0.3)).floor == pytest.approx(0.3 * (math.log(0.5) + 0.5))
     assert objective_of(posterior=NoNoise()).floor is None
+    assert objective_of(ObjectiveConfig(prior_weight=0.0)).floor is None, "a decoder's stage has no such term"
 
 
 def test_the_bottom_is_watched_where_there_is_neither_noise_nor_an_entropy():

@@ -11,7 +11,6 @@ quantiles against the normal ones show whether all numbers are right, which the 
 opposite sign cancel there.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,18 +50,18 @@ def gaussianity(noise: Tokens) -> Gaussianity:
         ValueError: there are fewer than two images.
     """
     moments = noise_moments(noise)
-    count = moments.images
     expected = torch.linspace(-REACH, REACH, POINTS, dtype=torch.float64)
     probability = torch.special.ndtr(expected)
+    means, variances, kurtoses = (_quantiles(each, probability) for each in moments.deviations())
     return Gaussianity(
-        images=count,
+        images=moments.images,
         numbers=noise[0].numel(),
         normality=normality(moments),
         expected=tuple(expected.tolist()),
         pooled=_quantiles(noise, probability),
-        means=_quantiles(moments.mean * math.sqrt(count), probability),
-        variances=_quantiles((moments.variance - 1) * math.sqrt(count / 2), probability),
-        kurtoses=_quantiles(moments.excess_kurtosis * math.sqrt(count / 24), probability),
+        means=means,
+        variances=variances,
+        kurtoses=kurtoses,
     )
 
 

@@ -17,10 +17,11 @@ from simflow.canvas import can_plot
 from simflow.cli import STOPPED
 from simflow.cli.describe import millions
 from simflow.cli.evaluate import FORMAT
-from simflow.cli.evaluate_run import drawn_by, run_of
+from simflow.cli.evaluate_page import Page
+from simflow.cli.evaluate_run import add_likelihood, drawn_by, run_of
 from simflow.cli.held_out import held_out
 from simflow.cli.image_files import described
-from simflow.cli.pictures import COLUMNS, chosen, sheet
+from simflow.cli.pictures import pairs_of, sheet_of
 from simflow.cli.resolve import resolve
 from simflow.cli.talk import load_showing, talking
 from simflow.cli.train import check_length, listeners
@@ -35,9 +36,8 @@ from simflow.evaluate.figures import finite
 from simflow.evaluate.protocol import classes
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.recognition import LIMIT
-from simflow.evaluate.scores import no_bound
-from simflow.evaluate.unseen import Rebuilt, likelihood, reconstruction
-from simflow.export import enlargement, pairs_grid, save_picture
+from simflow.evaluate.unseen import Rebuilt, reconstruction
+from simflow.export import save_picture
 from simflow.files import write_json
 from simflow.fitting import Fitted, fit
 from simflow.model import Model
@@ -53,9 +53,6 @@ from simflow.train.runs import RunFolder
 
 SAMPLES = 1000
 """Samples that are judged."""
-
-PAIRS = 40
-"""Held-out images that are shown with their reconstructions."""
 
 FIGURES = Path("figures.json")
 """The figures in the run folder, laid out as ``simflow evaluate`` lays out its own, with ``cost`` beside."""
@@ -140,13 +137,12 @@ def judged(
         "held_out": {"source": called} | described(unseen, fit=config.data.fit),
         "classes": by_class,
         "reconstruction": rebuilt.record,
-        "left_out": left_out if apart else [*left_out, NONE_HELD_OUT],
+        "left_out": left_out,
     }
-    why = no_bound(pipe.model)
-    if why is None:
-        figures["likelihood"], _ = likelihood(pipe.model, images, unseen, numbers, {}, desk)
-    else:
-        figures["left_out"].append(f"likelihood: {why}")
+    page = Page(folder=folder, name=FIGURES.stem, record=figures)
+    if not apart:
+        page.leave_out(NONE_HELD_OUT)
+    add_likelihood(page, pipe.model, images, unseen, numbers, {}, desk)
     if distributed.is_main():
         draw(fitted, config, samples, rebuilt, console)
     figures["cost"] = {
@@ -171,16 +167,8 @@ def sampled(model: Model, config: SampleConfig, class_names: tuple[str, ...]) ->
 def draw(fitted: Fitted, config: RunConfig, samples: Held, rebuilt: Rebuilt, console: Console) -> None:
     """Writes ``samples.png``, ``reconstructions.png`` and ``losses.png`` into the run folder."""
     folder, facts = fitted.run.path, fitted.objective.model.facts
-    shown = chosen(samples.labels.tolist(), facts)
-    save_picture(sheet(samples.images(shown), samples.labels[shown].tolist(), facts), folder / "samples.png")
-    some = spread(len(rebuilt.originals), PAIRS)
-    pairs = pairs_grid(
-        rebuilt.originals.images(some),
-        rebuilt.images.images(some),
-        columns=2 * COLUMNS,
-        scale=enlargement(facts.image_size),
-    )
-    save_picture(pairs, folder / "reconstructions.png")
+    save_picture(sheet_of(samples, facts), folder / "samples.png")
+    save_picture(pairs_of(rebuilt.originals, rebuilt.images), folder / "reconstructions.png")
     if not can_plot():
         console.print("losses.png is left out: it needs matplotlib, pip install matplotlib", markup=False)
     else:

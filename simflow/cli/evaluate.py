@@ -14,7 +14,7 @@ from simflow.cli.bars import counting
 from simflow.cli.evaluate_arguments import Arguments, place
 from simflow.cli.evaluate_run import judge_run
 from simflow.cli.figures import say
-from simflow.cli.image_files import archived, check_there, described, is_npz, loaded, real_images
+from simflow.cli.image_files import check_there, described, is_npz, loaded, real_images
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.evaluate.choose import choose
@@ -24,6 +24,7 @@ from simflow.evaluate.figures import finite
 from simflow.evaluate.generation import GenerationConfig
 from simflow.evaluate.protocol import generation
 from simflow.evaluate.provenance import made_by
+from simflow.evaluate.reference import read_archive
 from simflow.evaluate.shares import notes
 from simflow.files import read_json, write_json
 
@@ -101,7 +102,7 @@ def judge_samples(
     assert arguments.reference is not None
     size, path, extractors = arguments.image_size, str(arguments.samples), choose(arguments.extractor)
     check_there(path)
-    samples = archived(path).images if is_npz(path) else None
+    samples = read_archive(arguments.samples).images if is_npz(path) else None
     if is_npz(path) and samples is None:
         raise ValueError(f"{path} has no images (arr_0), so there are no samples to judge")
     size = size if samples is None else samples.images([0]).shape[-1]

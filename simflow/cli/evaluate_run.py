@@ -15,7 +15,7 @@ from simflow.cli.evaluate_arguments import Arguments
 from simflow.cli.evaluate_page import Page
 from simflow.cli.held_out import check_data, held_out
 from simflow.cli.image_files import described, limited, real_images
-from simflow.cli.pictures import COLUMNS, ROWS, chosen, sheet
+from simflow.cli.pictures import COLUMNS, ROWS, pairs_of, sheet, sheet_of
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
 from simflow.cli.speed import sped
@@ -37,7 +37,6 @@ from simflow.evaluate.scores import Scores, no_bound
 from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.shares import apportioned, counts_of, notes
 from simflow.evaluate.unseen import likelihood, reconstruction
-from simflow.export import enlargement, pairs_grid
 from simflow.files import replacing
 from simflow.fitting import tell_skipped
 from simflow.model import Facts, Model
@@ -47,9 +46,6 @@ from simflow.sample import SampleConfig
 from simflow.shapes import NULL
 from simflow.tensors import sha256_of_tensors
 from simflow.train.checkpoint import step_behind
-
-PAIRS = 40
-"""Held-out images shown with their reconstructions."""
 
 
 def judge_run(
@@ -112,9 +108,7 @@ def judge_run(
     if not apart:
         page.leave_out(NONE_HELD_OUT)
     if distributed.is_main():
-        shown = chosen(samples.labels.tolist(), pipe.model.facts)
-        picture = sheet(samples.images(shown), samples.labels[shown].tolist(), pipe.model.facts)
-        page.keep("samples", picture)
+        page.keep("samples", sheet_of(samples, pipe.model.facts))
         page.keep("real", real_sheet(unseen, pipe.model.facts))
     if arguments.nearest:
         near = Nearest(samples=arguments.nearest)
@@ -127,9 +121,11 @@ def judge_run(
     table: dict[str, torch.Tensor] = {}
     if arguments.reconstruction:
         page.leave_out(*no_distance)
-        table |= rebuild(page, pipe.model, unseen, numbers, extractors.extractors, perceptual, desk)
+        table |= add_reconstruction(
+            page, pipe.model, unseen, numbers, extractors.extractors, perceptual, desk
+        )
     if arguments.likelihood:
-        table |= code(page, pipe.model, seen, unseen, numbers, foreign, desk)
+        table |= add_likelihood(page, pipe.model, seen, unseen, numbers, foreign, desk)
     if arguments.per_image and distributed.is_main():
         with replacing(page.file("per_image", "npz")) as part, part.open("wb") as opened:
             table |= {"number": unseen.numbers[numbers], "label": unseen.labels[numbers]}
@@ -260,7 +256,7 @@ def run_of(source: str, pipe: Pipeline, which: str, sha256: str) -> dict[str, An
     }
 
 
-def rebuild(
+def add_reconstruction(
     page: Page,
     model: Model,
     unseen: ImageSet,
@@ -282,14 +278,7 @@ def rebuild(
             called = unseen_of(page.record)
             page.leave_out(f"{name}: it takes at least {LEAST} images, and there are {len(numbers)} {called}")
     page.record["reconstruction"] = rebuilt.record
-    few = list(range(min(PAIRS, len(numbers))))
-    picture = pairs_grid(
-        rebuilt.originals.images(few),
-        rebuilt.images.images(few),
-        columns=2 * COLUMNS,
-        scale=enlargement(unseen.image_size),
-    )
-    page.keep("reconstructions", picture)
+    page.keep("reconstructions", pairs_of(rebuilt.originals, rebuilt.images))
     return rebuilt.table
 
 
@@ -305,7 +294,7 @@ def foreign_images(arguments: Arguments, config: RunConfig) -> dict[str, tuple[P
     return {called: (images, spread(len(images), arguments.held_out))}
 
 
-def code(
+def add_likelihood(
     page: Page,
     model: Model,
     train: ImageSet,

@@ -11,10 +11,10 @@ from simflow.data.config import DataConfig
 from simflow.data.find import is_there
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
-from simflow.evaluate.collect import Held, Pictures
-from simflow.evaluate.fidelity import pixels_of
+from simflow.evaluate.collect import Pictures
+from simflow.evaluate.fidelity import taken
 from simflow.evaluate.protocol import Real
-from simflow.evaluate.reference import Archive, read_archive
+from simflow.evaluate.reference import read_archive
 from simflow.fitting import tell_skipped
 from simflow.shapes import NULL
 
@@ -44,18 +44,9 @@ def real_images(path: str, *, size: int | None, limit: int | None, console: Cons
     """
     if not is_npz(path):
         return Real(limited(loaded(path, size=size, console=console), limit), None, path)
-    archive = archived(path)
+    archive = read_archive(Path(path))
     pictures = None if archive.images is None else limited(archive.images, limit)
     return Real(pictures, archive, path)
-
-
-def archived(path: str) -> Archive:
-    """The content of an .npz of images or statistics.
-
-    Raises:
-        ValueError: nothing is there, it is damaged or something else, or it has no such arrays.
-    """
-    return read_archive(Path(path))
 
 
 def check_there(path: str) -> None:
@@ -88,12 +79,7 @@ def limited(pictures: Pictures, limit: int | None) -> Pictures:
     """Up to ``limit`` of the images, evenly spread; all of them, where they are, if there are no more."""
     if limit is None or len(pictures) <= limit:
         return pictures
-    numbers = spread(len(pictures), limit)
-    return Held(
-        pixels=pixels_of(pictures, numbers),
-        labels=pictures.labels[numbers],
-        class_names=pictures.class_names,
-    )
+    return taken(pictures, spread(len(pictures), limit))
 
 
 def described(pictures: Pictures | None, *, fit: str = "crop") -> dict[str, Any]:

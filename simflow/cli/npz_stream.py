@@ -1,6 +1,7 @@
 """An npz archive of images that is written as they come, so that a job of any length holds no more than a batch.
 
-The file is the same as :func:`simflow.export.save_npz` writes at once: ``arr_0`` uint8 NHWC, ``arr_1`` int64 labels.
+It is the one that guided-diffusion's evaluator reads: ``arr_0`` uint8 NHWC, ``arr_1`` int64 labels. That evaluator
+knows RGB only, so the one channel of gray images is written three times.
 """
 
 import zipfile
@@ -22,7 +23,7 @@ def npz_stream(path: Path, labels: Sequence[int], *, side: int) -> Iterator[Call
     Args:
         path: of the archive; its folder is made if need be.
         labels: of all images.
-        side: of the square images, in pixels. One channel of gray images is written three times.
+        side: of the square images, in pixels.
 
     Raises:
         ValueError: there were more or fewer images than labels.

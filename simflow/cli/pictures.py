@@ -1,4 +1,4 @@
-"""The sheets that commands write: samples in rows by class, and which images are worth keeping for one.
+"""The sheets that commands write: samples in rows by class, which images are worth keeping for one, and pairs.
 
 Classes of one family share a row.
 """
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from simflow.data.order import spread
 from simflow.data.source import distinct
-from simflow.export import can_draw, enlargement, grid, labelled_grid
+from simflow.evaluate.collect import Pictures
+from simflow.export import can_draw, enlargement, grid, labelled_grid, pairs_grid
 from simflow.model import Facts, Model
 from simflow.pixels import Bytes
 from simflow.sample import SampleConfig, sample_all
@@ -19,6 +21,9 @@ from simflow.turns import label_of
 
 COLUMNS = 10
 """Images in a row of a sheet."""
+
+PAIRS = 4 * COLUMNS
+"""Images that are shown with their reconstructions, of many."""
 
 ROWS = 20
 """Most rows of a sheet: classes or families, or tens of images without any."""
@@ -65,6 +70,24 @@ def sheet(images: Bytes, labels: Sequence[int], facts: Facts) -> Image.Image:
         if shown:
             rows[name if can_draw(name) else f"class {own[0]}"] = images[shown[:COLUMNS]]
     return labelled_grid(rows, scale=scale)
+
+
+def sheet_of(pictures: Pictures, facts: Facts) -> Image.Image:
+    """A sheet of those of many images that are :func:`chosen`."""
+    shown = chosen(pictures.labels.tolist(), facts)
+    return sheet(pictures.images(shown), pictures.labels[shown].tolist(), facts)
+
+
+def pairs(originals: Bytes, reconstructions: Bytes) -> Image.Image:
+    """Originals, each above its reconstruction."""
+    scale = enlargement(originals.shape[-1])
+    return pairs_grid(originals, reconstructions, columns=2 * COLUMNS, scale=scale)
+
+
+def pairs_of(originals: Pictures, reconstructions: Pictures) -> Image.Image:
+    """:data:`PAIRS` of many originals, evenly spread, each above its reconstruction."""
+    some = spread(len(originals), PAIRS)
+    return pairs(originals.images(some), reconstructions.images(some))
 
 
 def sampled_sheet(model: Model, config: SampleConfig) -> Image.Image:

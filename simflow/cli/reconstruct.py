@@ -9,13 +9,13 @@ import torch
 from tyro.conf import Positional
 
 from simflow.cli.held_out import held_out, signed
-from simflow.cli.pictures import COLUMNS, require_png
+from simflow.cli.pictures import pairs, require_png
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.evaluate.reconstruction import psnr, squared_error
-from simflow.export import enlargement, pairs_grid, save_picture
+from simflow.export import save_picture
 from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
@@ -67,11 +67,10 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             for part in originals.split(pipe.config.sample.batch)
         ]
         before, after = to_uint8(originals), to_uint8(torch.cat(parts))
-        picture = pairs_grid(before, after, columns=2 * COLUMNS, scale=enlargement(images.image_size))
         mse, decibels = squared_error(before, after).mean(), psnr(before, after).mean()
         if is_main():
             arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            save_picture(picture, arguments.out)
+            save_picture(pairs(before, after), arguments.out)
             print(f"{len(after)} images of {called}: MSE {mse:.5f} on [-1, 1], PSNR {decibels:.2f} dB")
             print(f"pairs in {arguments.out}")
     return 0

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from simflow.distributed import gather_rows, rank, share_of, world
 from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures
+from simflow.evaluate.draws import drawn
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.figures import Figure, with_error
 from simflow.evaluate.interval import frechet_error
 from simflow.evaluate.lpips import Judge
 from simflow.evaluate.ms_ssim import SMALLEST, ms_ssim
 from simflow.evaluate.reconstruction import WINDOW, psnr, squared_error, ssim
-from simflow.evaluate.scores import drawn
 from simflow.frechet import frechet_distance
 from simflow.model import Model
 from simflow.pixels import Bytes, to_float, to_uint8
@@ -38,11 +38,9 @@ def reconstruct(
     """Reconstructions of the images of these numbers, in memory on every process; collective."""
     shape = pictures.images(numbers[:1]).shape[1:]
     parts = [torch.zeros(0, *shape, dtype=torch.uint8)]
-    for own in numbers[share_of(len(numbers))].split(batch):
-        images = to_float(pictures.images(own).to(model.device))
-        latents = drawn(model, model.autoencoder.encode(images), own.tolist(), seed=seed)
-        parts.append(to_uint8(model.decode(latents).float()).cpu())
-        on_progress(len(own))
+    for seen in drawn(model, pictures, numbers, seed=seed, batch=batch):
+        parts.append(to_uint8(model.decode(seen.latents).float()).cpu())
+        on_progress(len(seen.latents))
     whole = gather_rows(torch.cat(parts), model.device)
     return Held(pixels=whole, labels=pictures.labels[numbers], class_names=pictures.class_names)
 
@@ -125,9 +123,9 @@ def frechet_of(
     )
 
 
-def pixels_of(pictures: Pictures, numbers: Int[Tensor, " n"], *, batch: int = 1024) -> Bytes:
-    """Images of these numbers in one tensor."""
-    return torch.cat([pictures.images(part) for part in numbers.split(batch)])
+def pixels_of(pictures: Pictures, numbers: Int[Tensor, " n"]) -> Bytes:
+    """Images of these numbers in one tensor, read a thousand at a time."""
+    return torch.cat([pictures.images(part) for part in numbers.split(1000)])
 
 
 def taken(pictures: Pictures, numbers: Int[Tensor, " n"]) -> Held:

@@ -69,15 +69,15 @@ def spectral_entropy(latents: Latents) -> PerImage:
     return torch.special.entr(share).sum(dim=1) / math.log(share.shape[1] - 1)
 
 
-def high_frequency_ratio(latents: Latents, *, cutoff: float = 0.25) -> PerImage:
-    """Share of the power at frequencies whose radius exceeds ``cutoff`` cycles a position (Nyquist: 0.5)."""
+def high_frequency_ratio(latents: Latents) -> PerImage:
+    """Share of the power at frequencies whose radius exceeds 0.25 cycles a position (Nyquist: 0.5)."""
     share = _spectrum(latents)
     _, height, width = share.shape
     radius = torch.hypot(
         rearrange(torch.fft.fftfreq(height, dtype=torch.float64), "h -> h 1"),
         rearrange(torch.fft.fftfreq(width, dtype=torch.float64), "w -> 1 w"),
     )
-    return (share * (radius > cutoff).to(share)).sum(dim=(1, 2))
+    return (share * (radius > 0.25).to(share)).sum(dim=(1, 2))
 
 
 def total_variation(latents: Latents) -> PerImage:

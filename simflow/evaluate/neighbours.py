@@ -98,11 +98,9 @@ def _distances(rows: Tensor, columns: Tensor) -> Tensor:
     return torch.cdist(rows, columns.double(), compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def memorisation(
-    samples: Float[Tensor, " m"], yardstick: Float[Tensor, " n"], *, quantile: float = 0.01
-) -> Memorisation:
+def memorisation(samples: Float[Tensor, " m"], yardstick: Float[Tensor, " n"]) -> Memorisation:
     """The record, from distances to the nearest training image."""
-    threshold = yardstick.double().quantile(quantile).item()
+    threshold = yardstick.double().quantile(0.01).item()
     return Memorisation(
         samples_median=samples.double().median().item(),
         yardstick_median=yardstick.double().median().item(),

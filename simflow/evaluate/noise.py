@@ -29,6 +29,15 @@ class NoiseMoments:
     excess_kurtosis: Float[Tensor, "n d"]
     images: int
 
+    def deviations(self) -> tuple[Tensor, Tensor, Tensor]:
+        """How far mean, variance and excess kurtosis are from a standard normal's, in standard errors, ``(n, d)``."""
+        m = self.images
+        return (
+            self.mean * math.sqrt(m),
+            (self.variance - 1) * math.sqrt(m / 2),
+            self.excess_kurtosis * math.sqrt(m / 24),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normality:
@@ -61,12 +70,8 @@ def noise_moments(noise: Tokens) -> NoiseMoments:
 
 def normality(moments: NoiseMoments) -> Normality:
     """The summary over all numbers."""
-    images = moments.images
-    return Normality(
-        mean=_rms(moments.mean) * math.sqrt(images),
-        variance=_rms(moments.variance - 1) * math.sqrt(images / 2),
-        excess_kurtosis=_rms(moments.excess_kurtosis) * math.sqrt(images / 24),
-    )
+    mean, variance, kurtosis = map(_rms, moments.deviations())
+    return Normality(mean=mean, variance=variance, excess_kurtosis=kurtosis)
 
 
 def _rms(values: Tensor) -> float:

@@ -108,23 +108,23 @@ def size_of(real: Real) -> tuple[int, int] | None:
 
 
 def classes(
-    samples: Pictures, train: Pictures, held: Pictures | None, *, limit: int = LIMIT
+    samples: Pictures, train: Pictures, held: Pictures | None
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Accuracy of a classifier fitted to training images, and diversity within classes; by rank 0.
 
-    Held-out images, where there are any, say how often the classifier is right on real ones.
-    Of each set up to ``limit`` images are used. Classes are known by their names, whatever their order. Without
-    classes the accuracy is None; where the samples have other classes than the training images there is no record,
-    and a sentence that says so.
+    Held-out images, where there are any, say how often the classifier is right on real ones. Of each set up to
+    :data:`~simflow.evaluate.recognition.LIMIT` images are used. Classes are known by their names, whatever their order.
+    Without classes the accuracy is None; where the samples have other classes than the training images there is no
+    record, and a sentence that says so.
     """
-    return from_main(partial(_classes, samples, train, held, limit))
+    return from_main(partial(_classes, samples, train, held))
 
 
 def _classes(
-    samples: Pictures, train: Pictures, held: Pictures | None, limit: int
+    samples: Pictures, train: Pictures, held: Pictures | None
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    own, seen = _some(samples, limit), _some(train, limit)
-    unseen = None if held is None else _some(held, limit)
+    own, seen = _some(samples), _some(train)
+    unseen = None if held is None else _some(held)
     labels = own.labels
     if len(train.class_names) > 1 and int(labels.min()) != NULL:
         labels = among(train, labels, own.class_names)
@@ -136,7 +136,7 @@ def _classes(
             ]
     else:
         seen = replace(seen, class_names=())
-    recogniser = fitted_to(seen, limit=limit)
+    recogniser = fitted_to(seen)
     record: dict[str, Any] = {
         "method": f"logistic regression on pixels pooled by {recogniser.pool}, fitted to training images",
         "samples": len(own),
@@ -158,9 +158,9 @@ def _classes(
     return record, []
 
 
-def _some(pictures: Pictures, limit: int) -> Held:
-    """Up to ``limit`` images, evenly spread."""
-    return taken(pictures, spread(len(pictures), limit))
+def _some(pictures: Pictures) -> Held:
+    """Up to ``LIMIT`` images, evenly spread."""
+    return taken(pictures, spread(len(pictures), LIMIT))
 
 
 def among(pictures: Pictures, labels: Labels, names: Sequence[str]) -> Labels | None:

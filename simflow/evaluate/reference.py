@@ -11,8 +11,6 @@ so it is made where the images are made.
 """
 
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,14 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from simflow.data.npz import require_archive
+from simflow.data.arrays import channels_last, classes_in
+from simflow.data.npz import IMAGES, LABELS, arrays_of, pair_in
 from simflow.evaluate.collect import Collected, Held
 from simflow.evaluate.extractors import Extractor, Identity
 from simflow.evaluate.figures import finite
 from simflow.files import replacing
 from simflow.frechet import Gaussian, Moments
-from simflow.shapes import NULL
+from simflow.records import at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,19 +76,14 @@ def read_archive(path: Path) -> Archive:
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    require_archive(path)
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable npz file: {error}") from error
-    meta = json.loads(str(arrays["meta"])) if "meta" in arrays else {}
+    arrays = arrays_of(path, (*IMAGES, *LABELS, *STATISTICS, "meta"))
+    meta = _meta(str(arrays["meta"]), path) if "meta" in arrays else {}
     statistics = {name: torch.from_numpy(arrays[name]) for name in STATISTICS if name in arrays}
     _check_statistics(statistics, path)
-    pixels = next((arrays[name] for name in ("arr_0", "images") if name in arrays), None)
+    pixels, labels = pair_in(arrays)
     if pixels is None and "mu" not in statistics:
         raise ValueError(f"{path} has neither images (arr_0) nor statistics (mu and sigma)")
-    images = None if pixels is None else _images(pixels, arrays.get("arr_1", arrays.get("labels")), path)
+    images = None if pixels is None else _images(pixels, labels, path)
     return Archive(images=images, statistics=statistics, meta=meta)
 
 
@@ -163,6 +157,16 @@ def describe(identity: Identity) -> dict[str, Any]:
     return asdict(identity) | {"frechet": identity.frechet, "kernel": identity.kernel}
 
 
+def _meta(text: str, path: Path) -> dict[str, Any]:
+    try:
+        meta: Any = json.loads(text)
+    except ValueError:
+        meta = None
+    if not isinstance(at(meta, "extractor"), dict):
+        raise ValueError(f"{path} has a meta that simflow stats did not write: it names no extractor")
+    return meta
+
+
 def _images(pixels: np.ndarray, labels: np.ndarray | None, path: Path) -> Held:
     if pixels.dtype != np.uint8:
         where = (
@@ -174,26 +178,14 @@ def _images(pixels: np.ndarray, labels: np.ndarray | None, path: Path) -> Held:
             f"the images of {path} are {pixels.dtype}{where}, and figures are taken of uint8 from 0 to 255: "
             "convert them where their range is known (simflow.pixels.to_uint8 takes [-1, 1])"
         )
-    if pixels.ndim == 3:
-        pixels = pixels[..., None]
-    if pixels.ndim == 4 and pixels.shape[3] not in (1, 3) and pixels.shape[1] in (1, 3):
-        pixels = rearrange(pixels, "n c h w -> n h w c")
-    if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
-        raise ValueError(
-            f"the images of {path} have the shape {pixels.shape}, not (n, height, width, 1 or 3)"
-        )
-    if len(pixels) == 0:
-        raise ValueError(f"there is no image in {path}")
-    images = rearrange(torch.from_numpy(pixels), "n h w c -> n c h w")
-    if labels is None:
-        return Held(pixels=images, labels=torch.full((len(pixels),), NULL))
-    if labels.dtype.kind not in "iu" or labels.size != len(pixels):
-        raise ValueError(
-            f"{path} has {len(pixels)} images, and its labels are {labels.dtype} of shape {labels.shape}"
-        )
-    numbers = torch.from_numpy(labels.reshape(-1).astype(np.int64))
-    names = tuple(str(label) for label in range(int(numbers.max()) + 1))
-    return Held(pixels=images, labels=numbers, class_names=names)
+    pixels = channels_last(pixels, where=str(path))
+    images = torch.from_numpy(pixels[..., None] if pixels.ndim == 3 else pixels)
+    numbers, class_names = classes_in(labels, len(pixels), None, where=str(path))
+    return Held(
+        pixels=rearrange(images, "n h w c -> n c h w"),
+        labels=torch.from_numpy(numbers),
+        class_names=class_names,
+    )
 
 
 def _check_statistics(found: dict[str, Tensor], path: Path) -> None:

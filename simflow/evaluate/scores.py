@@ -1,7 +1,7 @@
 """The likelihood image by image: bits per dimension of each, and whether it tells foreign images from known ones.
 
 ``log p(image) >= E[log p(image|x)] + E[log p(x)] + H[q(x|image)]`` (SimFlow, Eq. 1 and 19), from one draw of the
-latents. For an image of ``P`` pixel values
+latents (:mod:`simflow.evaluate.draws`). For an image of ``P`` pixel values
 
     bits = -(log p(image|x) + log p(x) + H) / (P log 2) - log2(step).
 
@@ -13,15 +13,11 @@ close as long as the decoder's standard deviation is more than about a step.
 :class:`~simflow.posterior.Dequantised` pixels need no decoder: the draw tells the image exactly, ``log p(image|x)`` is
 0 and ``step`` 1, and the rest bounds the probability of the image itself (Theis et al. 2016), as TarFlow reports it.
 
-Every image has a generator of its own for its draw, so its score does not depend on the batch or on the number of
-processes.
-
 Flows often give foreign images *higher* likelihood than known ones (Nalisnick et al. 2019): smooth images are cheap.
 :func:`auroc` says how well a score separates two sets: 0.5 is not at all, below 0.5 is the wrong way round.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +26,15 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from simflow.data.order import spread
-from simflow.distributed import gather_rows, share_of
+from simflow.distributed import gather_rows
 from simflow.evaluate.collect import OnProgress, Pictures
+from simflow.evaluate.draws import Drawn, drawn
 from simflow.model import Model
 from simflow.objective import bits_per_dimension
-from simflow.pixels import to_float
-from simflow.seeding import generator
-from simflow.shapes import NULL, Code, Images, Labels, Latents, PerImage
+from simflow.shapes import Labels, PerImage
+
+TRAIN_IMAGES = 10_000
+"""Most training images that the decoder's variance is measured on, evenly spread."""
 
 BINS = 60
 """Bins of a histogram."""
@@ -56,15 +54,16 @@ class Scores:
     """Of that, ``-H``; negative where the posterior is wide."""
 
     def summary(self) -> dict[str, Any]:
-        """Means, standard error and spread, for JSON."""
+        """Means, standard error and spread (None of one image), for JSON."""
         count = len(self.bits)
+        std = self.bits.std().item() if count > 1 else None
         return {
             "bits_per_dimension": self.bits.mean().item(),
-            "standard_error": self.bits.std().item() / math.sqrt(count),
+            "standard_error": None if std is None else std / math.sqrt(count),
             "reconstruction": self.reconstruction.mean().item(),
             "prior": self.prior.mean().item(),
             "entropy": self.entropy.mean().item(),
-            "std_over_images": self.bits.std().item(),
+            "std_over_images": std,
             "least": self.bits.min().item(),
             "most": self.bits.max().item(),
             "images": count,
@@ -80,56 +79,11 @@ def no_bound(model: Model) -> str | None:
     return None
 
 
-def bound(
-    model: Model,
-    train: Pictures,
-    held: Pictures,
-    numbers: Int[Tensor, " n"],
-    *,
-    seed: int,
-    batch: int = 100,
-    train_images: int = 10_000,
-    on_progress: OnProgress = lambda seen: None,
-) -> tuple[Scores, float | None]:
-    """Scores of held-out images, and the decoder's variance that they rest on; collective.
-
-    Args:
-        model: in eval mode.
-        train: what it was trained on.
-        held: what it was not trained on.
-        numbers: which of these; an image's number also seeds its draw. Their classes count where the model knows them.
-        seed: of the draws.
-        batch: images at once.
-        train_images: how many training images the variance is measured on, evenly spread.
-        on_progress: called with the number of held-out images done.
-
-    Raises:
-        ValueError: there is no bound (:func:`no_bound`), there are too few images, or the reconstructions are exact.
-    """
-    if len(numbers) < 2 or len(train) == 0:
-        raise ValueError("the ELBO needs training images and at least two held-out images")
-    variance = training_error(model, train, spread(len(train), train_images), seed=seed, batch=batch)
-    known = bool(model.facts.class_names) and held.class_names == model.facts.class_names
-    found = score(
-        model,
-        held,
-        numbers,
-        held.labels[numbers] if known else torch.full((len(numbers),), NULL),
-        variance=variance,
-        seed=seed,
-        batch=batch,
-        on_progress=on_progress,
-    )
-    return found, variance
-
-
 @torch.no_grad()
-def training_error(
-    model: Model, train: Pictures, numbers: Int[Tensor, " n"], *, seed: int, batch: int = 100
-) -> float | None:
+def training_error(model: Model, train: Pictures, *, seed: int, batch: int = 100) -> float | None:
     """Mean squared error of reconstructions from drawn latents, unclamped, on [-1, 1]: the decoder's variance.
 
-    None for dequantised pixels. Collective.
+    Of :data:`TRAIN_IMAGES`; None for dequantised pixels. Collective.
 
     Raises:
         ValueError: there is no bound, or the reconstructions are exact.
@@ -137,11 +91,10 @@ def training_error(
     _require_bound(model)
     if model.posterior.lossless:
         return None
+    numbers = spread(len(train), TRAIN_IMAGES)
     errors = [torch.zeros(0, dtype=torch.float64)]
-    for part in numbers[share_of(len(numbers))].split(batch):
-        images = to_float(train.images(part).to(model.device))
-        latents = drawn(model, model.autoencoder.encode(images), part.tolist(), seed=seed)
-        errors.append(_squared_error(model, images, latents).cpu().double())
+    for seen in drawn(model, train, numbers, seed=seed, batch=batch):
+        errors.append(_squared_error(model, seen).cpu().double())
     values = train.images(numbers[:1]).numel()
     variance = gather_rows(torch.cat(errors), model.device).mean().item() / values
     if variance == 0:
@@ -178,13 +131,9 @@ def score(
     """
     _require_bound(model)
     rows = [torch.zeros(0, 3, dtype=torch.float64)]
-    own = share_of(len(numbers))
-    for part in own.split(batch):
-        images = to_float(pictures.images(numbers[part]).to(model.device))
-        rows.append(
-            _parts(model, images, labels[part].to(model.device), numbers[part].tolist(), variance, seed)
-        )
-        on_progress(len(part))
+    for seen in drawn(model, pictures, numbers, seed=seed, batch=batch):
+        rows.append(_parts(model, seen, labels[seen.places].to(model.device), variance))
+        on_progress(len(seen.places))
     log_likelihood, log_prior, entropy = gather_rows(torch.cat(rows), model.device).unbind(dim=1)
     values = pictures.images(numbers[:1]).numel()
     step = 1.0 if variance is None else 2 / 255
@@ -196,34 +145,20 @@ def score(
     )
 
 
-def drawn(model: Model, code: Code, numbers: Sequence[int], *, seed: int) -> Latents:
-    """Latents of codes, each drawn with the generator of its image's number."""
-    return torch.cat(
-        [
-            model.posterior.sample(one, generator("draw", seed, number, device=code.device))
-            for one, number in zip(code.split(1), numbers, strict=True)
-        ]
-    )
-
-
-def _parts(
-    model: Model, images: Images, labels: Labels, numbers: Sequence[int], variance: float | None, seed: int
-) -> Float64[Tensor, "b 3"]:
+def _parts(model: Model, seen: Drawn, labels: Labels, variance: float | None) -> Float64[Tensor, "b 3"]:
     """``log p(image|x)``, ``log p(x)`` and ``H`` in nats."""
-    code = model.autoencoder.encode(images)
-    latents = drawn(model, code, numbers, seed=seed)
-    log_prior, entropy = model.prior.log_prob(latents, labels), model.posterior.entropy(code)
+    log_prior, entropy = model.prior.log_prob(seen.latents, labels), model.posterior.entropy(seen.code)
     if variance is None:
         log_likelihood = torch.zeros_like(log_prior)
     else:
-        constant = 0.5 * images[0].numel() * math.log(2 * math.pi * variance)
-        log_likelihood = -0.5 * _squared_error(model, images, latents) / variance - constant
+        constant = 0.5 * seen.images[0].numel() * math.log(2 * math.pi * variance)
+        log_likelihood = -0.5 * _squared_error(model, seen) / variance - constant
     return torch.stack([log_likelihood.cpu(), log_prior.cpu(), entropy.cpu()], dim=1).double()
 
 
-def _squared_error(model: Model, images: Images, latents: Latents) -> PerImage:
+def _squared_error(model: Model, seen: Drawn) -> PerImage:
     """Summed over the pixel values of each image, of what the latents decode to."""
-    return (model.decode(latents).float() - images).square().sum(dim=(1, 2, 3))
+    return (model.decode(seen.latents).float() - seen.images).square().sum(dim=(1, 2, 3))
 
 
 def _require_bound(model: Model) -> None:

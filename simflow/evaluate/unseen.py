@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from simflow.data.order import spread
 from simflow.distributed import from_main
 from simflow.evaluate import fidelity, scores
 from simflow.evaluate.collect import Held, Pictures
@@ -73,16 +72,13 @@ def likelihood(
     numbers: Int[Tensor, " n"],
     foreign: dict[str, tuple[Pictures, Int[Tensor, " m"]]],
     desk: Desk,
-    *,
-    train_images: int = 10_000,
 ) -> tuple[dict[str, Any], dict[str, scores.Scores]]:
     """Bits per dimension of held-out images, and beside foreign sets; all scores by the name of their set.
 
     Foreign images have no class of the model, so held-out ones are scored a second time without theirs, and only those
     scores are compared.
     """
-    some = spread(len(train), train_images)
-    variance = scores.training_error(model, train, some, seed=desk.seed, batch=desk.model_batch)
+    variance = scores.training_error(model, train, seed=desk.seed, batch=desk.model_batch)
 
     def scored(name: str, images: Pictures, which: Tensor, labels: Tensor) -> scores.Scores:
         with desk.counting(name, len(which)) as count:
@@ -103,7 +99,7 @@ def likelihood(
     record: dict[str, Any] = {
         "bound": "exact up to dequantisation (uniform)" if variance is None else "ELBO, Gaussian decoder",
         "decoder_variance": variance,
-        "decoder_images": None if variance is None else min(len(train), train_images),
+        "decoder_images": None if variance is None else min(len(train), scores.TRAIN_IMAGES),
         "draws": "one draw of the latents per image",
         "seed": desk.seed,
         "labels": "own" if known else "none",

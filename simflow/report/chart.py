@@ -125,9 +125,9 @@ def log_limits(values: Sequence[float]) -> tuple[float, float]:
     return 10**low, 10**high
 
 
-def log_ticks(low: float, high: float, *, count: int = 7) -> list[float]:
+def log_ticks(low: float, high: float) -> list[float]:
     """Round numbers in a range of positive ones: 1, 2 and 5 times powers of ten, or the powers alone if those are
-    more than ``count``.
+    more than seven.
 
     >>> log_ticks(8.0, 150.0), log_ticks(0.01, 1000.0)
     ([10.0, 20.0, 50.0, 100.0], [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0])
@@ -135,7 +135,7 @@ def log_ticks(low: float, high: float, *, count: int = 7) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     fine = [float(f"{factor}e{power}") for power in powers for factor in (1, 2, 5)]
     inside = [value for value in fine if low <= value <= high]
-    return inside if len(inside) <= count else [value for value in inside if value in fine[::3]]
+    return inside if len(inside) <= 7 else [value for value in inside if value in fine[::3]]
 
 
 def short(value: float) -> str:

@@ -21,7 +21,6 @@ from simflow.analysis.record import FILE, Analysis, load
 from simflow.config import RunConfig, from_record
 from simflow.files import NoObject, read_json
 from simflow.model import Facts
-from simflow.objective import Objective, ObjectiveConfig
 from simflow.records import at
 from simflow.report.results import of_another_step
 from simflow.train import checkpoint
@@ -158,11 +157,9 @@ def _built(record: dict[str, Any], left_out: list[str]) -> tuple[dict[str, int],
 def _measured(config: RunConfig, facts: Facts) -> tuple[dict[str, int], float | None]:
     with torch.device("meta"):
         model = config.model.build(facts)
-        # Of the terms, the floor depends on the prior's weight only: the judging networks need not be had.
-        floor = Objective(ObjectiveConfig(prior_weight=config.objective.prior_weight), model).floor
     parts = {"autoencoder": model.autoencoder, "flow": model.prior, "total": model}
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
-    return sizes, floor
+    return sizes, config.objective.floor(model)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from simflow.distributed import barrier, is_main
 from simflow.evaluate import fidelity
 from simflow.evaluate.collect import Pictures
 from simflow.evaluate.desk import Desk, looked_at
-from simflow.evaluate.scores import bound, no_bound
+from simflow.evaluate.scores import no_bound
 from simflow.evaluate.shards import make
+from simflow.evaluate.unseen import likelihood
 from simflow.files import replacing
 from simflow.frechet import frechet_distance
 from simflow.model import Model
@@ -126,17 +127,8 @@ def bits(model: Model, bench: Bench, desk: Desk) -> float | None:
     """The bound on held-out images; None where there is no density or no bound."""
     if no_bound(model) is not None:
         return None
-    with desk.counting("likelihood", len(bench.numbers)) as count:
-        found, _ = bound(
-            model,
-            bench.some,
-            bench.held,
-            bench.numbers,
-            seed=desk.seed,
-            batch=desk.model_batch,
-            on_progress=count,
-        )
-    return _mean(found.bits)
+    _, found = likelihood(model, bench.some, bench.held, bench.numbers, {}, desk)
+    return _mean(found["held out"].bits)
 
 
 def write_pictures(file: Path, shown: dict[str, Bytes]) -> None:

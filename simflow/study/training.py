@@ -37,7 +37,7 @@ def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
     if not lines:
         raise ValueError(f"there are no losses in {RunFolder(folder).metrics}")
     last = lines[-max(1, len(lines) // SHARE) :]
-    floor = floor_of(model, config.objective.prior_weight)
+    floor = config.objective.floor(model)
     prior = _mean(last, "loss/prior")
     seconds = float(state["extra"]["seconds"])
     log = RunFolder(folder).log
@@ -54,12 +54,6 @@ def told(folder: Path, config: RunConfig, model: Model) -> dict[str, Any]:
         "seconds": seconds,
         "images_per_second": state["images_seen"] / max(seconds, 1e-9),
     }
-
-
-def floor_of(model: Model, prior_weight: float) -> float | None:
-    """The least possible value of the prior's term, as the objective has it."""
-    floor = model.posterior.floor
-    return None if floor is None else model.prior.least_energy(floor) * prior_weight
 
 
 def _state(folder: Path) -> dict[str, Any]:

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from simflow.cli import main
-from simflow.cli.npz_stream import npz_stream
 from simflow.cli.speed import Speed, decoding_of, parse_memory
-from simflow.export import save_npz
 from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.jacobi import Jacobi
 from simflow.plan.stored import read
@@ -149,30 +146,6 @@ def test_flags_change_the_run_s_own_way():
 def test_what_is_no_memory(text):
     with pytest.raises(ValueError, match="memory is written with its unit, 2GiB"):
         parse_memory(text)
-
-
-def test_an_archive_written_as_it_comes_is_the_one_written_at_once(tmp_path):
-    images = torch.randint(256, (7, 1, 4, 4), dtype=torch.uint8)
-    labels = [0, 1, 2, -1, 2, 1, 0]
-    save_npz(tmp_path / "once.npz", images, torch.tensor(labels))
-    with npz_stream(tmp_path / "new" / "stream.npz", labels, side=4) as append:
-        for batch in images.split(3):
-            append(batch)
-    with np.load(tmp_path / "once.npz") as once, np.load(tmp_path / "new" / "stream.npz") as stream:
-        assert sorted(once) == sorted(stream)
-        for name in once:
-            assert once[name].dtype == stream[name].dtype
-            assert np.array_equal(once[name], stream[name])
-
-
-def test_an_archive_that_is_cut_short_is_not_there(tmp_path):
-    path = tmp_path / "cut.npz"
-    with (
-        pytest.raises(ValueError, match="there are 2 images and 3 labels"),
-        npz_stream(path, [0, 1, 2], side=4) as append,
-    ):
-        append(torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stopped_job_is_not_complete_and_is_made_again(tmp_path, tiny_run, monkeypatch):

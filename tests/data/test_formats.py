@@ -209,6 +209,13 @@ def test_npz_colours_stay_in_their_channels(tmp_path):
         assert images.labels.tolist() == [NULL, NULL]
 
 
+def test_an_npz_of_samples_without_classes_is_a_set_without_classes(tmp_path):
+    """``simflow sample --npz`` writes ``NULL`` for each image of a model that knows no classes."""
+    np.savez(tmp_path / "set.npz", arr_0=np.zeros((2, SIZE, SIZE, 3), np.uint8), arr_1=np.full(2, NULL))
+    images = loaded(tmp_path / "set.npz")
+    assert (images.class_names, images.labels.tolist()) == ((), [NULL, NULL])
+
+
 @pytest.mark.parametrize(
     ("arrays", "complaint"),
     [
@@ -218,6 +225,8 @@ def test_npz_colours_stay_in_their_channels(tmp_path):
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros((2, 10), int)}, "one integer an image"),
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.zeros(3, int)}, "for 2 images, not int64"),
         ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array(3)}, r"for 2 images, not int64 \(\)"),
+        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([0, -5])}, "must not be negative"),
+        ({"images": np.zeros((2, 2, 2), np.uint8), "labels": np.array([0, -1])}, "1 images have none"),
         ({"images": np.zeros((0, 2, 2), np.uint8)}, "there is no image"),
     ],
 )

@@ -23,6 +23,15 @@ def test_images_in_adm_form(tmp_path):
     assert not found.statistics
 
 
+def test_images_without_classes(tmp_path):
+    """As ``simflow sample --npz`` writes those of a model that has none, or of some without theirs."""
+    pixels = np.zeros((3, 4, 4), np.uint8)
+    for labels, names in (([-1, -1, -1], ()), ([1, -1, 0], ("0", "1"))):
+        found = read_archive(saved(tmp_path / "a.npz", arr_0=pixels, arr_1=np.array(labels))).images
+        assert found.pixels.shape == (3, 1, 4, 4)
+        assert (found.labels.tolist(), found.class_names) == (labels, names)
+
+
 def test_adm_statistics_serve_inception_alone(tmp_path):
     toy = Toy(suffix="")
     eye = np.eye(8)
@@ -63,13 +72,20 @@ def test_own_statistics_come_back(tmp_path):
     ("arrays", "sentence"),
     [
         ({"arr_0": np.full((2, 4, 4, 3), 1.7, np.float32)}, "are float32 from 1.7 to 1.7, and figures"),
-        ({"arr_0": np.zeros((2, 4, 4, 5), np.uint8)}, "have the shape"),
+        ({"arr_0": np.zeros((2, 4, 4, 5), np.uint8)}, r"with 1 or 3 channels, not \(2, 4, 4, 5\)"),
         ({"arr_0": np.zeros((0, 4, 4, 3), np.uint8)}, "there is no image"),
         (
             {"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.zeros(3, int)},
-            "has 2 images, and its labels",
+            "one integer an image, for 2 images",
         ),
+        (
+            {"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.array([0, -5])},
+            "must not be negative, but one is -5",
+        ),
+        ({"arr_0": np.array([{}], dtype=object)}, "it holds objects or damaged arrays"),
         ({"x": np.zeros(3)}, "neither images"),
+        ({"arr_0": np.zeros((2, 4, 4), np.uint8), "meta": "[1"}, "a meta that simflow stats did not write"),
+        ({"mu": np.zeros(2), "sigma": np.eye(2), "meta": "{}"}, "a meta that simflow stats did not write"),
         ({"mu": np.zeros(3)}, "only one of mu and sigma"),
         ({"mu": np.zeros(3), "sigma": np.zeros((2, 2))}, "have the shapes"),
         ({"mu": np.full(2, np.nan), "sigma": np.eye(2)}, "has infinities or what is no number"),

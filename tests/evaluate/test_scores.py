@@ -1,16 +1,20 @@
 """Likelihoods in closed form, where flow and autoencoder are the identity; histograms and separation by hand."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import fields
 
 import pytest
 import torch
 
 from simflow.autoencoder.pixels import PixelsConfig
+from simflow.evaluate import scores
 from simflow.evaluate.collect import Held
+from simflow.evaluate.desk import Desk
 from simflow.evaluate.fidelity import figures_of, per_image, reconstruct
 from simflow.evaluate.lpips import judge
-from simflow.evaluate.scores import auroc, bound, drawn, histograms, no_bound, score, training_error
+from simflow.evaluate.scores import auroc, histograms, no_bound, score, training_error
+from simflow.evaluate.unseen import likelihood
 from simflow.flow.block import BlockConfig
 from simflow.flow.stack import FlowConfig
 from simflow.model import Facts, ModelConfig
@@ -46,9 +50,16 @@ def plain(count, level):
     return Held(pixels=pixels, labels=torch.zeros(count).long())
 
 
-def bounded(model, seen, unseen, *, seed=0, **options):
+def bounded(model, seen, unseen, *, seed=0, batch=100, on_progress=lambda seen: None):
     """Scores of all held-out images, and the variance."""
-    return bound(model, seen, unseen, torch.arange(len(unseen)), seed=seed, **options)
+    desk = Desk(
+        device=torch.device("cpu"),
+        counting=lambda what, of: nullcontext(on_progress),
+        model_batch=batch,
+        seed=seed,
+    )
+    record, found = likelihood(model, seen, unseen, torch.arange(len(unseen)), {}, desk)
+    return found["held out"], record["decoder_variance"]
 
 
 def standard_normal_bits(unseen, variance):
@@ -94,7 +105,7 @@ def test_a_variance_from_other_images_is_used_as_it_is():
     model = pixel_model(FixedVariance(std=0.3))
     model.decode = lambda latents: latents + 0.5 * (latents < -0.5)
     dark, bright = plain(200, 20), plain(60, 200)
-    v = training_error(model, dark, torch.arange(200), seed=0)
+    v = training_error(model, dark, seed=0)
     assert v > 0.2
     (other, of_dark), (honest, of_bright) = (bounded(model, train, bright) for train in (dark, bright))
     assert of_dark == v
@@ -130,14 +141,15 @@ def test_batches_change_nothing_but_rounding(posterior):
     torch.testing.assert_close(some.bits, one.bits[numbers], rtol=1e-6, atol=1e-6)
 
 
-def test_a_limit_takes_training_images_evenly():
+def test_a_limit_takes_training_images_evenly(monkeypatch):
     """All of the error is in the bright half of the images, wherever the limit lies."""
     model = pixel_model(FixedVariance(std=0.01))
     model.decode = lambda latents: latents - 1.0 * (latents > 0)
     both = torch.cat([plain(40, 20).pixels, plain(40, 200).pixels])
     seen = Held(pixels=both, labels=torch.zeros(80).long())
-    found = [bounded(model, seen, held(5), train_images=limit)[1] for limit in (10, 80)]
-    assert found == pytest.approx([0.5, 0.5], abs=0.01)
+    for limit in (10, 80):
+        monkeypatch.setattr(scores, "TRAIN_IMAGES", limit)
+        assert training_error(model, seen, seed=0) == pytest.approx(0.5, abs=0.01)
 
 
 def test_classes_count_where_the_model_knows_them():
@@ -155,17 +167,20 @@ def test_classes_count_where_the_model_knows_them():
 
 
 @pytest.mark.parametrize(
-    ("posterior", "train", "count", "sentence"),
+    ("posterior", "sentence"),
     [
-        (NoNoise(), 5, 5, "without noise on the latents the ELBO is no bound"),
-        (FixedVariance(), 5, 1, "at least two held-out"),
-        (FixedVariance(), 0, 5, "needs training images"),
-        (FixedVariance(std=1e-30), 5, 5, "reconstructed exactly, so the decoder has no variance"),
+        (NoNoise(), "without noise on the latents the ELBO is no bound"),
+        (FixedVariance(std=1e-30), "reconstructed exactly, so the decoder has no variance"),
     ],
 )
-def test_what_has_no_bound_is_a_sentence(posterior, train, count, sentence):
+def test_what_has_no_bound_is_a_sentence(posterior, sentence):
     with pytest.raises(ValueError, match=sentence):
-        bounded(pixel_model(posterior), held(train), held(count))
+        bounded(pixel_model(posterior), held(5), held(5))
+
+
+def test_one_image_has_no_standard_error():
+    found, _ = bounded(pixel_model(FixedVariance()), held(5), held(1))
+    assert found.summary()["standard_error"] is found.summary()["std_over_images"] is None
 
 
 def test_why_there_is_no_bound():
@@ -175,14 +190,7 @@ def test_why_there_is_no_bound():
         with pytest.raises(ValueError, match=no_bound(model)):
             score(model, held(3), torch.arange(3), held(3).labels, variance=1.0, seed=0)
         with pytest.raises(ValueError, match=no_bound(model)):
-            training_error(model, held(3), torch.arange(3), seed=0)
-
-
-def test_draws_belong_to_images():
-    model, code = pixel_model(FixedVariance(std=1.0)), torch.zeros(4, 1, 16, 16)
-    all_four, last = drawn(model, code, [3, 5, 8, 9], seed=0), drawn(model, code[:1], [9], seed=0)
-    assert torch.equal(all_four[3:], last)
-    assert not torch.equal(all_four[3:], drawn(model, code[:1], [9], seed=1))
+            training_error(model, held(3), seed=0)
 
 
 def test_histograms_count_everything_once():

@@ -1,0 +1,45 @@
+"""Latents of images as an evaluation draws them: batch by batch, each image with a generator of its own.
+
+So no figure that rests on a draw depends on the batch or on the number of processes.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from simflow.distributed import share_of
+from simflow.evaluate.collect import Pictures
+from simflow.model import Model
+from simflow.pixels import to_float
+from simflow.seeding import generator
+from simflow.shapes import Code, Images, Latents
+
+
+class Drawn(NamedTuple):
+    """One batch, on the model's device."""
+
+    places: Int[Tensor, " b"]
+    """Which of the images asked for these are; on the CPU."""
+    images: Images
+    """In [-1, 1]."""
+    code: Code
+    latents: Latents
+
+
+def drawn(
+    model: Model, pictures: Pictures, numbers: Int[Tensor, " n"], *, seed: int, batch: int
+) -> Iterator[Drawn]:
+    """This process's share of the images of these numbers; an image's number seeds its draw."""
+    share = share_of(len(numbers))
+    for places in share.split(batch) if len(share) else ():
+        own = numbers[places]
+        images = to_float(pictures.images(own).to(model.device))
+        code = model.autoencoder.encode(images)
+        latents = [
+            model.posterior.sample(one, generator("draw", seed, number, device=code.device))
+            for one, number in zip(code.split(1), own.tolist(), strict=True)
+        ]
+        yield Drawn(places, images, code, torch.cat(latents))
