@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
+from simflow.cli.common import Device, Run, Split, Which
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
@@ -31,13 +32,10 @@ class Arguments:
     noise, as in training.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
+    run: Run
     data: str | None = None
     """Images with their classes; the run's own data if not given."""
-    split: str | None = None
-    """Which split; test, or else validation, or else all images."""
+    split: Split = None
     num: Annotated[int, arg(aliases=["-n"])] = 1000
     """How many images, spread evenly over the set."""
     draws: int = 1
@@ -46,10 +44,8 @@ class Arguments:
     """Also write the figures to this JSON file."""
     seed: int = 0
     """Seed of the noise."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

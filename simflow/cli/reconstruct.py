@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from tyro.conf import Positional
 
+from simflow.cli.common import Data, Device, Run, Split, Which
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import COLUMNS, require_png
 from simflow.cli.talk import talking
@@ -30,13 +30,9 @@ class Arguments:
     means instead.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
-    data: str | None = None
-    """Images; the run's own data if not given."""
-    split: str | None = None
-    """Which split; test, or else validation, or else all images."""
+    run: Run
+    data: Data = None
+    split: Split = None
     num: int = 40
     """How many images, spread evenly over the set."""
     out: Path
@@ -45,10 +41,8 @@ class Arguments:
     """Seed of the posterior's noise."""
     mean: bool = False
     """Decode the mean of the latents, without noise."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

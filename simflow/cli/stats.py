@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli.bars import counting
+from simflow.cli.common import Device
 from simflow.cli.image_files import described, real_images
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
@@ -44,8 +45,7 @@ class Arguments:
     """Images whose features are kept, evenly spread, for precision, recall and floors."""
     batch: int = 64
     """Images at once, on each process."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

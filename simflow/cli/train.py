@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli import STOPPED
+from simflow.cli.common import Device
 from simflow.cli.describe import lines_of, on_meta
 from simflow.cli.held_out import check_data
 from simflow.cli.pictures import sampled_sheet
@@ -84,8 +85,7 @@ class Arguments:
     """Name of a new run; the recipe's if not given."""
     dry_run: bool = False
     """Print the settings as YAML, and in its comments parameter counts and images found, and write nothing."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     log: Annotated[str, arg(aliases=["--trackers"])] = ""
     """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma. Under torchrun write
     --trackers, because torchrun reads --log as one of its own options."""
