@@ -177,7 +177,7 @@ def listeners(
     if "tensorboard" in trackers:
         made.append(TensorBoard(run.path / "tensorboard"))
     if "wandb" in trackers:
-        made.append(Wandb(run.path, project="simflow", name=run.path.name, config=to_dict(config)))
+        made.append(Wandb(run.path, name=run.path.name, config=to_dict(config)))
     return made
 
 
