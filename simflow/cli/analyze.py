@@ -22,9 +22,8 @@ from simflow.cli.speed import Speed, sped
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet, load
+from simflow.data.images import ImageSet, load, tell_skipped
 from simflow.evaluate.choose import Chosen, choose
-from simflow.fitting import tell_skipped
 from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline
 from simflow.places import find
@@ -175,7 +174,7 @@ def examined(
     )
     train = trained_on(pipe.config, arguments.data)
     analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
-    tell_skipped(images, set())
+    tell_skipped(images)
     save(folder, analysis, pictures)
     return analysis
 

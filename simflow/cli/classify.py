@@ -12,11 +12,10 @@ from simflow.cli.common import Device, Run, Split, Which
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.files import write_json
-from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
 from simflow.model import Model
 from simflow.pipeline import Pipeline
@@ -65,7 +64,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         rows = spread(len(images), arguments.num)
         batch, draws, seed = pipe.config.sample.batch, arguments.draws, arguments.seed
         right = classified(model, images, rows, batch=batch, draws=draws, seed=seed) == images.labels[rows]
-        tell_skipped(images, set())
+        tell_skipped(images)
         if not is_main():
             return 0
     figures = figures_of(right, images.labels[rows], names) | {"draws": draws, "seed": seed, "data": called}

@@ -9,13 +9,12 @@ from rich.console import Console
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
 from simflow.data.find import is_there
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
 from simflow.evaluate.collect import Held, Pictures
 from simflow.evaluate.fidelity import pixels_of
 from simflow.evaluate.protocol import Real
 from simflow.evaluate.reference import Archive, read_archive
-from simflow.fitting import tell_skipped
 from simflow.shapes import NULL
 
 FITS = {
@@ -80,7 +79,7 @@ def loaded(path: str, *, size: int | None, console: Console) -> ImageSet:
             f"say to which size the images of {path} are to be brought with --image-size: resizing moves every figure"
         )
     images = load_showing(DataConfig(path=path, image_size=size, channels=3), console)
-    tell_skipped(images, set())
+    tell_skipped(images)
     return images
 
 

@@ -14,7 +14,6 @@ from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.export import enlargement, grid, save_picture
-from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 
 
@@ -59,7 +58,6 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
         ends = [number for pair in pairs for number in pair]
         means = pipe.encode(signed(images, ends))
-        tell_skipped(images, set())
         ways = interpolation(
             pipe.decode,
             means,

@@ -16,7 +16,6 @@ from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import enlargement, pairs_grid, save_picture
-from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
 from simflow.seeding import generator
@@ -54,7 +53,6 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
         originals = signed(images, spread(len(images), arguments.num).tolist())
-        tell_skipped(images, set())
         noise = generator("reconstruct", arguments.seed, device=device)
         parts = [
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()
