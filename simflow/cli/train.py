@@ -27,7 +27,7 @@ from simflow.model import Facts, Model
 from simflow.native.library import processor
 from simflow.objective import Objective
 from simflow.recipes.after import Stage
-from simflow.settings import dump_yaml, to_dict
+from simflow.settings import to_dict
 from simflow.start import StartFrom, place, start
 from simflow.train.callbacks import Callback
 from simflow.train.checkpoint import latest, step_of
@@ -37,6 +37,7 @@ from simflow.train.progress import Progress
 from simflow.train.runs import RunFolder, new_run
 from simflow.train.trackers import TensorBoard, Wandb
 from simflow.train.validation import part_for
+from simflow.yaml_text import dump_yaml
 
 logger = logging.getLogger("simflow")
 
@@ -243,7 +244,7 @@ def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
         f"steps        {total_steps(stages)}{f' = {length}' if len(stages) > 1 else ''}",
         f"batch        {config.train.batch}",
     ]
-    return [dump_yaml(config), *(f"# {line}" for line in said)]
+    return [dump_yaml(to_dict(config)), *(f"# {line}" for line in said)]
 
 
 def try_start(config: RunConfig, facts: Facts, origin: StartFrom) -> None:
