@@ -21,7 +21,7 @@ import torch
 
 from simflow import distributed
 from simflow.config import RunConfig, completed, from_record, to_record
-from simflow.data.images import ImageSet, load
+from simflow.data.images import ImageSet, load, tell_skipped
 from simflow.data.loader import Shown
 from simflow.model import Facts, Model
 from simflow.objective import Objective
@@ -139,7 +139,7 @@ def fit(
             if objective.frechet is not None:
                 look_at(images, objective.frechet, flip=config.data.flip, dtype=how.dtype)
         note_images(state, images)
-        told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images, set()))
+        told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images))
         seconds_before, began = float(state.extra.get("seconds", 0.0)), time.monotonic()
         shown: Shown = images
         if objective.coded and state.step < total_steps(how.stages):
@@ -280,15 +280,3 @@ def note_images(state: TrainState, images: ImageSet) -> None:
         state.extra["images"] = images.fingerprint
         if distributed.is_main():
             logger.warning("the images are not those that the run began with; it goes on with the new ones")
-
-
-def tell_skipped(images: ImageSet, told: set[str]) -> set[str]:
-    """Counts and names the images that were left out as unreadable and not told of before; gives all of them."""
-    new = [name for name in images.skipped if name not in told]
-    if new and distributed.is_main():
-        named = ", ".join(new[:10]) + (f" and {len(new) - 10} more" if len(new) > 10 else "")
-        count = (
-            "1 image cannot be read and is" if len(new) == 1 else f"{len(new)} images cannot be read and are"
-        )
-        logger.warning("%s left out: %s", count, named)
-    return told | set(new)

@@ -34,7 +34,7 @@ def at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def notes(source: str | Path, *, revision: str | None = None) -> Path:
+def notes(source: str | Path) -> Path:
     """The folder for what is measured of a model, such as its plans: the run's own, if there is one to write into.
 
     Of a model that comes with the package it is :func:`simflow.pretrained.cache`, made if need be.
@@ -45,7 +45,7 @@ def notes(source: str | Path, *, revision: str | None = None) -> Path:
     if at_home(source).is_dir():
         return at_home(source)
     if pretrained.find(str(source)) is None:
-        return find(source, revision=revision)
+        return find(source)
     folder = pretrained.cache(str(source))
     folder.mkdir(parents=True, exist_ok=True)
     return folder

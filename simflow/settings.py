@@ -42,14 +42,11 @@ from typing import (
     runtime_checkable,
 )
 
-import yaml
-
 from simflow.records import join
 
 Config = TypeVar("Config")
 
 _COUNT = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi)?")
-_FLOAT = re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)[eE][-+]?\d+")
 
 _OFFERED: dict[tuple[type, str], dict[str, type]] = {}
 """Parts offered for slots beyond their annotations: by config and field, then by name."""
@@ -171,39 +168,6 @@ def override(config: Config, mapping: Mapping[str, Any]) -> Config:
         ValueError: as :func:`from_dict`; or the same setting is given twice.
     """
     return _read(type(config), mapping, "", config)
-
-
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """The settings in a YAML (or JSON) file. Unlike plain YAML 1.1, ``1e-4`` is a number.
-
-    Raises:
-        ValueError: no such file, not YAML, or not a mapping.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"there is no settings file '{path}'")
-    try:
-        loaded = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, the 31st of June
-        raise ValueError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, dict):
-        raise ValueError(f"'{path}' must hold settings, one 'name: value' a line")
-    return loaded
-
-
-def parse_yaml(text: str) -> Any:
-    """The value of a piece of YAML, such as a flag's argument: ``"1e-4"``, ``"[1, 2]"``, ``"null"``."""
-
-    class Loader(yaml.SafeLoader):
-        """YAML 1.1 takes 1e-4 for a word, since it has no dot; here it is a number."""
-
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("+-.0123456789"))
-    return yaml.load(text, Loader)
-
-
-def dump_yaml(config: Any) -> str:
-    """The whole tree as YAML, in the order of the fields."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
 
 def members_of(hint: Any) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional, arg
@@ -16,14 +16,14 @@ from simflow.analysis.record import Analysis, Plan, save
 from simflow.analysis.robustness import LEVELS
 from simflow.analysis.sweep import WEIGHTS
 from simflow.canvas import can_plot
+from simflow.cli.common import Device, Which
 from simflow.cli.held_out import held_out
 from simflow.cli.speed import Speed, sped
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet, load
+from simflow.data.images import ImageSet, load, tell_skipped
 from simflow.evaluate.choose import Chosen, choose
-from simflow.fitting import tell_skipped
 from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline
 from simflow.places import find
@@ -76,10 +76,8 @@ class Arguments:
     """Images; the runs' own data if not given."""
     split: str | None = None
     """Which split is held out; test, or else validation, or else all images."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -176,7 +174,7 @@ def examined(
     )
     train = trained_on(pipe.config, arguments.data)
     analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
-    tell_skipped(images, set())
+    tell_skipped(images, tell_skipped(train) if isinstance(train, ImageSet) else frozenset())
     save(folder, analysis, pictures)
     return analysis
 

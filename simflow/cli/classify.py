@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
+from simflow.cli.common import Device, Run, Split, Which
 from simflow.cli.held_out import held_out
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.files import write_json
-from simflow.fitting import tell_skipped
 from simflow.flow.classify import log_probs_by_class
 from simflow.model import Model
 from simflow.pipeline import Pipeline
@@ -31,13 +31,10 @@ class Arguments:
     noise, as in training.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
+    run: Run
     data: str | None = None
     """Images with their classes; the run's own data if not given."""
-    split: str | None = None
-    """Which split; test, or else validation, or else all images."""
+    split: Split = None
     num: Annotated[int, arg(aliases=["-n"])] = 1000
     """How many images, spread evenly over the set."""
     draws: int = 1
@@ -46,10 +43,8 @@ class Arguments:
     """Also write the figures to this JSON file."""
     seed: int = 0
     """Seed of the noise."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -69,7 +64,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         rows = spread(len(images), arguments.num)
         batch, draws, seed = pipe.config.sample.batch, arguments.draws, arguments.seed
         right = classified(model, images, rows, batch=batch, draws=draws, seed=seed) == images.labels[rows]
-        tell_skipped(images, set())
+        tell_skipped(images)
         if not is_main():
             return 0
     figures = figures_of(right, images.labels[rows], names) | {"draws": draws, "seed": seed, "data": called}

@@ -15,6 +15,7 @@ from rich.console import Console
 from simflow import distributed, recipes
 from simflow.canvas import can_plot
 from simflow.cli import STOPPED
+from simflow.cli.common import Device
 from simflow.cli.describe import millions
 from simflow.cli.evaluate import FORMAT
 from simflow.cli.evaluate_page import Page
@@ -74,8 +75,7 @@ class Arguments:
     """The run folder."""
     steps: str | None = None
     """Length of the training; the recipe's if not given."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

@@ -14,7 +14,7 @@ from simflow.cli.bars import counting
 from simflow.cli.evaluate_arguments import Arguments, place
 from simflow.cli.evaluate_run import judge_run
 from simflow.cli.figures import say
-from simflow.cli.image_files import check_there, described, is_npz, loaded, real_images
+from simflow.cli.image_files import check_there, described, is_npz, loaded, real_images, tell_unreadable
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.evaluate.choose import choose
@@ -111,6 +111,7 @@ def judge_samples(
         size = real.pictures.images([0]).shape[-1] if size is None and real.pictures is not None else size
         samples = loaded(path, size=size, console=console)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
+    tell_unreadable(real.pictures, samples)
     return {
         "run": None,
         "samples": {"source": path, "seeds": None, "rounding": "as in the file"} | described(samples),

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
+from simflow.cli.common import RUN, Device, Which
 from simflow.cli.sampling import Flags
 from simflow.cli.speed import Speed
 from simflow.cli.words import check_count, require_least
@@ -30,9 +31,7 @@ class Arguments:
     npz files as ADM's evaluator reads them. Several processes under torchrun share the work and give the same figures.
     """
 
-    run: Positional[str | None] = None
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
+    run: Annotated[Positional[str | None], RUN] = None
     samples: Path | None = None
     """Samples instead of a run: an .npz (arr_0 uint8), or a folder or archive of images of the reference's size."""
     reference: str | None = None
@@ -88,10 +87,8 @@ class Arguments:
     name: str = "results"
     """Name of the JSON file; use another one for other settings. What an earlier call found of the same samples, and
     this one does not look for, stays in it."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def place(arguments: Arguments) -> Path:

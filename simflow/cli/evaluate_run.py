@@ -14,14 +14,14 @@ from simflow import distributed
 from simflow.cli.evaluate_arguments import Arguments
 from simflow.cli.evaluate_page import Page
 from simflow.cli.held_out import check_data, held_out
-from simflow.cli.image_files import described, limited, real_images
+from simflow.cli.image_files import described, limited, real_images, tell_unreadable
 from simflow.cli.pictures import COLUMNS, ROWS, pairs_of, sheet, sheet_of
 from simflow.cli.sample import labels_for
 from simflow.cli.sampling import changed
 from simflow.cli.speed import sped
 from simflow.cli.talk import load_showing
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
 from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 from simflow.evaluate.choose import Chosen, choose
@@ -38,7 +38,6 @@ from simflow.evaluate.shards import Shards, make, sampling_of
 from simflow.evaluate.shares import apportioned, counts_of, notes
 from simflow.evaluate.unseen import likelihood, reconstruction
 from simflow.files import replacing
-from simflow.fitting import tell_skipped
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
 from simflow.places import find
@@ -131,7 +130,9 @@ def judge_run(
             table |= {"number": unseen.numbers[numbers], "label": unseen.labels[numbers]}
             arrays = {name: values.numpy() for name, values in table.items()}
             np.savez(opened, **arrays)  # pyright: ignore[reportArgumentType]
-    tell_skipped(unseen, tell_skipped(train, set()))
+    tell_skipped(unseen, tell_skipped(train))
+    tell_unreadable(None if arguments.reference is None else whole.pictures)
+    tell_unreadable(*(images for images, _ in foreign.values()))
     return record
 
 

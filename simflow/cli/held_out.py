@@ -6,7 +6,7 @@ from simflow.config import RunConfig
 from simflow.data import held_out as data
 from simflow.data.config import DataConfig
 from simflow.data.find import is_there
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.pixels import to_float
 from simflow.shapes import Images
 
@@ -36,7 +36,7 @@ def check_data(config: DataConfig) -> None:
 
 
 def signed(images: ImageSet, numbers: list[int]) -> Images:
-    """Images of a set in [-1, 1].
+    """Images of a set in [-1, 1]; a warning names those that cannot be read.
 
     Raises:
         ValueError: there is no image of such a number.
@@ -44,4 +44,6 @@ def signed(images: ImageSet, numbers: list[int]) -> Images:
     for number in numbers:
         if number >= len(images):
             raise ValueError(f"there is no image {number}: the set has {len(images)}, counted from 0")
-    return to_float(images.images(numbers))
+    read = images.images(numbers)
+    tell_skipped(images)
+    return to_float(read)

@@ -9,13 +9,12 @@ from rich.console import Console
 from simflow.cli.talk import load_showing
 from simflow.data.config import DataConfig
 from simflow.data.find import is_there
-from simflow.data.images import ImageSet
+from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
 from simflow.evaluate.collect import Pictures
 from simflow.evaluate.fidelity import taken
 from simflow.evaluate.protocol import Real
 from simflow.evaluate.reference import read_archive
-from simflow.fitting import tell_skipped
 from simflow.shapes import NULL
 
 FITS = {
@@ -70,16 +69,24 @@ def loaded(path: str, *, size: int | None, console: Console) -> ImageSet:
         raise ValueError(
             f"say to which size the images of {path} are to be brought with --image-size: resizing moves every figure"
         )
-    images = load_showing(DataConfig(path=path, image_size=size, channels=3), console)
-    tell_skipped(images, set())
-    return images
+    return load_showing(DataConfig(path=path, image_size=size, channels=3), console)
 
 
 def limited(pictures: Pictures, limit: int | None) -> Pictures:
     """Up to ``limit`` of the images, evenly spread; all of them, where they are, if there are no more."""
     if limit is None or len(pictures) <= limit:
         return pictures
-    return taken(pictures, spread(len(pictures), limit))
+    some = taken(pictures, spread(len(pictures), limit))
+    tell_unreadable(pictures)
+    return some
+
+
+def tell_unreadable(*all_of_them: Pictures | None) -> None:
+    """Warns of the images of data sets that could not be read, once all have been looked at: sets too large to be held
+    find out only then."""
+    for pictures in all_of_them:
+        if isinstance(pictures, ImageSet):
+            tell_skipped(pictures)
 
 
 def described(pictures: Pictures | None, *, fit: str = "crop") -> dict[str, Any]:

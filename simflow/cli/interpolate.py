@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from tyro.conf import Positional
+from typing import Any
 
 from simflow.analysis.interpolation import interpolation
+from simflow.cli.common import Data, Device, Run, Split, Which
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import require_png
 from simflow.cli.talk import talking
@@ -15,7 +14,6 @@ from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.export import enlargement, grid, save_picture
-from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 
 
@@ -27,25 +25,19 @@ class Arguments:
     latents are the means of the posterior. Images come from the run's held-out data unless told otherwise.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
+    run: Run
     pairs: tuple[str, ...] = ()
     """Pairs of image numbers, such as 3,17 5,9."""
     num: int = 8
     """Without --pairs: how many pairs, of images spread evenly over the set."""
     steps: int = 8
     """Images from one latent to the other, both ends among them."""
-    data: str | None = None
-    """Images; the run's own data if not given."""
-    split: str | None = None
-    """Which split; test, or else validation, or else all images."""
+    data: Data = None
+    split: Split = None
     out: Path
     """The picture, a PNG file."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -66,7 +58,6 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         pairs = pairs or list(zip(ends[::2], ends[1::2], strict=False))
         ends = [number for pair in pairs for number in pair]
         means = pipe.encode(signed(images, ends))
-        tell_skipped(images, set())
         ways = interpolation(
             pipe.decode,
             means,

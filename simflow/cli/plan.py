@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, arg
 
 from simflow import distributed
+from simflow.cli.common import Device, Run, Which
 from simflow.cli.sampling import Flags, changed
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
@@ -28,9 +29,7 @@ class Arguments:
     but for the tolerance.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
+    run: Run
     tolerance: float = 0.02
     """How far a number of an image, on [-1, 1], may be from exact decoding; a step of 8 bits is 0.0078."""
     num: Annotated[int, arg(aliases=["-n"])] = 16
@@ -41,10 +40,8 @@ class Arguments:
     """The way of sampling, as for simflow sample: a plan is for one."""
     dtype: NetworkDtype | None = None
     """In what the prior's networks compute; for bfloat16 the error of its rounding is measured too."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

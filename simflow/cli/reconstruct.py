@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from tyro.conf import Positional
 
+from simflow.cli.common import Data, Device, Run, Split, Which
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import pairs, require_png
 from simflow.cli.talk import talking
@@ -16,7 +16,6 @@ from simflow.data.order import spread
 from simflow.distributed import is_main, launch
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import save_picture
-from simflow.fitting import tell_skipped
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
 from simflow.seeding import generator
@@ -30,13 +29,9 @@ class Arguments:
     means instead.
     """
 
-    run: Positional[str]
-    """A run folder (its newest checkpoint), a checkpoint folder, a saved model, a name as in simflow recipes, or
-    owner/name on the hub."""
-    data: str | None = None
-    """Images; the run's own data if not given."""
-    split: str | None = None
-    """Which split; test, or else validation, or else all images."""
+    run: Run
+    data: Data = None
+    split: Split = None
     num: int = 40
     """How many images, spread evenly over the set."""
     out: Path
@@ -45,10 +40,8 @@ class Arguments:
     """Seed of the posterior's noise."""
     mean: bool = False
     """Decode the mean of the latents, without noise."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -60,7 +53,6 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
         images, called = held_out(pipe.config, arguments.data, arguments.split)
         originals = signed(images, spread(len(images), arguments.num).tolist())
-        tell_skipped(images, set())
         noise = generator("reconstruct", arguments.seed, device=device)
         parts = [
             pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()

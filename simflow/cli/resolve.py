@@ -12,10 +12,11 @@ from typing import Any
 from simflow import recipes
 from simflow.config import RunConfig, from_record
 from simflow.recipes.after import Stage, after
-from simflow.settings import load_yaml, override, parse_count, to_dict
+from simflow.settings import override, parse_count, to_dict
 from simflow.start import StartFrom, is_autoencoder, place
 from simflow.train import checkpoint
 from simflow.weights import weights_in
+from simflow.yaml_text import load_yaml
 
 
 def resolve(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from unicodedata import normalize
 
 import torch
@@ -17,6 +17,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from simflow import distributed
 from simflow.alone import alone_in
 from simflow.cli.bars import counting
+from simflow.cli.common import Device, Which
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
 from simflow.cli.sample_folder import left, making, read_back, require_own, there
@@ -85,10 +86,8 @@ class Arguments:
     """Also draw sweep.png: the first ten samples at strengths of guidance such as 0,0.5,1,2, decoded exactly."""
     npz: Path | None = None
     """Also write an archive as guided-diffusion's evaluator reads it."""
-    which: Literal["ema", "model"] = "ema"
-    """Averaged or raw weights."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    which: Which = "ema"
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

@@ -11,7 +11,8 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli.bars import counting
-from simflow.cli.image_files import described, real_images
+from simflow.cli.common import Device
+from simflow.cli.image_files import described, real_images, tell_unreadable
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.evaluate.choose import choose
@@ -44,8 +45,7 @@ class Arguments:
     """Images whose features are kept, evenly spread, for precision, recall and floors."""
     batch: int = 64
     """Images at once, on each process."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
@@ -67,6 +67,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             raise ValueError(f"{arguments.images} has no images (arr_0) to take statistics of")
         require_enough(found[0].identity, len(real.pictures), None)
         collected = looked_at(found[0], real.pictures, arguments, str(device), console)
+        tell_unreadable(real.pictures)
         meta = {
             "extractor": describe(found[0].identity),
             "count": collected.count,

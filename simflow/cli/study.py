@@ -11,6 +11,7 @@ from tyro.conf import Positional, arg
 from simflow import distributed
 from simflow.cli import STOPPED
 from simflow.cli.bars import counting
+from simflow.cli.common import Device
 from simflow.cli.held_out import check_data
 from simflow.cli.talk import talking
 from simflow.cli.train import listeners
@@ -64,8 +65,7 @@ class Arguments:
     """Leave the samples that were judged in OUT/samples."""
     table_only: bool = False
     """Train and judge nothing: write the table of what is there."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
 
 
 def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli import STOPPED
+from simflow.cli.common import Device
 from simflow.cli.describe import lines_of, on_meta
 from simflow.cli.held_out import check_data
 from simflow.cli.pictures import sampled_sheet
@@ -26,7 +27,7 @@ from simflow.model import Facts, Model
 from simflow.native.library import processor
 from simflow.objective import Objective
 from simflow.recipes.after import Stage
-from simflow.settings import dump_yaml, to_dict
+from simflow.settings import to_dict
 from simflow.start import StartFrom, place, start
 from simflow.train.callbacks import Callback
 from simflow.train.checkpoint import latest, step_of
@@ -36,6 +37,7 @@ from simflow.train.progress import Progress
 from simflow.train.runs import RunFolder, new_run
 from simflow.train.trackers import TensorBoard, Wandb
 from simflow.train.validation import part_for
+from simflow.yaml_text import dump_yaml
 
 logger = logging.getLogger("simflow")
 
@@ -84,8 +86,7 @@ class Arguments:
     """Name of a new run; the recipe's if not given."""
     dry_run: bool = False
     """Print the settings as YAML, and in its comments parameter counts and images found, and write nothing."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    device: Device = "auto"
     log: Annotated[str, arg(aliases=["--trackers"])] = ""
     """Trackers to report to besides metrics.jsonl: tensorboard, wandb, or both with a comma. Under torchrun write
     --trackers, because torchrun reads --log as one of its own options."""
@@ -177,7 +178,7 @@ def listeners(
     if "tensorboard" in trackers:
         made.append(TensorBoard(run.path / "tensorboard"))
     if "wandb" in trackers:
-        made.append(Wandb(run.path, project="simflow", name=run.path.name, config=to_dict(config)))
+        made.append(Wandb(run.path, name=run.path.name, config=to_dict(config)))
     return made
 
 
@@ -243,7 +244,7 @@ def plan(config: RunConfig, origin: StartFrom | None) -> list[str]:
         f"steps        {total_steps(stages)}{f' = {length}' if len(stages) > 1 else ''}",
         f"batch        {config.train.batch}",
     ]
-    return [dump_yaml(config), *(f"# {line}" for line in said)]
+    return [dump_yaml(to_dict(config)), *(f"# {line}" for line in said)]
 
 
 def try_start(config: RunConfig, facts: Facts, origin: StartFrom) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from simflow.settings import parse_yaml
+from simflow.yaml_text import parse_yaml
 
 MOST = 10_000_000
 """More images than one call is asked for, but by a slip of the finger; their numbers are held in memory."""

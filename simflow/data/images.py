@@ -6,7 +6,8 @@ images.labels[[0, 1]]  ->  int64 (2,)
 """
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections.abc import Sequence, Set
 from copy import copy
 
 import numpy as np
@@ -21,7 +22,10 @@ from simflow.data.order import Alike, spread
 from simflow.data.part import find_part, kin
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
+from simflow.distributed import is_main
 from simflow.pixels import Bytes
+
+logger = logging.getLogger(__name__)
 
 GIB = 2**30
 
@@ -130,6 +134,19 @@ def from_arrays(
             )
         config = DataConfig(path="arrays", image_size=height, channels=channels[0] if channels else 1)
     return _set_of(source, config)
+
+
+def tell_skipped(images: ImageSet, told: Set[str] = frozenset()) -> Set[str]:
+    """Warns of the images that were left out as unreadable, but for those that were ``told`` of before; gives the names
+    of all of them."""
+    new = [name for name in images.skipped if name not in told]
+    if new and is_main():
+        named = ", ".join(new[:10]) + (f" and {len(new) - 10} more" if len(new) > 10 else "")
+        count = (
+            "1 image cannot be read and is" if len(new) == 1 else f"{len(new)} images cannot be read and are"
+        )
+        logger.warning("%s left out: %s", count, named)
+    return told | set(new)
 
 
 def _set_of(source: Source, config: DataConfig, *, on_progress: Progress | None = None) -> ImageSet:

@@ -24,6 +24,9 @@ from simflow.data.prefetch import prefetch
 from simflow.seeding import generator
 from simflow.shapes import Labels
 
+PREFETCHED = 4
+"""Batches made in advance."""
+
 
 @runtime_checkable
 class Shown(Protocol):
@@ -62,7 +65,6 @@ def batches(
     rank: int = 0,
     world: int = 1,
     flip: bool = False,
-    prefetched: int = 4,
     pin: bool = False,
 ) -> Generator[Batch, None, None]:
     """This rank's share of the batches of steps ``start_step, start_step + 1, ...``, without end.
@@ -70,18 +72,15 @@ def batches(
     Args:
         batch: images per step over all ranks; each rank gets ``batch / world`` of them.
         flip: mirror half of the images left to right.
-        prefetched: batches made in advance.
         pin: put them in page-locked memory, from which copies to a GPU can overlap with work.
 
     Closing the iterator (or dropping it) stops the thread behind it.
 
     Raises:
-        ValueError: ``batch`` cannot be shared equally, or ``prefetched`` is less than one.
+        ValueError: ``batch`` cannot be shared equally.
     """
     if batch < 1 or batch % world:
         raise ValueError(f"a batch of {batch} images cannot be shared equally by {world} processes")
-    if prefetched < 1:
-        raise ValueError(f"at least one batch must be prefetched, not {prefetched}")
     stream = Stream(size=len(images), seed=seed, groups=images.groups)
     share = batch // world
 
@@ -92,7 +91,7 @@ def batches(
         return Batch(made.images.pin_memory(), made.labels.pin_memory()) if pin else made
 
     drawn = ((step, stream.at(step * batch + rank * share, share)) for step in count(start_step))
-    return prefetch(make, drawn, depth=prefetched)
+    return prefetch(make, drawn, depth=PREFETCHED)
 
 
 def _coins(seed: int, step: int, batch: int) -> Bool[Tensor, " batch"]:

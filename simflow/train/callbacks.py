@@ -76,7 +76,6 @@ class CollapseMonitor(Callback):
         floor: the least possible value of the term; None where there is none.
         margin: how near is too near, in nats per dimension.
         bottom: where there is no floor, a value below which the latents must have collapsed; None for no watch.
-        term: the name of the prior's loss.
         smoothing: share of the old mean kept at each call, in [0, 1).
     """
 
@@ -86,24 +85,23 @@ class CollapseMonitor(Callback):
         *,
         margin: float = 0.05,
         bottom: float | None = None,
-        term: str = "prior",
         smoothing: float = 0.9,
     ) -> None:
         self.floor, self.margin, self.bottom = floor, margin, bottom
-        self.term, self.smoothing = term, smoothing
+        self.smoothing = smoothing
         self.mean: float | None = None
         self.warned = False
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Follows the loss and warns through the logger ``simflow``."""
-        loss, limit = metrics.losses[self.term], self.limit
+        loss, limit = metrics.losses["prior"], self.limit
         if limit is None or not math.isfinite(loss):
             return
         self.mean = loss if self.mean is None else self.smoothing * self.mean + (1 - self.smoothing) * loss
         if self.mean < limit and not self.warned:
             self.warned = True
             if is_main():
-                sentence = f"the {self.term} loss {self.mean:.3f} is {self.trouble}"
+                sentence = f"the prior loss {self.mean:.3f} is {self.trouble}"
                 logger.warning("step %d: %s", metrics.step, sentence)
         elif self.mean > limit + self.margin:
             self.warned = False

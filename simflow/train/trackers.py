@@ -48,7 +48,7 @@ class Wandb(Callback):
         ValueError: wandb is not installed.
     """
 
-    def __init__(self, folder: Path, *, project: str, name: str, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, *, name: str, config: dict[str, Any]) -> None:
         self.run = None
         if is_main():
             wandb = _import("wandb", "wandb")
@@ -57,7 +57,7 @@ class Wandb(Callback):
                 identity.write_text(json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n", encoding="utf-8")
             number = json.loads(identity.read_text(encoding="utf-8"))["id"]
             self.run = wandb.init(
-                project=project, name=name, id=number, resume="allow", dir=str(folder), config=config
+                project="simflow", name=name, id=number, resume="allow", dir=str(folder), config=config
             )
 
     def on_step(self, metrics: StepMetrics) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 import simflow
 from simflow import recipes
 from simflow.cli import COMMANDS, main
-from simflow.settings import parse_yaml
+from simflow.yaml_text import parse_yaml
 from tests.whole.tiny import CLASSES, words
 
 

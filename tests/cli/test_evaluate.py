@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from simflow.cli import main
 from simflow.evaluate import choose
@@ -272,6 +273,32 @@ def test_samples_from_files_and_statistics(tmp_path, toy):
         assert figures(again)[name]["value"] == pytest.approx(figure["value"], rel=1e-6), name
     assert whole["generation"][0]["figures"][0]["standard_error"] is None
     assert whole["left_out"] == again["left_out"] == []
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_images_that_cannot_be_read_are_named_once(tmp_path, toy, capsys, monkeypatch, packed):
+    """Also of sets too large to be held, which find out as they are looked at."""
+    if not packed:
+        monkeypatch.setattr("simflow.data.images.GIB", 0)
+    folders = {name: tmp_path / name for name in ("samples", "reference")}
+    for seed, (name, folder) in enumerate(folders.items()):
+        folder.mkdir()
+        for number, pixels in enumerate(
+            np.random.default_rng(seed).integers(0, 256, (40, 6, 6, 3), np.uint8)
+        ):
+            Image.fromarray(pixels).save(folder / f"{number:02}.png")
+        (folder / f"00-bad-{name}.png").write_bytes(b"no picture")
+    words = ["evaluate", "--samples", str(folders["samples"]), "--reference", str(folders["reference"])]
+    words += ["--image-size", "6", "--out", str(tmp_path / "out"), "--device", "cpu", "--bootstrap", "0"]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    for name in folders:
+        assert said.count(f"1 image cannot be read and is left out: 00-bad-{name}.png") == 1
+    stats = ["stats", str(folders["reference"]), "--image-size", "6", "--device", "cpu"]
+    for number in ("41", "35"):
+        assert main([*stats, "--num", number, "--out", str(tmp_path / f"{number}.npz")]) == 0
+        said = capsys.readouterr().err
+        assert said.count("1 image cannot be read and is left out: 00-bad-reference.png") == 1
 
 
 def test_statistics_of_another_size_are_refused(tmp_path, toy, capsys):

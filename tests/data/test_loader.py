@@ -69,10 +69,6 @@ def test_starting_late_is_the_same_as_having_come_that_far(images, start):
     assert same(take(images, 10 - start, flip=True, start_step=start), whole[start:])
 
 
-def test_how_much_is_prefetched_does_not_matter(images):
-    assert same(take(images, 6, prefetched=1), take(images, 6, prefetched=5))
-
-
 @pytest.mark.parametrize("world", [2, 4])
 def test_the_ranks_share_the_batch_of_one_process(images, world):
     whole = take(images, 6, flip=True)
@@ -103,7 +99,7 @@ def test_mirroring_leaves_the_set_alone(images):
     assert torch.equal(images.images(range(SIZE)), before)
 
 
-@pytest.mark.parametrize("choice", [{"world": 3}, {"batch": 0}, {"prefetched": 0}], ids=str)
+@pytest.mark.parametrize("choice", [{"world": 3}, {"batch": 0}], ids=str)
 def test_a_bad_choice_is_refused_at_once(images, choice):
     with pytest.raises(ValueError, match="batch"):
         batches(images, **{"batch": 4, "seed": 0} | choice)

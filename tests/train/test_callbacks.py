@@ -158,7 +158,7 @@ def test_a_tracker_that_is_not_installed_is_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="pip install tensorboard"):
         TensorBoard(tmp_path)
     with pytest.raises(ValueError, match="pip install wandb"):
-        Wandb(tmp_path, project="p", name="n", config={})
+        Wandb(tmp_path, name="n", config={})
 
 
 class Recorder:
@@ -183,7 +183,7 @@ def test_trackers_get_every_number_and_wandb_keeps_its_id(tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Recorder))
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=Recorder))
     board = TensorBoard(tmp_path)
-    first, second = (Wandb(tmp_path, project="p", name="n", config={"a": 1}) for _ in range(2))
+    first, second = (Wandb(tmp_path, name="n", config={"a": 1}) for _ in range(2))
     assert first.run.options["id"] == second.run.options["id"]
     assert first.run.options["config"] == {"a": 1}
     for tracker, writer in ((board, board.writer), (first, first.run)):
