@@ -137,6 +137,12 @@ def share_of(total: int) -> Int[Tensor, " own"]:
     return torch.arange(first, last)
 
 
+def batches_of_share(total: int, batch: int) -> tuple[Int[Tensor, " part"], ...]:
+    """:func:`share_of`, at most ``batch`` numbers at a time; nothing for a process without a share."""
+    share = share_of(total)
+    return share.split(batch) if len(share) else ()
+
+
 def gather_rows(x: Tensor, device: torch.device | str) -> Tensor:
     """The processes' rows in the order of their ranks, on the CPU; ``device`` is where processes can talk."""
     return x if world() == 1 else gather_tensors(x.to(device)).cpu()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from simflow.distributed import share_of
+from simflow.distributed import batches_of_share
 from simflow.evaluate.collect import Pictures
 from simflow.model import Model
 from simflow.pixels import to_float
@@ -33,8 +33,7 @@ def drawn(
     model: Model, pictures: Pictures, numbers: Int[Tensor, " n"], *, seed: int, batch: int
 ) -> Iterator[Drawn]:
     """This process's share of the images of these numbers; an image's number seeds its draw."""
-    share = share_of(len(numbers))
-    for places in share.split(batch) if len(share) else ():
+    for places in batches_of_share(len(numbers), batch):
         own = numbers[places]
         images = to_float(pictures.images(own).to(model.device))
         code = model.autoencoder.encode(images)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from simflow.distributed import gather_rows, rank, share_of, world
+from simflow.distributed import batches_of_share, gather_rows, rank, world
 from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures
 from simflow.evaluate.draws import drawn
 from simflow.evaluate.extractors import Identity
@@ -71,7 +71,7 @@ def per_image(
         perceptual.distance.to(device)
     rows = [torch.zeros(0, len(names), dtype=torch.float64)]
     where = device if torch.device(device).type == "cuda" else "cpu"  # where float64 is fast, or is at all
-    for own in share_of(len(originals)).split(batch):
+    for own in batches_of_share(len(originals), batch):
         x, y = (pictures.images(own).to(where) for pictures in (originals, reconstructions))
         columns = [squared_error(x, y), psnr(x, y)]
         columns += [ssim(x, y)] if "SSIM" in names else []

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from simflow.evaluate import draws
+from simflow import distributed
 from simflow.evaluate.draws import drawn
 from simflow.pixels import to_float
 from simflow.posterior import FixedVariance
@@ -36,6 +36,7 @@ def test_draws_belong_to_images(model):
 
 def test_a_process_sees_to_its_share_of_them_or_to_none(model, monkeypatch):
     for share in ([1, 2], []):
-        monkeypatch.setattr(draws, "share_of", lambda total, own=share: torch.tensor(own, dtype=torch.int64))
+        own = torch.tensor(share, dtype=torch.int64)
+        monkeypatch.setattr(distributed, "share_of", lambda total, own=own: own)
         parts = list(drawn(model, held(10), torch.tensor([3, 5, 8]), seed=0, batch=5))
         assert [part.places.tolist() for part in parts] == [share] * bool(share)
