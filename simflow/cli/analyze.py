@@ -16,8 +16,8 @@ from simflow.analysis.record import Analysis, Plan, save
 from simflow.analysis.robustness import LEVELS
 from simflow.analysis.sweep import WEIGHTS
 from simflow.canvas import can_plot
-from simflow.cli.common import Device, Which
 from simflow.cli.held_out import held_out
+from simflow.cli.shared_arguments import Device, Which
 from simflow.cli.speed import Speed, sped
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings

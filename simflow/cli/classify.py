@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import torch
 from tyro.conf import arg
 
-from simflow.cli.common import Device, Run, Split, Which
 from simflow.cli.held_out import held_out
+from simflow.cli.shared_arguments import Device, Run, Split, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.images import ImageSet, tell_skipped

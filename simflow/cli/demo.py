@@ -15,7 +15,6 @@ from rich.console import Console
 from simflow import distributed, recipes
 from simflow.canvas import can_plot
 from simflow.cli import STOPPED
-from simflow.cli.common import Device
 from simflow.cli.describe import millions
 from simflow.cli.evaluate import FORMAT
 from simflow.cli.evaluate_page import Page
@@ -24,6 +23,7 @@ from simflow.cli.held_out import held_out
 from simflow.cli.image_files import described
 from simflow.cli.pictures import pairs_of, sheet_of
 from simflow.cli.resolve import resolve
+from simflow.cli.shared_arguments import Device
 from simflow.cli.talk import load_showing, talking
 from simflow.cli.train import check_length, listeners
 from simflow.config import RunConfig

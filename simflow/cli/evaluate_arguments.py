@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from simflow.cli.common import RUN, Device, Which
 from simflow.cli.sampling import Flags
+from simflow.cli.shared_arguments import RUN, Device, Which
 from simflow.cli.speed import Speed
 from simflow.cli.words import check_count, require_least
 from simflow.evaluate.lpips import Kind

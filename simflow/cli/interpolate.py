@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from simflow.analysis.interpolation import interpolation
-from simflow.cli.common import Data, Device, Run, Split, Which
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import require_png
+from simflow.cli.shared_arguments import Data, Device, Run, Split, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from tyro.conf import OmitArgPrefixes, arg
 
 from simflow import distributed
-from simflow.cli.common import Device, Run, Which
 from simflow.cli.sampling import Flags, changed
+from simflow.cli.shared_arguments import Device, Run, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.model import NetworkDtype

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from simflow.cli.common import Data, Device, Run, Split, Which
 from simflow.cli.held_out import held_out, signed
 from simflow.cli.pictures import pairs, require_png
+from simflow.cli.shared_arguments import Data, Device, Run, Split, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread

@@ -17,11 +17,11 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from simflow import distributed
 from simflow.alone import alone_in
 from simflow.cli.bars import counting
-from simflow.cli.common import Device, Which
 from simflow.cli.npz_stream import npz_stream
 from simflow.cli.pictures import chosen, sheet
 from simflow.cli.sample_folder import left, making, read_back, require_own, there
 from simflow.cli.sampling import Flags, changed
+from simflow.cli.shared_arguments import Device, Which
 from simflow.cli.speed import Speed, sped
 from simflow.cli.strips import before_and_after, guidance_sweep, through_the_blocks
 from simflow.cli.talk import talking

@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli.bars import counting
-from simflow.cli.common import Device
 from simflow.cli.image_files import described, real_images, tell_unreadable
+from simflow.cli.shared_arguments import Device
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.evaluate.choose import choose

@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 from simflow import distributed
 from simflow.cli import STOPPED
 from simflow.cli.bars import counting
-from simflow.cli.common import Device
 from simflow.cli.held_out import check_data
+from simflow.cli.shared_arguments import Device
 from simflow.cli.talk import talking
 from simflow.cli.train import listeners
 from simflow.cli.words import parse_seeds

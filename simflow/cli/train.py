@@ -12,11 +12,11 @@ from tyro.conf import Positional, arg
 
 from simflow import distributed
 from simflow.cli import STOPPED
-from simflow.cli.common import Device
 from simflow.cli.describe import lines_of, on_meta
 from simflow.cli.held_out import check_data
 from simflow.cli.pictures import sampled_sheet
 from simflow.cli.resolve import resolve, start_of
+from simflow.cli.shared_arguments import Device
 from simflow.cli.talk import load_showing, talking
 from simflow.config import RunConfig
 from simflow.data.find import is_there
