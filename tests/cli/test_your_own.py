@@ -18,7 +18,7 @@ from simflow.cli.classify import check
 from simflow.config import RunConfig
 from simflow.data.config import DataConfig
 from simflow.evaluate.collect import Held
-from simflow.evaluate.scores import bound, no_bound
+from simflow.evaluate.scores import no_bound, score, training_error
 from simflow.extend import imported
 from simflow.flow.classify import log_probs_by_class
 from simflow.flow.guidance import GaussianProduct
@@ -209,7 +209,8 @@ def test_a_prior_of_ones_own_has_likelihoods_by_its_density(gaussians):
     model, images = gaussians, dark_and_bright(8)
     assert model.prior.has_density
     assert no_bound(model) is None
-    scores, _ = bound(model, images, images, torch.arange(8), seed=0)
+    variance = training_error(model, images, seed=0)
+    scores = score(model, images, torch.arange(8), images.labels, variance=variance, seed=0)
     assert scores.bits.isfinite().all()
     pipe, latents = pipeline(model), to_float(images.pixels)
     means = torch.tensor([-0.5, 0.5])[images.labels][:, None, None, None]
