@@ -29,7 +29,7 @@ def noise(model, numbers, *, seed=0, batch=3):
 def test_draws_belong_to_images(model):
     all_four, last = noise(model, [3, 5, 8, 9]), noise(model, [9])
     assert torch.equal(all_four[3:], last)
-    assert not torch.equal(all_four[:1], last), "of each image its own"
+    assert (all_four[:1] - last).abs().max() > 0.1, "of each image its own"
     assert torch.equal(all_four, noise(model, [3, 5, 8, 9], batch=1))
     assert not torch.equal(last, noise(model, [9], seed=1))
 
