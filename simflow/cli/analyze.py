@@ -17,12 +17,13 @@ from simflow.analysis.robustness import LEVELS
 from simflow.analysis.sweep import WEIGHTS
 from simflow.canvas import can_plot
 from simflow.cli.held_out import held_out
+from simflow.cli.image_files import tell_unreadable
 from simflow.cli.shared_arguments import Device, Which
 from simflow.cli.speed import Speed, sped
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet, load, tell_skipped
+from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import Chosen, choose
 from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline
@@ -174,7 +175,7 @@ def examined(
     )
     train = trained_on(pipe.config, arguments.data)
     analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
-    tell_skipped(images, tell_skipped(train) if isinstance(train, ImageSet) else frozenset())
+    tell_unreadable(train, images)
     save(folder, analysis, pictures)
     return analysis
 

@@ -111,7 +111,8 @@ def judge_samples(
         size = real.pictures.images([0]).shape[-1] if size is None and real.pictures is not None else size
         samples = loaded(path, size=size, console=console)
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
-    tell_unreadable(real.pictures, samples)
+    tell_unreadable(real.pictures)
+    tell_unreadable(samples)
     return {
         "run": None,
         "samples": {"source": path, "seeds": None, "rounding": "as in the file"} | described(samples),

@@ -21,7 +21,7 @@ from simflow.cli.sampling import changed
 from simflow.cli.speed import sped
 from simflow.cli.talk import load_showing
 from simflow.config import RunConfig
-from simflow.data.images import ImageSet, tell_skipped
+from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.called import NONE_HELD_OUT, unseen_of
 from simflow.evaluate.choose import Chosen, choose
@@ -130,9 +130,9 @@ def judge_run(
             table |= {"number": unseen.numbers[numbers], "label": unseen.labels[numbers]}
             arrays = {name: values.numpy() for name, values in table.items()}
             np.savez(opened, **arrays)  # pyright: ignore[reportArgumentType]
-    tell_skipped(unseen, tell_skipped(train))
-    tell_unreadable(None if arguments.reference is None else whole.pictures)
-    tell_unreadable(*(images for images, _ in foreign.values()))
+    tell_unreadable(train, unseen)
+    for others in (whole.pictures, *(images for images, _ in foreign.values())):
+        tell_unreadable(others)
     return record
 
 

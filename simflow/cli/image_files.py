@@ -1,5 +1,6 @@
 """Images and statistics from the paths of a command line, and what to say of them in a result."""
 
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +82,15 @@ def limited(pictures: Pictures, limit: int | None) -> Pictures:
     return some
 
 
-def tell_unreadable(*all_of_them: Pictures | None) -> None:
-    """Warns of the images of data sets that could not be read, once all have been looked at: sets too large to be held
-    find out only then."""
-    for pictures in all_of_them:
-        if isinstance(pictures, ImageSet):
-            tell_skipped(pictures)
+def tell_unreadable(*parts: Pictures | str | None) -> None:
+    """Warns of the images of parts of one data set that could not be read, of each once; what is no data set has none.
+
+    To be called when all have been looked at: sets too large to be held find out only then.
+    """
+    told: Set[str] = frozenset()
+    for part in parts:
+        if isinstance(part, ImageSet):
+            told = tell_skipped(part, told)
 
 
 def described(pictures: Pictures | None, *, fit: str = "crop") -> dict[str, Any]:

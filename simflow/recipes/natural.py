@@ -12,6 +12,7 @@ from simflow.recipes.shipped import JUDGE
 from simflow.recipes.stages import decoder_stage, frechet_stage, prior_stage
 from simflow.recipes.tarflow import for_two_cores, published, shape
 from simflow.sample import SampleConfig
+from simflow.settings import override
 from simflow.train.optim import Linear, StageConfig
 
 NATURAL = DataConfig(path="folder", image_size=32, channels=3)
@@ -55,8 +56,7 @@ def natural_32_frechet() -> RunConfig:
     Guidance is half as strong while it learns and after, for what strong guidance did to samples the loss does without
     taking their variety. Twenty minutes of two CPU cores with AMX (``--train.dtype bf16``).
     """
-    base = natural_32_prior()
-    weaker = replace(base, sample=replace(base.sample, guidance=GaussianProduct(weight=2.0)))
+    weaker = override(natural_32_prior(), {"sample.guidance.weight": 2.0})
     return frechet_stage(weaker, "natural-32-frechet", SEEN, steps=600)
 
 
