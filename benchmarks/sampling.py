@@ -31,7 +31,7 @@ ABOUT: str = "time of a sample in forward passes, beside the peers"
 
 ROUGH = Jacobi(tolerance=1e-3)
 EAGER, GRAPHS = Sequential(compiled=False), Sequential(graphs=True)
-"""The walk without compiled loops, which only float32 on a CPU has; and as CUDA graphs, which only a GPU has."""
+"""The walk without compiled loops, which only a CPU has; and as CUDA graphs, which only a GPU has."""
 RECORDED = 2
 """Batches after which a walk is replayed and nothing else: one that walks and one that records."""
 PEER, GUIDED_PEER = "ml-tarflow", "ml-tarflow, guided"
@@ -129,7 +129,7 @@ def guided(batch: Batch, wanted: Tensor, peer: Any, setting: Setting) -> dict[st
 
 def has_loops(setting: Setting) -> bool:
     """Whether the walk is compiled here; elsewhere both ways are one, and it is timed once."""
-    return setting.device.type == "cpu" and setting.dtype == "float32" and library() is not None
+    return setting.device.type == "cpu" and library() is not None
 
 
 def row(record: Record) -> dict[str, str]:

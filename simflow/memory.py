@@ -109,6 +109,7 @@ class Idle:
 
     def __init__(self, loops: Loops) -> None:
         self.lanes, self.threads = loops.lanes, loops.threads
+        self.packed_size, self.inputs_size = loops.packed_size, loops.inputs_size
 
     def address(self, tensor: Tensor) -> int:
         """Nowhere."""
@@ -117,7 +118,7 @@ class Idle:
     def expect(self, tensor: Tensor) -> None:
         """Nothing is written."""
 
-    def pack(self, weight: Tensor, to: Tensor) -> None:
+    def pack(self, weight: Tensor, to: Tensor, *, half: bool) -> None:
         """Nothing is written."""
 
     def step(
@@ -229,10 +230,15 @@ def stage_runs(
         yield "noise to latents", inverting
     refinement = applicable(config.refinement, model)
     if refinement is not None:
-        yield "the score step", lambda b: refinement.refine(prior.log_prob, torch.zeros(b, *shape), labels(b))
+
+        def refining(images: int) -> Tensor:
+            with torch.no_grad(), computing_in(config.dtype, CPU):
+                return model.refined(torch.zeros(images, *shape), labels(images), refinement)
+
+        yield "the score step", refining
 
     def decoding(images: int) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), computing_in(config.dtype, CPU):
             return to_uint8(model.decode(torch.zeros(images, *shape)).float())
 
     yield "decoding", decoding

@@ -42,7 +42,7 @@ from simflow.sit.prior import SiTConfig
 from simflow.turns import in_proportion
 
 NetworkDtype = Literal["float32", "bfloat16"]
-"""In what the prior's networks compute when sampling: as their weights are, or in half precision."""
+"""In what networks compute: as their weights are, or in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,16 +199,29 @@ class Model(nn.Module):
             guidance: how conditional and unconditional predictions mix, or None.
             refinement: a score step on the latents before decoding, or None.
             decoding: how the blocks of a flow are undone: exactly, or within a tolerance.
-            dtype: of the prior's networks on the way to the latents; tokens, affine maps, refinement and decoder keep
-                the dtype of the weights.
+            dtype: of the products in all networks, of prior, refinement and decoder; tokens and affine maps keep the
+                dtype of the weights.
 
         Raises:
             ValueError: a label is out of range, guidance away from "no class" is asked of a model without classes, or
                 a rule of guidance or a way of decoding does not fit the prior.
         """
         latents = self.latents(noise, labels, guidance=guidance, decoding=decoding, dtype=dtype)
-        with torch.no_grad():
-            return self.decode(self.refined(latents, labels, refinement))
+        return self.finished(latents, labels, refinement=refinement, dtype=dtype)
+
+    @torch.no_grad()
+    def finished(
+        self,
+        latents: Latents,
+        labels: Labels,
+        *,
+        refinement: Refinement | None = None,
+        dtype: NetworkDtype = "float32",
+    ) -> Images:
+        """Latents as they come from the prior -> images, unclamped; arguments as for :meth:`generate`."""
+        with computing_in(dtype, latents.device):
+            images = self.decode(self.refined(latents, labels, refinement))
+        return images.to(latents.dtype)
 
     @torch.no_grad()
     def latents(

@@ -169,7 +169,7 @@ class Pipeline:
             temperature: standard deviation of the noise; None is the run's own.
             decoding: how the blocks of a flow are undone, such as ``pipe.plan().plan``; None is the run's own.
             batch: images sampled at once; None is the run's own.
-            dtype: in what the prior's networks compute; None is the run's own.
+            dtype: in what networks compute; None is the run's own.
             output_type: see :class:`Sampled`.
 
         Raises:

@@ -46,8 +46,8 @@ class SampleConfig:
     decoding: Sequential | Jacobi | Plan = SEQUENTIAL
     """How the blocks of a flow are undone: exactly, in parallel passes to a tolerance, or each in a way of its own."""
     dtype: NetworkDtype = "float32"
-    """In what the prior's networks compute: "float32", or "bfloat16", which is faster on GPUs and not exact. Tokens and
-    affine maps stay in float32."""
+    """In what networks compute: "float32", or "bfloat16", which is faster on GPUs and on CPUs with AMX, and not exact.
+    Tokens and affine maps stay in float32."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:
@@ -129,7 +129,8 @@ def sample_each(
             dtype=config.dtype,
         )
         yield tuple(
-            samples_of(own, wanted, model.decode(model.refined(latents, known, step))) for step in steps
+            samples_of(own, wanted, model.finished(latents, known, refinement=step, dtype=config.dtype))
+            for step in steps
         )
 
 
@@ -184,13 +185,13 @@ def trajectory(
     model.prior.check_sampling(guidance, way)
     with computing_in(config.dtype, model.device):
         states = model.prior.trajectory(noise, wanted, guidance, way)
-    deep = len(states) - 1
-    blocks = (f"block {number}{' (deep)' if number == deep else ''}" for number in range(deep, 0, -1))
-    named = dict(zip(["noise", *blocks], states, strict=True))
-    refinement = applicable(config.refinement, model)
-    if refinement is not None:
-        named["score step"] = model.refined(states[-1], wanted, refinement)
-    return {name: to_uint8(model.decode(state).float()).cpu() for name, state in named.items()}
+        deep = len(states) - 1
+        blocks = (f"block {number}{' (deep)' if number == deep else ''}" for number in range(deep, 0, -1))
+        named = dict(zip(["noise", *blocks], states, strict=True))
+        refinement = applicable(config.refinement, model)
+        if refinement is not None:
+            named["score step"] = model.refined(states[-1], wanted, refinement)
+        return {name: to_uint8(model.decode(state).float()).cpu() for name, state in named.items()}
 
 
 def guided(

@@ -98,7 +98,7 @@ def test_what_sampling_refuses_is_refused_with_several_refinements(labels):
             next(make())
 
 
-def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):
+def test_half_precision_is_near_and_reaches_prior_score_step_and_decoder(monkeypatch):
     model, seen = model_of(), []
     exact = generated(model, SEEDS, LABELS, HOW)
     config = SampleConfig(guidance=HOW.guidance, refinement=HOW.refinement, dtype="bfloat16")
@@ -106,9 +106,9 @@ def test_half_precision_is_near_and_is_in_the_prior_only(monkeypatch):
     monkeypatch.setattr(model.autoencoder, "decode", lambda x: seen.append(autocast()) or decode(x))
     monkeypatch.setattr(model.prior, "log_prob", lambda x, y: seen.append(autocast()) or log_prob(x, y))
     rough = generated(model, SEEDS, LABELS, config)
-    assert seen == [False] * 3
+    assert seen == [True] * 3
     assert rough.dtype == torch.float32
-    assert 1e-6 < (rough - exact).abs().max() < 0.2
+    assert 1e-3 < (rough - exact).abs().max() < 0.2
     states = trajectory(model, seeds=SEEDS, labels=LABELS, config=config)
     assert torch.equal(states["score step"].int(), levels(model, config))
 

@@ -39,7 +39,7 @@ class Arguments:
     how: OmitArgPrefixes[Flags]
     """The way of sampling, as for simflow sample: a plan is for one."""
     dtype: NetworkDtype | None = None
-    """In what the prior's networks compute; for bfloat16 the error of its rounding is measured too."""
+    """In what networks compute; for bfloat16 the error of its rounding is measured too."""
     which: Which = "ema"
     device: Device = "auto"
 

@@ -1,8 +1,12 @@
-"""A block as the affine map of the next token, in compiled loops: float32 on a CPU, where walks are bound by calls.
+"""A block as the affine map of the next token, in compiled loops: on a CPU, where walks are bound by calls.
 
 The numbers are those of :class:`~simflow.flow.sequential.BlockStep` up to rounding; a law holds the two together. Here
 the block's weights are laid out for ``step.c`` (:mod:`simflow.native.library`), once a walk, and its tensors handed
 over as addresses; everything from the token to the outputs is then one call.
+
+In half precision the weights of linear maps, keys and values are rounded to bfloat16, and where the processor
+multiplies tiles of such numbers (AMX) the inputs of linear maps are, too. All sums, and all that is no product, are in
+float32.
 """
 
 from typing import cast
@@ -25,11 +29,14 @@ class CompiledStep:
         block: in float32, on a CPU.
         condition: of the rows.
         rows: sequences walked together.
+        half: whether linear maps are in half precision.
         loops: the compiled loops.
     """
 
-    def __init__(self, block: Block, condition: Condition, *, rows: int, loops: native.Loops) -> None:
-        self.config, self.loops, self.threads = block.config, loops, loops.threads
+    def __init__(
+        self, block: Block, condition: Condition, *, rows: int, half: bool, loops: native.Loops
+    ) -> None:
+        self.config, self.half, self.loops, self.threads = block.config, half, loops, loops.threads
         self.prefix = block.prefix
         self.held: list[Tensor] = []
         """What C was given the addresses of."""
@@ -37,7 +44,7 @@ class CompiledStep:
         layers = cast("list[AdaLNLayer | PlainLayer]", list(block.transformer.layers))
         inside = maps_of(layers[0])[2].out_features
         tokens, size = block.prefix + block.tokens, width // heads
-        logits, wide = self.whole(tokens), self.whole(size)
+        logits, wide, word = self.whole(tokens), self.whole(size), 2 if half else 1
         scale = torch.full((rows,), size**-0.5)
         if condition.temperature is not None:
             scale = scale / condition.temperature
@@ -62,14 +69,15 @@ class CompiledStep:
             cos=self.hold(None if condition.rotation is None else condition.rotation.cos),
             sin=self.hold(None if condition.rotation is None else condition.rotation.sin),
             prefix=block.prefix,
-            keys=self.room(len(layers), rows, heads, logits, size),
-            values=self.room(len(layers), rows, heads, tokens, wide),
+            keys=self.room(len(layers), rows, heads, logits, -(-size // word)),
+            values=self.room(len(layers), rows, heads, -(-tokens // word), wide),
             x=self.hold(self.x),
-            normed=self.room(rows, width),
-            part=self.room(rows, width),
             qkv=self.room(rows, 3 * width),
-            hidden=self.room(rows, inside),
+            normed=self.inputs(rows, width),
+            part=self.inputs(rows, width),
+            hidden=self.inputs(rows, inside),
             scratch=self.room(self.threads, logits + 2 * wide),
+            half=half,
         )
         if condition.prefix is not None:
             self.x.copy_(condition.prefix[:, 0])
@@ -88,12 +96,16 @@ class CompiledStep:
         """The address of a tensor's numbers, one after the other, which stay there as long as the step does."""
         if tensor is None:
             return None
-        self.held.append(tensor.contiguous())
+        self.held.append(tensor.float().contiguous())
         return self.loops.address(self.held[-1])
 
     def room(self, *shape: int) -> int | None:
         """The address of memory for so many numbers."""
         return self.hold(self.new(*shape))
+
+    def inputs(self, rows: int, numbers: int) -> int | None:
+        """The address of memory for the inputs of a linear map."""
+        return self.hold(torch.zeros(self.loops.inputs_size(rows, numbers, half=self.half)))
 
     def new(self, *shape: int) -> Tensor:
         """Memory for so many numbers, which are about to be written."""
@@ -103,10 +115,13 @@ class CompiledStep:
 
     def pack(self, linears: list[nn.Linear]) -> dict[nn.Linear, int]:
         """The weights of linear maps in the order of the loops, in one piece of memory: their addresses."""
-        sizes = [self.whole(linear.out_features) * linear.in_features for linear in linears]
+        sizes = [
+            self.loops.packed_size(linear.out_features, linear.in_features, half=self.half)
+            for linear in linears
+        ]
         packed = dict(zip(linears, self.new(sum(sizes)).split(sizes), strict=True))
         for linear, part in packed.items():
-            self.loops.pack(linear.weight, part)
+            self.loops.pack(linear.weight, part, half=self.half)
         return {linear: cast("int", self.hold(part)) for linear, part in packed.items()}
 
     def dense(self, linear: nn.Linear, added: Tensor | None = None) -> native.Dense:

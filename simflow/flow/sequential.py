@@ -4,7 +4,7 @@ The block gives the affine map of token *i* from the tokens before it; undoing i
 walks, with the keys and values of earlier tokens at hand. With guidance the conditional and the unconditional model
 walk as one batch of ``2 b`` rows over the same tokens.
 
-A step is made of torch's operations (:mod:`simflow.nn.step`), or, in float32 on a CPU with GCC, of compiled
+A step is made of torch's operations (:mod:`simflow.nn.step`), or, in float32 or bfloat16 on a CPU with GCC, of compiled
 loops (:mod:`simflow.flow.compiled`), which take about half the time.
 """
 
@@ -54,9 +54,11 @@ def walk(
 
 
 def loops_for(block: Block, z: Tokens) -> native.Loops | None:
-    """The compiled loops, if everything is in float32 and on a CPU and there are any."""
-    narrow = z.dtype == network_dtype(block) == block.embed.weight.dtype == torch.float32
-    return native.library() if narrow and z.device.type == "cpu" else None
+    """The compiled loops, if there are any and everything is on a CPU and in float32; the networks may compute in
+    bfloat16."""
+    wide = z.dtype == block.embed.weight.dtype == torch.float32
+    known = wide and network_dtype(block) in {torch.float32, torch.bfloat16}
+    return native.library() if known and z.device.type == "cpu" else None
 
 
 def step_of(
@@ -65,7 +67,7 @@ def step_of(
     """The step of a walk, made of compiled loops if they are given."""
     if loops is None:
         return BlockStep(block, condition, rows=rows, wide=wide)
-    return CompiledStep(block, condition, rows=rows, loops=loops)
+    return CompiledStep(block, condition, rows=rows, half=network_dtype(block) is torch.bfloat16, loops=loops)
 
 
 class BlockStep:

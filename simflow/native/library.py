@@ -85,7 +85,8 @@ class Net(ctypes.Structure):
         ("cos", Pointer),
         ("sin", Pointer),
         ("prefix", Number),
-        *((name, Pointer) for name in ("keys", "values", "x", "normed", "part", "qkv", "hidden", "scratch")),
+        *((name, Pointer) for name in ("keys", "values", "x", "qkv", "normed", "part", "hidden", "scratch")),
+        ("half", Number),
     )
 
 
@@ -114,9 +115,17 @@ class Loops(Protocol):
     def expect(self, tensor: torch.Tensor) -> None:
         """Says that all of a new tensor is about to be written."""
 
-    def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
+    def packed_size(self, out: int, inputs: int, *, half: bool) -> int:
+        """Numbers of four bytes that a packed weight takes; ``half`` as for :meth:`pack`."""
+        ...
+
+    def inputs_size(self, rows: int, numbers: int, *, half: bool) -> int:
+        """Numbers of four bytes that the inputs of a product take, ``numbers`` a row; zeros at first."""
+        ...
+
+    def pack(self, weight: torch.Tensor, to: torch.Tensor, *, half: bool) -> None:
         """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``,
-        zeros where the last panel has no output."""
+        zeros where the last panel has no output; ``half`` of its bytes, in pairs of bfloat16, if it is asked for."""
 
     def step(
         self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int
@@ -140,11 +149,17 @@ class Library:
             functions.simflow_step,
             functions.simflow_expect,
         )
+        self._packed, self._inputs = functions.simflow_packed, functions.simflow_inputs
+        for size in (self._packed, self._inputs, functions.simflow_tiles):
+            size.restype = Number
+        self._packed.argtypes = self._inputs.argtypes = (Number, Number, Number)
         self._expect.argtypes, self._expect.restype = (Pointer, Number), None
-        self._pack.argtypes = (Pointer, Pointer, Number, Number, Pointer, Number)
+        self._pack.argtypes = (Pointer, Pointer, Number, Number, Number, Pointer, Number)
         self._step.argtypes = (Pointer, Pointer, Number, Pointer, Number, Pointer)
         self._pack.restype = self._step.restype = None
         self.lanes: int = functions.simflow_lanes()
+        self.tiles = bool(functions.simflow_tiles())
+        """Whether half precision multiplies tiles (AMX), for which the inputs of products are rounded as well."""
         self.lender: Lender = torch_threads() or functions.simflow_alone()
         self._lender = ctypes.addressof(self.lender)
 
@@ -161,11 +176,19 @@ class Library:
         """As :class:`Loops` says: few large pages come faster than many small ones."""
         self._expect(tensor.data_ptr(), tensor.nbytes)
 
-    def pack(self, weight: torch.Tensor, to: torch.Tensor) -> None:
+    def packed_size(self, out: int, inputs: int, *, half: bool) -> int:
+        """As :class:`Loops` says."""
+        return self._packed(out, inputs, half)
+
+    def inputs_size(self, rows: int, numbers: int, *, half: bool) -> int:
+        """As :class:`Loops` says."""
+        return self._inputs(rows, numbers, half)
+
+    def pack(self, weight: torch.Tensor, to: torch.Tensor, *, half: bool) -> None:
         """As :class:`Loops` says."""
         out, numbers = weight.shape
         weight = weight.contiguous()  # has a name, so that a copy lives as long as C reads it
-        self._pack(weight.data_ptr(), to.data_ptr(), out, numbers, self._lender, self.threads)
+        self._pack(weight.data_ptr(), to.data_ptr(), out, numbers, half, self._lender, self.threads)
 
     def step(
         self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int

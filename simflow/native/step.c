@@ -1,4 +1,5 @@
-/* One token of every row through a causal transformer: the step of a walk, in float32, on a CPU.
+/* One token of every row through a causal transformer: the step of a walk on a CPU, in float32 or in half
+ * precision.
  *
  * The same numbers as simflow/nn/step.py, whose every operation is here a loop. Between two operations of a step there
  * is nothing to do but to call the next one, and that is what a step of torch's costs most; here threads begin together,
@@ -6,6 +7,10 @@
  * (panels of LANES outputs, for each input in turn), by the one thread whose columns they are.
  *
  * What a number of a row becomes depends neither on the other rows nor on the threads: all sums run in one order.
+ *
+ * In half precision weights are kept as bfloat16, in pairs of two inputs, so that half the bytes are read. Sums and all
+ * that is no product stay in float32. Processors with AMX multiply tiles of such pairs, for which the rows are rounded
+ * to bfloat16 as well; elsewhere a weight becomes float32 again in its register.
  *
  * C11 with the vectors of GCC. Threads are lent by the caller (simflow/native/library.py), who also
  * owns all memory.
@@ -21,6 +26,14 @@
 #include <string.h>
 #if defined(__linux__)
 #include <sys/mman.h>
+#endif
+#if defined(__linux__) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#define TILES 1
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
+#define TILES 0
 #endif
 
 #if defined(__AVX512F__)
@@ -39,7 +52,8 @@ typedef int32_t Whole __attribute__((vector_size(4 * LANES), aligned(4), may_ali
 
 /* y = x weight + bias; the weight in panels, see pack(). */
 typedef struct {
-    const float *weight, *bias;
+    const void *weight; /* float32, or pairs of bfloat16 */
+    const float *bias;
     int64_t in, out;
     int64_t bias_step; /* numbers from one row's bias to the next; 0 for one bias */
 } Dense;
@@ -68,10 +82,12 @@ typedef struct {
     int64_t prefix;          /* tokens before the first that has a position of the table */
     float *keys;             /* (layers, rows, heads, tokens to LANES, size, LANES) */
     float *values;           /* (layers, rows, heads, tokens, size to LANES) */
-    float *x, *normed, *part; /* (rows, width) */
+    float *x;                /* (rows, width) */
     float *qkv;              /* (rows, 3 width) */
-    float *hidden;           /* (rows, inside) */
+    void *normed, *part;     /* (rows, width), in the layout of inputs to a product, see hand() */
+    void *hidden;            /* (rows, inside), likewise */
     float *scratch;          /* (threads, tokens and 2 sizes, each to LANES) */
+    int64_t half;            /* whether weights are pairs of bfloat16 */
 } Net;
 
 /* Who lends threads: GCC's OpenMP, which torch has loaded. */
@@ -97,6 +113,16 @@ typedef struct {
 } Thread;
 
 INLINE int64_t up_to(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+enum { SIDE = 16, DEEP = 32 }; /* rows of a tile; its inputs, of which all products in half precision have whole tiles */
+
+/* Whether rows are rounded for tiles. */
+static int tiles;
+INLINE int narrow(const Net *net) { return TILES && tiles && net->half; }
+
+/* Numbers from one row of a product's rounded inputs to the next: whole tiles, and then some, so that the rows of a tile
+ * do not fall on the same places of a cache. */
+INLINE int64_t narrow_step(int64_t numbers) { return up_to(numbers, DEEP) + DEEP; }
 
 /* ---- threads ---- */
 
@@ -180,45 +206,78 @@ INLINE void store_some(float *p, Vector v, int64_t n) {
         memcpy(p, &v, n * sizeof(float));
 }
 
+/* Numbers of a row for the next product: n of them, or a vector, from column c of so many. */
+INLINE void hand(const Net *net, void *to, int64_t row, int64_t c, int64_t numbers, Vector v, int64_t n) {
+#if TILES
+    if (narrow(net)) {
+        const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)v);
+        uint16_t *at = (uint16_t *)to + row * narrow_step(numbers) + c;
+        if (n >= LANES)
+            memcpy(at, &rounded, sizeof rounded);
+        else
+            memcpy(at, &rounded, n * sizeof *at);
+        return;
+    }
+#else
+    (void)net;
+#endif
+    store_some((float *)to + row * numbers + c, v, n);
+}
+
 /* What becomes of the sums of m rows from r on and p panels. */
-static void put(enum Act act, const Vector *sums, int64_t m, int64_t p, const Dense *dense, int64_t r, int64_t panel, float *out,
-                int64_t step, const float *gate) {
+static void put(const Net *net, enum Act act, const Vector *sums, int64_t m, int64_t p, const Dense *dense, int64_t r, int64_t panel,
+                void *out, int64_t step, const float *gate) {
     for (int64_t row = r; row < r + m; row++)
         for (int64_t c = panel * LANES; c < (panel + p) * LANES; c += LANES) {
             const int64_t left = dense->out - c;
-            float *to = out + row * step + c;
+            float *to = (float *)out + row * step + c;
             Vector v = *sums++ + load_some(dense->bias + row * dense->bias_step + c, left);
-            if (act == GELU) v = gelu(v);
+            if (act == GELU) {
+                hand(net, out, row, c, step, gelu(v), left);
+                continue;
+            }
             if (act == JOIN && gate) v *= load_some(gate + row * step + c, left);
             if (act == JOIN) v += load_some(to, left);
             store_some(to, v, left);
         }
 }
 
-/* m rows with p panels; m and p are constants wherever this is inlined, so the sums live in registers. */
-INLINE void tile(const int m, const int p, const Dense *dense, const float *x, int64_t step, int64_t panel, Vector *out) {
-    const int64_t in = dense->in, stride = in * LANES;
-    const float *w = dense->weight + panel * stride;
+INLINE Vector even(Whole pair) { return (Vector)(pair << 16); }
+INLINE Vector odd(Whole pair) { return (Vector)(pair & -65536); }
+
+/* m rows with p panels; m, p and half are constants wherever this is inlined, so the sums live in registers. */
+INLINE void block(const int m, const int p, const int half, const Dense *dense, const float *x, int64_t step, int64_t panel,
+                  Vector *out) {
+    const int64_t in = dense->in, stride = (half ? up_to(in, DEEP) / 2 : in) * LANES;
+    const float *w = (const float *)dense->weight + panel * stride;
     Vector sums[SUMS] = {0};
-    for (int64_t k = 0; k < in; k++)
+    for (int64_t k = 0; k < in; k += 1 + half)
 #pragma GCC unroll 4
         for (int j = 0; j < p; j++) {
-            const Vector column = load(w + j * stride + k * LANES);
+            const float *at = w + j * stride + (half ? k / 2 : k) * LANES;
+            const Whole pair = *(const Whole *)at;
+            const Vector column = half ? even(pair) : (Vector)pair;
 #pragma GCC unroll 16
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k] * column;
+            if (!half || k + 1 == in) continue;
+            const Vector next = odd(pair);
+#pragma GCC unroll 16
+            for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k + 1] * next;
         }
 #pragma GCC unroll 32
     for (int i = 0; i < m * p; i++) out[i] = sums[i];
 }
 
-#define TILE(m, p) \
-    case 4 * m + p - 1: tile(m, p, dense, x + r * in_step, in_step, panel, sums); break;
-#define WIDTHS(m) TILE(m, 1) TILE(m, 2) TILE(m, 3)
+#define BLOCK(m, p, half) \
+    case 8 * m + 2 * p - 2 + half: block(m, p, half, dense, x + r * in_step, in_step, panel, sums); break;
+#define BOTH(m, p) BLOCK(m, p, 0) BLOCK(m, p, 1)
+#define WIDTHS(m) BOTH(m, 1) BOTH(m, 2) BOTH(m, 3)
 
 /* The thread's panels of all rows: the fewer rows, the more panels at once, so that enough sums are under way. */
-static void product(const Thread *t, enum Act act, const Dense *dense, const float *x, int64_t in_step, float *out, int64_t out_step,
+static void product(const Thread *t, enum Act act, const Dense *dense, const float *x, int64_t in_step, void *out, int64_t out_step,
                     const float *gate) {
-    const int64_t rows = t->step->net->rows, panels = up_to(dense->out, LANES) / LANES, last = end(t, panels);
+    const Net *net = t->step->net;
+    const int64_t rows = net->rows, panels = up_to(dense->out, LANES) / LANES, last = end(t, panels);
     const int64_t chunks = (rows + ROWS - 1) / ROWS, most = (rows + chunks - 1) / chunks;
     const int64_t wide = SUMS / most < 4 ? SUMS / most : 4;
     Vector sums[SUMS];
@@ -226,25 +285,101 @@ static void product(const Thread *t, enum Act act, const Dense *dense, const flo
         p = last - panel < wide ? last - panel : wide;
         for (int64_t r = 0, m; r < rows; r += m) {
             m = rows - r < most ? rows - r : most;
-            switch (4 * m + p - 1) {
-                WIDTHS(1) WIDTHS(2) WIDTHS(3) WIDTHS(4) TILE(1, 4) TILE(2, 4) TILE(3, 4)
+            switch (8 * m + 2 * p - 2 + (net->half != 0)) {
+                WIDTHS(1) WIDTHS(2) WIDTHS(3) WIDTHS(4) BOTH(1, 4) BOTH(2, 4) BOTH(3, 4)
 #if defined(__AVX512F__) || defined(__aarch64__)
-                WIDTHS(5) WIDTHS(6) WIDTHS(7) WIDTHS(8) TILE(4, 4) TILE(5, 4) TILE(6, 4)
+                WIDTHS(5) WIDTHS(6) WIDTHS(7) WIDTHS(8) BOTH(4, 4) BOTH(5, 4) BOTH(6, 4)
 #endif
             }
-            put(act, sums, m, p, dense, r, panel, out, out_step, gate);
+            put(net, act, sums, m, p, dense, r, panel, out, out_step, gate);
         }
     }
 }
 
+/* ---- products of tiles ---- */
+
+#if TILES
+/* Registers of a processor with AMX: 0 to 3 sums, of 16 rows with 16 outputs each; 4 and 5 rows; 6 and 7 weights. */
+typedef struct {
+    uint8_t palette, start, none[14];
+    uint16_t bytes[16];
+    uint8_t rows[16];
+} Registers;
+
+static const Registers registers = {
+    .palette = 1,
+    .bytes = {64, 64, 64, 64, 64, 64, 64, 64},
+    .rows = {SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE, SIDE},
+};
+
+/* Sums of 16 rows, or of 32, with p panels, 1 or 2: (rows, p) vectors. */
+INLINE void tile(const int two, const int p, const Dense *dense, const uint16_t *x, int64_t panel, Vector *out) {
+    const int64_t deep = up_to(dense->in, DEEP), stride = deep / 2 * LANES, step = narrow_step(dense->in);
+    const float *w = (const float *)dense->weight + panel * stride;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t k = 0; k < deep; k += DEEP) {
+        _tile_loadd(4, x + k, step * 2);
+        _tile_loadd(6, w + k / 2 * LANES, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        if (p == 2) {
+            _tile_loadd(7, w + stride + k / 2 * LANES, 64);
+            _tile_dpbf16ps(1, 4, 7);
+        }
+        if (two) {
+            _tile_loadd(5, x + SIDE * step + k, step * 2);
+            _tile_dpbf16ps(2, 5, 6);
+            if (p == 2) _tile_dpbf16ps(3, 5, 7);
+        }
+    }
+    _tile_stored(0, out, p * 64);
+    if (p == 2) _tile_stored(1, out + 1, p * 64);
+    if (two) {
+        _tile_stored(2, out + SIDE * p, p * 64);
+        if (p == 2) _tile_stored(3, out + SIDE * p + 1, p * 64);
+    }
+}
+#endif
+
+/* The thread's panels of all rows, which hand() has written. */
+static void product_of_handed(const Thread *t, enum Act act, const Dense *dense, const void *x, void *out, int64_t out_step,
+                              const float *gate) {
+    const Net *net = t->step->net;
+    if (!narrow(net)) {
+        product(t, act, dense, x, dense->in, out, out_step, gate);
+        return;
+    }
+#if TILES
+    const int64_t rows = net->rows, panels = up_to(dense->out, LANES) / LANES, last = end(t, panels);
+    Vector sums[2 * SIDE * 2];
+    for (int64_t panel = begin(t, panels), p; panel < last; panel += p) {
+        p = last - panel < 2 ? 1 : 2;
+        for (int64_t r = 0, m; r < rows; r += m) {
+            const uint16_t *from = (const uint16_t *)x + r * narrow_step(dense->in);
+            const int two = rows - r > SIDE;
+            m = rows - r < 2 * SIDE ? rows - r : 2 * SIDE;
+            switch (2 * two + (p == 2)) {
+            case 0: tile(0, 1, dense, from, panel, sums); break;
+            case 1: tile(0, 2, dense, from, panel, sums); break;
+            case 2: tile(1, 1, dense, from, panel, sums); break;
+            case 3: tile(1, 2, dense, from, panel, sums); break;
+            }
+            put(net, act, sums, m, p, dense, r, panel, out, out_step, gate);
+        }
+    }
+#endif
+}
+
 /* ---- norms ---- */
 
-static void normalise(const Thread *t, const Norm *norm, const float *x, float *out) {
+static void normalise(const Thread *t, const Norm *norm, const float *x, void *out) {
     const Net *net = t->step->net;
     const int64_t width = net->width, whole = width - width % LANES, last = end(t, net->rows);
     for (int64_t r = begin(t, net->rows); r < last; r++) {
         const float *in = x + r * width, *gain = norm->gain + r * norm->step;
-        float *to = out + r * width, mean = 0, square = 0;
+        float mean = 0, square = 0;
         if (norm->shift) {
             Vector sums = {0};
             for (int64_t c = 0; c < whole; c += LANES) sums += load(in + c);
@@ -261,44 +396,101 @@ static void normalise(const Thread *t, const Norm *norm, const float *x, float *
         for (int64_t c = 0; c < whole; c += LANES) {
             Vector v = (load(in + c) - mean) * by * load(gain + c);
             if (shift) v += load(shift + c);
-            store(to + c, v);
+            hand(net, out, r, c, width, v, LANES);
         }
-        for (int64_t c = whole; c < width; c++) to[c] = (in[c] - mean) * by * gain[c] + (shift ? shift[c] : 0);
+        if (whole == width) continue;
+        Vector v = (load_some(in + whole, width - whole) - mean) * by * load_some(gain + whole, width - whole);
+        if (shift) v += load_some(shift + whole, width - whole);
+        hand(net, out, r, whole, width, v, width - whole);
     }
 }
 
 /* ---- attention ---- */
 
+/* Words of 4 bytes from one head's keys to the next one's, and of its values: of a number each, or of two in half precision,
+ * where a word of keys holds two inputs of a token and a word of values two tokens. */
+INLINE int64_t keys_step(const Net *net) {
+    const int64_t size = net->width / net->heads, room = up_to(net->tokens, LANES);
+    return room * (net->half ? up_to(size, 2) / 2 : size);
+}
+INLINE int64_t values_step(const Net *net) {
+    const int64_t wide = up_to(net->width / net->heads, LANES);
+    return (net->half ? up_to(net->tokens, 2) / 2 : net->tokens) * wide;
+}
+
+/* The nearest bfloat16 in the upper half of each word, something in the lower. */
+INLINE Whole high(Vector v) { return (Whole)v + 0x7fff + ((Whole)v >> 16 & 1); }
+
+/* The key and the value of a token find their place. */
+static void keep(const Net *net, float *keys, float *values, int64_t position, float *key, const float *value) {
+    const int64_t size = net->width / net->heads, wide = up_to(size, LANES), pairs = up_to(size, 2) / 2;
+    if (!net->half) {
+        float *slot = keys + position / LANES * size * LANES + position % LANES;
+        for (int64_t i = 0; i < size; i++) slot[i * LANES] = key[i];
+        memcpy(values + position * wide, value, size * sizeof(float));
+        return;
+    }
+    uint32_t words[2];
+    float *slot = keys + position / LANES * pairs * LANES + position % LANES, *row = values + position / 2 * wide;
+    for (int64_t i = size; i < wide; i++) key[i] = 0;
+    for (int64_t i = 0; i < size; i += LANES) store(key + i, (Vector)high(load(key + i)));
+    for (int64_t i = 0; i < pairs; i++) {
+        memcpy(words, key + 2 * i, sizeof words);
+        const uint32_t pair = words[0] >> 16 | (words[1] & 0xffff0000);
+        memcpy(slot + i * LANES, &pair, sizeof pair);
+    }
+    for (int64_t c = 0; c < wide; c += LANES) {
+        const Whole now = high(load_some(value + c, size - c)), before = (Whole)load(row + c) & 0xffff;
+        store(row + c, (Vector)(position % 2 ? before | (now & -65536) : now >> 16 & 0xffff));
+    }
+}
+
 /* One head of one row: its key and value find their place, and its query meets all keys so far. */
 static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int64_t position, float *scratch) {
     const int64_t size = net->width / net->heads, wide = up_to(size, LANES), room = up_to(net->tokens, LANES);
     const int64_t place = (layer * net->rows + row) * net->heads + head, now = position + 1;
-    float *keys = net->keys + place * room * size, *values = net->values + place * net->tokens * wide;
-    float *logits = scratch, *query = logits + room, *sum = query + wide;
+    float *keys = net->keys + place * keys_step(net), *values = net->values + place * values_step(net);
+    float *logits = scratch, *query = logits + room, *key = query + wide;
     const float *q = net->qkv + row * 3 * net->width + head * size, *k = q + net->width, *v = k + net->width;
     const float scale = net->scale[row];
-    float *slot = keys + position / LANES * size * LANES + position % LANES;
     if (net->cos) {
         const float *cos = net->cos + position * (size / 2), *sin = net->sin + position * (size / 2);
         for (int64_t i = 0; i < size / 2; i++) {
             query[2 * i] = scale * (q[2 * i] * cos[i] - q[2 * i + 1] * sin[i]);
             query[2 * i + 1] = scale * (q[2 * i + 1] * cos[i] + q[2 * i] * sin[i]);
-            slot[2 * i * LANES] = k[2 * i] * cos[i] - k[2 * i + 1] * sin[i];
-            slot[(2 * i + 1) * LANES] = k[2 * i + 1] * cos[i] + k[2 * i] * sin[i];
+            key[2 * i] = k[2 * i] * cos[i] - k[2 * i + 1] * sin[i];
+            key[2 * i + 1] = k[2 * i + 1] * cos[i] + k[2 * i] * sin[i];
         }
     } else {
-        for (int64_t i = 0; i < size; i++) query[i] = scale * q[i], slot[i * LANES] = k[i];
+        for (int64_t i = 0; i < size; i++) query[i] = scale * q[i], key[i] = k[i];
     }
-    memcpy(values + position * wide, v, size * sizeof(float));
+    keep(net, keys, values, position, key, v);
 
+    const int64_t deep = net->half ? up_to(size, 2) / 2 : size;
+    if (size % 2) query[size] = 0;
     for (int64_t n = 0; n < now; n += LANES) {
-        const float *panel = keys + n * size;
+        const float *panel = keys + n * deep;
         Vector sums[4] = {0};
         int64_t i = 0;
-        for (; i + 4 <= size; i += 4)
+        if (net->half) {
+            for (; i + 2 <= deep; i += 2)
+#pragma GCC unroll 2
+                for (int j = 0; j < 2; j++) {
+                    const Whole pair = (Whole)load(panel + (i + j) * LANES);
+                    sums[2 * j] += query[2 * (i + j)] * even(pair);
+                    sums[2 * j + 1] += query[2 * (i + j) + 1] * odd(pair);
+                }
+            if (i < deep) {
+                const Whole pair = (Whole)load(panel + i * LANES);
+                sums[0] += query[2 * i] * even(pair);
+                sums[1] += query[2 * i + 1] * odd(pair);
+            }
+        } else {
+            for (; i + 4 <= deep; i += 4)
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) sums[j] += query[i + j] * load(panel + (i + j) * LANES);
-        for (; i < size; i++) sums[0] += query[i] * load(panel + i * LANES);
+                for (int j = 0; j < 4; j++) sums[j] += query[i + j] * load(panel + (i + j) * LANES);
+            for (; i < deep; i++) sums[0] += query[i] * load(panel + i * LANES);
+        }
         store(logits + n, (sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
     for (int64_t n = now; n % LANES; n++) logits[n] = -INFINITY; /* tokens that are still to come */
@@ -316,13 +508,27 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
     for (int64_t c = 0; c < wide; c += LANES) {
         Vector sums[4] = {0};
         int64_t n = 0;
-        for (; n + 4 <= now; n += 4)
+        if (net->half) {
+            for (; n + 4 <= up_to(now, 2); n += 4)
+#pragma GCC unroll 2
+                for (int j = 0; j < 2; j++) {
+                    const Whole pair = (Whole)load(values + (n / 2 + j) * wide + c);
+                    sums[2 * j] += logits[n + 2 * j] * even(pair);
+                    sums[2 * j + 1] += logits[n + 2 * j + 1] * odd(pair);
+                }
+            if (n < now) {
+                const Whole pair = (Whole)load(values + n / 2 * wide + c);
+                sums[0] += logits[n] * even(pair);
+                sums[1] += logits[n + 1] * odd(pair);
+            }
+        } else {
+            for (; n + 4 <= now; n += 4)
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++) sums[j] += logits[n + j] * load(values + (n + j) * wide + c);
-        for (; n < now; n++) sums[0] += logits[n] * load(values + n * wide + c);
-        store(sum + c, ((sums[0] + sums[1]) + (sums[2] + sums[3])) * by);
+                for (int j = 0; j < 4; j++) sums[j] += logits[n + j] * load(values + (n + j) * wide + c);
+            for (; n < now; n++) sums[0] += logits[n] * load(values + n * wide + c);
+        }
+        hand(net, net->part, row, head * size + c, net->width, ((sums[0] + sums[1]) + (sums[2] + sums[3])) * by, size - c);
     }
-    memcpy(net->part + row * net->width + head * size, sum, size * sizeof(float));
 }
 
 /* ---- the step ---- */
@@ -333,6 +539,13 @@ static void walk(void *step) {
     const Net *net = s->net;
     const int64_t width = net->width, size = width / net->heads, position = s->position;
     float *scratch = net->scratch + t->number * (up_to(net->tokens, LANES) + 2 * up_to(size, LANES));
+#if TILES
+    Registers before;
+    if (narrow(net)) {
+        _tile_storeconfig(&before);
+        _tile_loadconfig(&registers);
+    }
+#endif
 
     if (s->token) {
         product(t, STORE, &net->embed, s->token, net->embed.in, net->x, width, NULL);
@@ -347,28 +560,35 @@ static void walk(void *step) {
         const Layer *layer = net->layer + l;
         normalise(t, &layer->norm_attention, net->x, net->normed);
         meet(t);
-        product(t, STORE, &layer->qkv, net->normed, width, net->qkv, 3 * width, NULL);
+        product_of_handed(t, STORE, &layer->qkv, net->normed, net->qkv, 3 * width, NULL);
         meet(t);
         const int64_t pairs = net->rows * net->heads;
         for (int64_t i = begin(t, pairs); i < end(t, pairs); i++) attend(net, l, i / net->heads, i % net->heads, position, scratch);
         meet(t);
-        product(t, JOIN, &layer->proj, net->part, width, net->x, width, layer->gate_attention);
+        product_of_handed(t, JOIN, &layer->proj, net->part, net->x, width, layer->gate_attention);
         meet(t);
         normalise(t, &layer->norm_mlp, net->x, net->normed);
         meet(t);
-        product(t, GELU, &layer->up, net->normed, width, net->hidden, net->inside, NULL);
+        product_of_handed(t, GELU, &layer->up, net->normed, net->hidden, net->inside, NULL);
         meet(t);
-        product(t, JOIN, &layer->down, net->hidden, net->inside, net->x, width, layer->gate_mlp);
+        product_of_handed(t, JOIN, &layer->down, net->hidden, net->x, width, layer->gate_mlp);
         meet(t);
     }
-    if (!s->out) return;
-    const float *last = net->x;
-    if (net->final.gain) {
+    if (s->out && net->final.gain) {
         normalise(t, &net->final, net->x, net->normed);
         meet(t);
-        last = net->normed;
+        product_of_handed(t, STORE, &net->head, net->normed, s->out, net->head.out, NULL);
+    } else if (s->out) {
+        product(t, STORE, &net->head, net->x, width, s->out, net->head.out, NULL);
     }
-    product(t, STORE, &net->head, last, width, s->out, net->head.out, NULL);
+#if TILES
+    if (narrow(net)) { /* as they were found, for torch's own kernels keep theirs */
+        if (before.palette)
+            _tile_loadconfig(&before);
+        else
+            _tile_release();
+    }
+#endif
 }
 
 static void lend(const Lender *lender, void (*act)(void *), void *with, int64_t threads);
@@ -384,30 +604,55 @@ void simflow_step(const Net *net, const Lender *lender, int64_t threads, const f
 
 typedef struct {
     const float *weight; /* (out, in) */
-    float *packed;
-    int64_t in, out;
+    void *packed;
+    int64_t in, out, half;
     int (*thread)(void);
     int (*threads)(void);
 } Packing;
 
+/* The nearest bfloat16, of two the even one: its 16 bits. What is no number stays none. */
+INLINE uint32_t rounded(float number) {
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return number != number ? bits >> 16 | 64 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
 static void pack(void *packing) {
     const Packing *p = packing;
     const int64_t panels = up_to(p->out, LANES) / LANES, number = p->thread(), of = p->threads();
+    const int64_t in = p->half ? up_to(p->in, DEEP) : p->in, words = p->half ? in / 2 : in;
     for (int64_t panel = panels * number / of; panel < panels * (number + 1) / of; panel++) {
-        float *to = p->packed + panel * p->in * LANES;
-        for (int64_t k = 0; k < p->in; k += LANES) /* squares, so that what is written stays near */
+        float *to = (float *)p->packed + panel * words * LANES;
+        for (int64_t k = 0; k < in; k += LANES) /* squares, so that what is written stays near */
             for (int64_t lane = 0; lane < LANES; lane++) {
-                const int64_t c = panel * LANES + lane, last = k + LANES < p->in ? k + LANES : p->in;
+                const int64_t c = panel * LANES + lane, last = k + LANES < in ? k + LANES : in;
                 const float *from = p->weight + c * p->in;
-                for (int64_t i = k; i < last; i++) to[i * LANES + lane] = c < p->out ? from[i] : 0;
+                if (!p->half) {
+                    for (int64_t i = k; i < last; i++) to[i * LANES + lane] = c < p->out ? from[i] : 0;
+                    continue;
+                }
+                for (int64_t i = k; i < last; i += 2) {
+                    const uint32_t one = c < p->out && i < p->in ? rounded(from[i]) : 0;
+                    const uint32_t two = c < p->out && i + 1 < p->in ? rounded(from[i + 1]) : 0, pair = one | two << 16;
+                    memcpy(to + i / 2 * LANES + lane, &pair, sizeof pair);
+                }
             }
     }
 }
 
-/* A weight (out, in) as panels (out to LANES, in, LANES), zeros where there is no output. */
-void simflow_pack(const float *weight, float *packed, int64_t out, int64_t in, const Lender *lender, int64_t threads) {
-    Packing packing = {weight, packed, in, out, lender->thread, lender->threads};
+/* A weight (out, in) as panels (out to LANES, in, LANES), zeros where there is no output; in half precision as panels
+ * (out to LANES, in to DEEP / 2, LANES, 2), zeros where there is no input. */
+void simflow_pack(const float *weight, void *packed, int64_t out, int64_t in, int64_t half, const Lender *lender, int64_t threads) {
+    Packing packing = {weight, packed, in, out, half, lender->thread, lender->threads};
     lend(lender, pack, &packing, threads);
+}
+
+/* Numbers of 4 bytes that a packed weight takes. */
+int64_t simflow_packed(int64_t out, int64_t in, int64_t half) { return up_to(out, LANES) * (half ? up_to(in, DEEP) / 2 : in); }
+
+/* Numbers of 4 bytes that rows of inputs to a product take, see hand(); they must be zeros at first. */
+int64_t simflow_inputs(int64_t rows, int64_t numbers, int64_t half) {
+    return TILES && tiles && half ? up_to(rows, SIDE) * narrow_step(numbers) / 2 : rows * numbers;
 }
 
 /* Memory that is about to be written: in few large pages, which take less time to come than many small ones. */
@@ -438,3 +683,12 @@ Lender simflow_alone(void) {
 }
 
 int64_t simflow_lanes(void) { return LANES; }
+
+/* Whether rows meet weights in tiles here, which the system must allow a process first. */
+int64_t simflow_tiles(void) {
+#if TILES
+    enum { ASK = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM */
+    tiles = !syscall(SYS_arch_prctl, ASK, TILE_DATA);
+#endif
+    return tiles;
+}

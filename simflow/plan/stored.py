@@ -29,8 +29,9 @@ from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")
 
-FORMAT = 2
-"""Number of the layout of the file; times of the first were taken before there were compiled loops."""
+FORMAT = 3
+"""Number of the layout of the file. Times of the first were taken before there were compiled loops, those of the second
+before half precision had them."""
 
 
 def file_of(folder: Path, device: torch.device, batch: int) -> Path:

@@ -22,11 +22,16 @@ def loops() -> Library:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 @pytest.mark.parametrize(
-    ("dtype", "tolerance", "compiled"),
-    [(torch.float64, 1e-10, False), (torch.float32, 1e-5, False), (torch.float32, 1e-5, True)],
+    ("dtype", "tolerance", "compiled", "half"),
+    [
+        (torch.float64, 1e-10, False, False),
+        (torch.float32, 1e-5, False, False),
+        (torch.float32, 1e-5, True, False),
+        (torch.float32, 0.05, True, True),
+    ],
 )
 @pytest.mark.parametrize("name", FLOWS)
-def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, compiled, temperature):
+def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, compiled, half, temperature):
     flow = build(FLOWS[name], dtype=dtype)
     x = noise_for(flow, dtype=dtype)
     for block in flow.chain():
@@ -35,7 +40,7 @@ def test_steps_give_the_maps_of_the_parallel_pass(name, dtype, tolerance, compil
             tokens = reorder(x, block.order).repeat(2, 1, 1)
             expected, _ = block.affine_of(tokens, condition)
             if compiled:
-                step = CompiledStep(block, condition, rows=8, loops=loops())
+                step = CompiledStep(block, condition, rows=8, half=half, loops=loops())
             else:
                 step = BlockStep(block, condition, rows=8, wide=dtype)
             inputs = tokens[:, :-1]

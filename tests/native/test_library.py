@@ -16,6 +16,7 @@ from simflow.flow.guided import condition_for
 from simflow.flow.sequential import BlockStep
 from simflow.flow.stack import FlowConfig
 from simflow.native import library as native
+from simflow.nn import step as of_torch
 from tests.laws.cases import randomise
 
 COMPILER = shutil.which("gcc")
@@ -24,6 +25,9 @@ VECTORS = {"native": native.FLAGS[0], "any processor's": COMMON}
 if platform.machine() == "x86_64":
     VECTORS["sse"] = ("-mno-avx", *COMMON)
     VECTORS["avx2"] = ("-mavx2", "-mfma", "-mno-avx512f", *COMMON)
+HALVES = (
+    VECTORS | {"no tiles": ("-mno-amx-bf16", *native.FLAGS[0])} if platform.machine() == "x86_64" else VECTORS
+)
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no GCC")
 
 
@@ -34,6 +38,10 @@ def source() -> bytes:
 def loops(flags: tuple[str, ...] = native.FLAGS[0]) -> native.Library:
     assert COMPILER is not None
     return native.Library(native.compiled((COMPILER,), source(), (flags,)))
+
+
+def narrowed(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.bfloat16().float()
 
 
 def block(**changes):
@@ -51,14 +59,45 @@ def outputs(step, tokens: torch.Tensor) -> torch.Tensor:
     return torch.cat(maps, 1)
 
 
-def walked(of, rows: int, library: native.Library | None, tokens: torch.Tensor | None = None) -> torch.Tensor:
+def walked(
+    of, rows: int, library: native.Library | None, tokens: torch.Tensor | None = None, *, half: bool = False
+) -> torch.Tensor:
     labels = torch.arange(rows) % 3
     condition = condition_for(of, labels, None)
     if tokens is None:
         tokens = torch.randn(rows, 20, 5, generator=torch.Generator().manual_seed(rows))
     if library is None:
         return outputs(BlockStep(of, condition, rows=rows, wide=torch.float32), tokens)
-    return outputs(CompiledStep(of, condition, rows=rows, loops=library), tokens)
+    return outputs(CompiledStep(of, condition, rows=rows, half=half, loops=library), tokens)
+
+
+def walked_in_half(of, rows: int, *, tiles: bool, monkeypatch) -> torch.Tensor:
+    """By torch's operations in float32, with every number rounded that the loops round."""
+    attend, call, whole = of_torch.Room.attend, BlockStep.__call__, []
+
+    def product(self, x, out):
+        rounds = tiles and not any(self is each for each in whole)
+        return torch.addmm(self.bias, narrowed(x) if rounds else x, narrowed(self.weight), out=out)
+
+    def step(self, token, position):
+        normed = self.final is not None or self.final_norm is not None
+        whole[:] = [self.embed] if normed else [self.embed, self.head]
+        return call(self, token, position)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(
+            of_torch.Room, "attend", lambda self, q, kv, past: attend(self, q, narrowed(kv), past)
+        )
+        changed.setattr(of_torch.Dense, "__call__", product)
+        changed.setattr(BlockStep, "__call__", step)
+        return walked(of, rows, None)
+
+
+def same_but_for_ties(found: torch.Tensor, wanted: torch.Tensor) -> None:
+    """A number halfway between two of bfloat16 may be rounded either way, and what follows in its row hears of it."""
+    apart, largest = (found - wanted).abs(), wanted.abs().max()
+    assert apart.max() < 1e-2 * largest
+    assert apart.median() < 1e-6 * largest
 
 
 @needs_compiler
@@ -70,6 +109,30 @@ def test_any_number_of_rows_on_any_vectors(rows, vectors):
 
 
 @needs_compiler
+@pytest.mark.parametrize("vectors", HALVES)
+@pytest.mark.parametrize("rows", [1, 3, 8, 16, 17, 21, 32, 33, 49])
+def test_half_precision_rounds_what_it_says_and_nothing_else(rows, vectors, monkeypatch):
+    of, library = block(), loops(HALVES[vectors])
+    found = walked(of, rows, library, half=True)
+    same_but_for_ties(found, walked_in_half(of, rows, tiles=library.tiles, monkeypatch=monkeypatch))
+    assert (found - walked(of, rows, None)).abs().mean() > 1e-3, "nothing was rounded"
+
+
+@needs_compiler
+@pytest.mark.parametrize("vectors", HALVES)
+@pytest.mark.parametrize(("width", "heads"), [(4, 4), (20, 4), (64, 2), (72, 2), (144, 3)])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"conditioning": "added"}, {"conditioning": "prefix", "final_norm": True}],
+    ids=["adaln", "added", "prefix"],
+)
+def test_half_precision_of_widths_that_fill_nothing(width, heads, changes, vectors, monkeypatch):
+    of, library = block(width=width, heads=heads, **changes), loops(HALVES[vectors])
+    wanted = walked_in_half(of, 5, tiles=library.tiles, monkeypatch=monkeypatch)
+    same_but_for_ties(walked(of, 5, library, half=True), wanted)
+
+
+@needs_compiler
 @pytest.mark.parametrize("width", [4, 20, 64, 72])
 @pytest.mark.parametrize("conditioning", ["adaln", "added", "prefix"])
 def test_widths_that_fill_no_vector(width, conditioning):
@@ -78,32 +141,34 @@ def test_widths_that_fill_no_vector(width, conditioning):
 
 
 @needs_compiler
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_threads_change_no_bit(threads):
+def test_threads_change_no_bit(threads, half):
     of, library, before = block(), loops(), torch.get_num_threads()
     try:
         torch.set_num_threads(1)
-        alone = walked(of, 9, library)
+        alone = walked(of, 9, library, half=half)
         torch.set_num_threads(threads)
         assert library.threads == threads, "torch lends no threads here"
-        together = walked(of, 9, library)
+        together = walked(of, 9, library, half=half)
     finally:
         torch.set_num_threads(before)
     assert torch.equal(alone, together)
 
 
 @needs_compiler
-def test_a_row_hears_nothing_of_the_others():
+@pytest.mark.parametrize("half", [False, True])
+def test_a_row_hears_nothing_of_the_others(half):
     of, library = (
         block(conditioning="added"),
         loops(),
     )  # what adaLN makes of a class is torch's, batch by batch
-    tokens = torch.randn(11, 20, 5, generator=torch.Generator().manual_seed(0))
-    whole = walked(of, 11, library, tokens)
-    labels = torch.arange(11) % 3
-    for row in (0, 7, 10):
+    tokens = torch.randn(37, 20, 5, generator=torch.Generator().manual_seed(0))
+    whole = walked(of, 37, library, tokens, half=half)
+    labels = torch.arange(37) % 3
+    for row in (0, 7, 20, 36):
         condition = condition_for(of, labels[row : row + 1], None)
-        alone = outputs(CompiledStep(of, condition, rows=1, loops=library), tokens[row : row + 1])
+        alone = outputs(CompiledStep(of, condition, rows=1, half=half, loops=library), tokens[row : row + 1])
         assert torch.equal(alone[0], whole[row])
 
 
@@ -121,19 +186,35 @@ def test_large_logits_and_inputs_stay_finite():
 def test_a_weight_is_packed_in_panels():
     library, weight = loops(), torch.randn(21, 6)
     panels = -(-21 // library.lanes)
+    assert library.packed_size(21, 6, half=False) == panels * 6 * library.lanes
     packed = torch.full((panels, 6, library.lanes), torch.nan)
-    library.pack(weight, packed)
+    library.pack(weight, packed, half=False)
     rows = packed.transpose(1, 2).reshape(-1, 6)
     assert torch.equal(rows[:21], weight)
     assert (rows[21:] == 0).all()
 
 
 @needs_compiler
+def test_a_weight_in_half_precision_is_packed_in_pairs_rounded_as_torch_rounds():
+    library, weight = loops(), torch.randn(21, 37)
+    weight[3, :4] = torch.tensor([torch.inf, -torch.inf, 1 + 2**-8, 1 + 3 * 2**-8])  # two ties
+    weight[4, 5] = torch.nan
+    panels = -(-21 // library.lanes)
+    packed = torch.full((library.packed_size(21, 37, half=True),), torch.nan)
+    assert packed.numel() == panels * 32 * library.lanes, "64 inputs, two in a number"
+    library.pack(weight, packed, half=True)
+    rows = packed.view(torch.bfloat16).view(panels, 32, library.lanes, 2).transpose(1, 2).reshape(-1, 64)
+    torch.testing.assert_close(rows[:21, :37], weight.bfloat16(), rtol=0, atol=0, equal_nan=True)
+    assert (rows[21:] == 0).all()
+    assert (rows[:, 37:] == 0).all()
+
+
+@needs_compiler
 def test_a_weight_in_another_order_of_memory_is_packed_alike():
     library, weight = loops(), torch.randn(6, 21)
     one, other = (torch.empty(-(-21 // library.lanes), 6, library.lanes) for _ in range(2))
-    library.pack(weight.t(), one)
-    library.pack(weight.t().contiguous(), other)
+    library.pack(weight.t(), one, half=False)
+    library.pack(weight.t().contiguous(), other, half=False)
     assert torch.equal(one, other)
 
 

@@ -65,7 +65,7 @@ def test_a_plan_survives_its_file(tmp_path):
     assert file.name == "plan-cpu-2.json"
     assert read(file) == PLAN
     record = json.loads(file.read_text())
-    assert record["format"] == 2
+    assert record["format"] == 3
     assert record["speed_up"] == 4
     assert record["measured"]["sampling"]["decoding"]["blocks"][0]["window"] == 8
 
@@ -141,8 +141,8 @@ def test_a_plan_that_does_not_hold_is_measured_again_and_why_is_said(tmp_path, c
     [
         ("{", "is damaged or cut short"),
         ("[1]", "is no plan that this version can read"),
-        ('{"format": 1, "measured": {}}', "is no plan that this version can read"),
-        ('{"format": 2, "measured": {"tolerence": 1}}', "unknown setting 'tolerence'"),
+        ('{"format": 2, "measured": {}}', "is no plan that this version can read"),
+        ('{"format": 3, "measured": {"tolerence": 1}}', "unknown setting 'tolerence'"),
     ],
 )
 def test_a_file_that_is_no_plan_is_a_sentence(tmp_path, text, sentence):
