@@ -86,7 +86,7 @@ else
     --peer-gsjacobi "$gsjacobi" "${half[@]}"
   part growth 25 growth --base 16 16 6 4 768 --grids 8 16 32 --layers 1 2 4 8 --images 1 16 64 256 --rounds 1 \
     "${half[@]}"
-  part guidance 10 guidance --sizes simflow-b:16 --rounds 2
+  part guidance 10 guidance --sizes simflow-b:16 --rounds 2 "${half[@]}"
   part training-codes 15 training --recipe clothing-256-prior --batch 64 --losses all --checkpointing off --rounds 3 \
     "${half[@]}"
   # Last, as compiling cannot be cut short.

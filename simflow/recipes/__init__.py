@@ -42,7 +42,6 @@ def recipes() -> "dict[str, Recipe]":
         "emoji-64-joint": emoji.emoji_64_joint,
         "emoji-64-joint-decoder": emoji.emoji_64_joint_decoder,
         "natural-32": natural.natural_32,
-        "natural-32-decoder": natural.natural_32_decoder,
         "natural-32-prior": natural.natural_32_prior,
         "natural-32-frechet": natural.natural_32_frechet,
         "natural-32-tarflow": natural.natural_32_tarflow,

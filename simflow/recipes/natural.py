@@ -1,5 +1,8 @@
-"""Natural images at 32 px: SimFlow in three stages (:mod:`simflow.recipes.shipped`), and TarFlow of about its size and
-time."""
+"""Natural images at 32 px: SimFlow in three stages, and TarFlow of about its size and time.
+
+No decoder's stage is among them: against a judge, at STARFlow's weights or at gentler ones, reconstructions get sharper
+and further from images (``docs/results.md``).
+"""
 
 from dataclasses import replace
 
@@ -8,8 +11,7 @@ from simflow.data.config import DataConfig
 from simflow.flow.guidance import GaussianProduct, LogScale
 from simflow.flow.score import ScoreDenoise
 from simflow.recipes.emoji import SEEN, emoji_32
-from simflow.recipes.shipped import JUDGE
-from simflow.recipes.stages import decoder_stage, frechet_stage, prior_stage
+from simflow.recipes.stages import frechet_stage, prior_stage
 from simflow.recipes.tarflow import for_two_cores, published, shape
 from simflow.sample import SampleConfig
 from simflow.settings import override
@@ -23,7 +25,7 @@ def natural_32() -> RunConfig:
     """SimFlow on 50 000 natural images of ten classes: ``simflow train natural-32 --data FOLDER --out runs/natural``.
 
     4.3 M parameters, 16 tokens of 32 numbers. Nine epochs: 45 minutes at the 170 images per second of one CPU core, and
-    with the other two stages as long as ``natural-32-tarflow``.
+    with the flow alone about as long as ``natural-32-tarflow``.
     """
     base = emoji_32()
     stages = (StageConfig(steps=7000, schedule=Linear(final=0.0, warmup=224)),)
@@ -32,16 +34,8 @@ def natural_32() -> RunConfig:
     )
 
 
-def natural_32_decoder() -> RunConfig:
-    """Stage II: ``simflow train natural-32-decoder --data FOLDER --start_from runs/natural --out runs/natural-32``.
-
-    A quarter of an hour of one CPU core.
-    """
-    return decoder_stage(natural_32(), "natural-32-decoder", JUDGE, steps=2000, lr=5e-4)
-
-
 def natural_32_prior() -> RunConfig:
-    """The flow alone: ``simflow train natural-32-prior --data FOLDER --start_from runs/natural-32 --out runs/prior``.
+    """The flow alone: ``simflow train natural-32-prior --data FOLDER --start_from runs/natural --out runs/prior``.
 
     Twenty minutes of one CPU core.
     """

@@ -30,7 +30,7 @@ from simflow.model import ModelConfig
 from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.recipes.images import FASHION
-from simflow.recipes.stages import decoder_stage, frechet_stage, prior_stage
+from simflow.recipes.stages import decoder_stage, frechet_stage, judged, prior_stage, starflow_losses
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
@@ -101,7 +101,7 @@ def fashion_32_prior() -> RunConfig:
 
 def fashion_32_decoder() -> RunConfig:
     """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
-    return decoder_stage(fashion_32(), "fashion-32-decoder", JUDGE, steps=3000, lr=5e-4)
+    return decoder_stage(fashion_32(), "fashion-32-decoder", starflow_losses(JUDGE), steps=3000, lr=5e-4)
 
 
 def fashion_32_frechet() -> RunConfig:
@@ -145,8 +145,9 @@ def clothing_256() -> RunConfig:
 
 def clothing_256_decoder() -> RunConfig:
     """Stage II: ``simflow train clothing-256-decoder --data clothing.tar --start_from runs/clothing``."""
-    judge = AdversarialConfig(weight=0.1, lecam=1e-3, start_step=500, head_start=200)
-    return decoder_stage(clothing_256(), "clothing-256-decoder", judge, steps=2000, lr=2e-4)
+    run = clothing_256()
+    judge = AdversarialConfig(weight=0.2, relative=True, lecam=1e-3, start_step=500, head_start=200)
+    return decoder_stage(run, "clothing-256-decoder", judged(run, judge), steps=2000, lr=2e-4)
 
 
 def clothing_256_prior() -> RunConfig:

@@ -1,7 +1,8 @@
 """What learns in a run that starts from another: the prior, the decoder, or both, the rest frozen.
 
 Each takes a run's configuration and gives the changed one. The first three change who learns from what; the
-``stages`` also say how long and at which rate, and the decoder's by which losses.
+``stages`` also say how long and at which rate, and the decoder's by which losses (:func:`starflow_losses`,
+:func:`judged`).
 """
 
 from dataclasses import replace
@@ -10,7 +11,7 @@ from simflow.config import RunConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance
-from simflow.losses.reconstruction import PixelMean
+from simflow.losses.reconstruction import Calibrated, PixelMean
 from simflow.objective import ObjectiveConfig, Routing
 from simflow.start import StartFrom
 from simflow.train.ema import EmaConfig
@@ -64,11 +65,28 @@ def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConf
     return replace(prior_only(run), name=name, train=train)
 
 
-def decoder_stage(run: RunConfig, name: str, judge: AdversarialConfig, *, steps: int, lr: float) -> RunConfig:
-    """:func:`decoder_only` with squared error, perceptual distance and hinge loss, which are STARFlow's."""
-    losses = ObjectiveConfig(
+def starflow_losses(judge: AdversarialConfig) -> ObjectiveConfig:
+    """STARFlow's losses of a decoder: squared error, 1.1 of the perceptual distance, and a judge.
+
+    At the errors of our models the perceptual distance pulls harder than the error does; in :func:`judged` it has a
+    thirtieth to a fiftieth of that weight.
+    """
+    return ObjectiveConfig(
         reconstruction=PixelMean(norm="l2"), perceptual=SqueezeNetDistance(weight=1.1), adversarial=judge
     )
+
+
+def judged(run: RunConfig, judge: AdversarialConfig) -> ObjectiveConfig:
+    """The run's own losses on images and a judge; those of our joint runs where it has learnt from none."""
+    if run.objective.reconstruction.weight:
+        return replace(run.objective, adversarial=judge)
+    return ObjectiveConfig(
+        reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0), adversarial=judge
+    )
+
+
+def decoder_stage(run: RunConfig, name: str, losses: ObjectiveConfig, *, steps: int, lr: float) -> RunConfig:
+    """:func:`decoder_only` by these losses on images."""
     stages = (replace(run.train.stages[-1], steps=steps, schedule=Linear(final=0.0, warmup=50)),)
     optimizer = replace(run.train.optimizer, lr=lr, betas=(0.9, 0.999))
     train = replace(run.train, stages=stages, optimizer=optimizer, ema=EmaConfig(rate=0.999), codes="fresh")

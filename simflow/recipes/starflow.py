@@ -34,7 +34,7 @@ from simflow.nn.rotary import Rotary
 from simflow.objective import ObjectiveConfig, Routing
 from simflow.posterior import FixedVariance, LearnedVariance
 from simflow.recipes.images import EPOCH, FASHION
-from simflow.recipes.stages import AUTOENCODER, decoder_stage, prior_only
+from simflow.recipes.stages import AUTOENCODER, decoder_stage, prior_only, starflow_losses
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
@@ -126,7 +126,7 @@ def starflow_256_decoder() -> RunConfig:
     return decoder_stage(
         unrefined(starflow_256()),
         "starflow-256-decoder",
-        AdversarialConfig(weight=0.1, lecam=1e-3),
+        starflow_losses(AdversarialConfig(weight=0.1, lecam=1e-3)),
         steps=50_000,
         lr=1e-4,
     )
@@ -194,7 +194,7 @@ def starflow_fashion_decoder() -> RunConfig:
     judge = AdversarialConfig(
         network=PatchNetwork(filters=32, layers=2), weight=0.1, lecam=1e-3, start_step=1000, head_start=200
     )
-    return decoder_stage(run, "starflow-fashion-decoder", judge, steps=3000, lr=1e-3)
+    return decoder_stage(run, "starflow-fashion-decoder", starflow_losses(judge), steps=3000, lr=1e-3)
 
 
 def unrefined(run: RunConfig) -> RunConfig:

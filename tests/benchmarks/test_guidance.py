@@ -25,9 +25,16 @@ def test_guidance_in_forward_passes():
     assert records["sampling"]["added"] is None
     assert (records["Eq. 6"]["tokens"], records["Eq. 6"]["chunk"]) == (16, 1)
     assert all(len(record["rounds"]) == 2 and record["seconds"] > 0 for record in found)
-    assert records["Eq. 6"]["error"] < guidance.ALLOWED
+    assert records["Eq. 6"]["error"] < guidance.ALLOWED["float32"]
     lines = table([guidance.row(each) for each in found]).splitlines()
     assert {line.count("|") for line in lines} == {lines[0].count("|")}
+
+
+def test_half_precision_rounds_eq_6_within_what_is_allowed():
+    found = guidance.of_size(guidance.parse("demo:2"), rounds=1, device=torch.device("cpu"), dtype="bfloat16")
+    (record,) = (each for each in found if each["way"] == guidance.STEP)
+    assert record["dtype"] == "bfloat16"
+    assert guidance.ALLOWED["float32"] < record["error"] < guidance.ALLOWED["bfloat16"]
 
 
 def test_what_is_added_is_what_comes_on_top():
@@ -46,7 +53,7 @@ def test_sizes_that_are_none(text, capsys):
 
 
 def test_other_latents_are_refused(monkeypatch):
-    monkeypatch.setattr(guidance, "ALLOWED", 0.0)
+    monkeypatch.setattr(guidance, "ALLOWED", {"float32": 0.0})
     with pytest.raises(RuntimeError, match=r"'Eq. 6' gives other images: its error is \d\.\de-0\d"):
         guidance.of_size(guidance.parse("demo:1"), rounds=1, device=torch.device("cpu"))
 
