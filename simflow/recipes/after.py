@@ -11,15 +11,12 @@ from typing import Literal
 from simflow.autoencoder.pixels import PixelsConfig
 from simflow.config import RunConfig
 from simflow.losses.frechet import FrechetConfig
-from simflow.recipes.shipped import JUDGE
+from simflow.recipes.shipped import GENTLE
 from simflow.recipes.stages import decoder_stage, frechet_stage, judged, prior_stage
 from simflow.train.optim import total_steps
 
 Stage = Literal["decoder", "prior", "frechet"]
 """What learns: the decoder, on images; the prior, on codes; the prior from its samples (FD-loss)."""
-
-GENTLY = 0.2
-"""Weight of the judge, a quarter of what ``fashion-32`` has: photographs lose by more (``docs/training.md``)."""
 
 LOOKED_AT = (96, 224)
 """Least and largest side at which SqueezeNet looks at samples; it was trained at the larger one."""
@@ -35,7 +32,7 @@ def after(run: RunConfig, stage: Stage) -> RunConfig:
     if stage == "decoder":
         if pixels:
             raise ValueError(f"'{run.name}' is a flow on pixels: it has no decoder that could learn")
-        return decoder_stage(run, name, judged(run, replace(JUDGE, weight=GENTLY)), steps=2000, lr=2e-4)
+        return decoder_stage(run, name, judged(run, GENTLE), steps=2000, lr=2e-4)
     if stage == "prior":
         made = prior_stage(run, name, steps=(total_steps(run.train.stages),))
     else:

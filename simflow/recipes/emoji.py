@@ -14,8 +14,8 @@ from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import ScoreDenoise
 from simflow.flow.stack import FlowConfig
 from simflow.losses.frechet import FrechetConfig
-from simflow.recipes.shipped import JUDGE, ON_PIXELS, fashion_32
-from simflow.recipes.stages import AUTOENCODER, decoder_stage, frechet_stage, prior_stage, starflow_losses
+from simflow.recipes.shipped import GENTLE, fashion_32
+from simflow.recipes.stages import AUTOENCODER, decoder_stage, frechet_stage, judged, prior_stage
 from simflow.sample import SampleConfig
 from simflow.settings import override
 from simflow.start import StartFrom
@@ -43,8 +43,12 @@ def emoji_32() -> RunConfig:
 
 
 def emoji_32_decoder() -> RunConfig:
-    """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``."""
-    return decoder_stage(emoji_32(), "emoji-32-decoder", starflow_losses(ON_PIXELS), steps=2000, lr=5e-4)
+    """Stage II: ``simflow train emoji-32-decoder --data emoji.zip --start_from runs/emoji --out runs/emoji-32``.
+
+    By the losses of stage I, without a judge: the decoder learns on while the codes stand still.
+    """
+    run = emoji_32()
+    return decoder_stage(run, "emoji-32-decoder", run.objective, steps=3000, lr=5e-4)
 
 
 def emoji_32_prior() -> RunConfig:
@@ -82,9 +86,10 @@ def emoji_64_decoder() -> RunConfig:
     """The decoder of ``emoji-32`` at 64 px: ``simflow train emoji-64-decoder --data emoji.zip --out runs/decoder``.
 
     Encoder and decoder are convolutions, so what was trained at 32 px reads and draws 64 px as well, and 32 numbers a
-    token are enough there. The flow of this run is not trained.
+    token are enough there. The losses are those of ``emoji-32``. The flow of this run is not trained.
     """
-    run = decoder_stage(at_64(), "emoji-64-decoder", starflow_losses(JUDGE), steps=3000, lr=5e-4)
+    run = at_64()
+    run = decoder_stage(run, "emoji-64-decoder", run.objective, steps=5000, lr=5e-4)
     train = replace(run.train, batch=32, sample_every=None)
     sample = replace(run.sample, refinement=None)
     return replace(run, train=train, sample=sample, start_from=replace(AUTOENCODER, path="emoji-32"))
@@ -157,8 +162,8 @@ def emoji_64_joint() -> RunConfig:
 
 def emoji_64_joint_decoder() -> RunConfig:
     """Stage II: ``simflow train emoji-64-joint-decoder --data emoji.zip --start_from runs/emoji``."""
-    losses = starflow_losses(JUDGE)
-    return decoder_stage(emoji_64_joint(), "emoji-64-joint-decoder", losses, steps=4000, lr=5e-4)
+    run = emoji_64_joint()
+    return decoder_stage(run, "emoji-64-joint-decoder", judged(run, GENTLE), steps=4000, lr=2e-4)
 
 
 def taught(run: RunConfig, name: str, *, batch: int, steps: int) -> RunConfig:

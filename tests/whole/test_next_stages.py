@@ -91,6 +91,16 @@ def test_settings_of_the_run_hold_but_for_what_the_stage_is_about():
     assert after(run, "frechet").objective.frechet.size == 96
 
 
+def test_a_decoder_goes_on_by_the_losses_of_the_run_or_of_our_joint_runs():
+    own = get("demo").objective
+    found = after(get("demo"), "decoder").objective
+    assert (found.reconstruction, found.perceptual) == (own.reconstruction, own.perceptual)
+    assert (found.prior_weight, found.routing.encoder, found.routing.prior) == (0.0, "frozen", "frozen")
+    joint = get("emoji-32").objective
+    found = after(get("emoji-32-prior"), "decoder").objective  # a run that decoded nothing
+    assert (found.reconstruction, found.perceptual) == (joint.reconstruction, joint.perceptual)
+
+
 def test_a_flow_on_pixels_learns_from_its_samples_and_has_no_decoder():
     run = get("tarflow-fashion")
     assert after(run, "frechet").train.codes == "fresh"
