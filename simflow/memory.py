@@ -109,7 +109,7 @@ class Idle:
 
     def __init__(self, loops: Loops) -> None:
         self.lanes, self.threads = loops.lanes, loops.threads
-        self.packed_size, self.inputs_size = loops.packed_size, loops.inputs_size
+        self.packed_size, self._inputs = loops.packed_size, loops.inputs_size
 
     def address(self, tensor: Tensor) -> int:
         """Nowhere."""
@@ -117,6 +117,11 @@ class Idle:
 
     def expect(self, tensor: Tensor) -> None:
         """Nothing is written."""
+
+    def inputs_size(self, rows: int, numbers: int, *, half: bool) -> int:
+        """The most that so many rows take, in proportion to their number: tiles have 16 rows, needed or not."""
+        each, first = (self._inputs(count, numbers, half=half) for count in (16, 1))
+        return rows * each // 16 + first - each // 16
 
     def pack(self, weight: Tensor, to: Tensor, *, half: bool) -> None:
         """Nothing is written."""

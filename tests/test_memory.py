@@ -14,7 +14,7 @@ from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep
 from simflow.flow.sequential import BlockStep
 from simflow.flow.stack import FlowConfig
-from simflow.memory import Alive, batch_within, most_alive, stages
+from simflow.memory import Alive, Idle, batch_within, most_alive, stages
 from simflow.model import Facts, Model, ModelConfig
 from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig, generated
@@ -76,7 +76,7 @@ def test_the_cache_is_the_leading_term_of_a_block(dtype, guided):
     cache = 2 * LAYERS * TOKENS * WIDTH * size * (2 if guided else 1)
     assert step.transformer.room.both.nbytes * size // 4 == 3 * cache
     (deep,) = (stage for stage in stages(model, config) if stage.name == "undoing block 2")
-    assert cache < deep.image < 2.5 * cache
+    assert cache < deep.image < 2.6 * cache
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,26 @@ def test_what_is_foretold_is_what_is_held(decoding, dtype):
     config = SampleConfig(guidance=GaussianProduct(weight=1.0), decoding=decoding, dtype=dtype)
     real, foretold = held(model, 7, config), counted(model, 7, config)
     assert 0.95 * real <= foretold <= 1.3 * real
+
+
+class Tiles(Idle):
+    """Loops whose products take so many rows at once."""
+
+    def __init__(self, unit: int) -> None:
+        self.lanes, self.threads, self.unit = 16, 1, unit
+        self.packed_size = lambda out, inputs, *, half: out * inputs
+
+    def inputs_size(self, rows: int, numbers: int, *, half: bool) -> int:
+        return -(-rows // self.unit) * self.unit * numbers
+
+
+def test_rows_that_fill_no_tile_hide_none_of_a_larger_batch():
+    counts = range(1, 50)
+    tiles, plain = (
+        [Idle(Tiles(unit)).inputs_size(rows, 3, half=True) for rows in counts] for unit in (16, 1)
+    )
+    assert plain == [3 * rows for rows in counts]
+    assert tiles == [3 * (rows + 15) for rows in counts]
 
 
 def test_the_score_step_is_counted():

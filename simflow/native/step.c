@@ -316,6 +316,7 @@ static const Registers registers = {
 INLINE void tile(const int two, const int p, const Dense *dense, const uint16_t *x, int64_t panel, Vector *out) {
     const int64_t deep = up_to(dense->in, DEEP), stride = deep / 2 * LANES, step = narrow_step(dense->in);
     const float *w = (const float *)dense->weight + panel * stride;
+    __asm__ volatile("" ::: "memory"); /* GCC is not told that loads of tiles read memory */
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);

@@ -26,7 +26,9 @@ if platform.machine() == "x86_64":
     VECTORS["sse"] = ("-mno-avx", *COMMON)
     VECTORS["avx2"] = ("-mavx2", "-mfma", "-mno-avx512f", *COMMON)
 HALVES = (
-    VECTORS | {"no tiles": ("-mno-amx-bf16", *native.FLAGS[0])} if platform.machine() == "x86_64" else VECTORS
+    VECTORS | {"no tiles": ("-U__AMX_BF16__", *native.FLAGS[0])}
+    if platform.machine() == "x86_64"
+    else VECTORS
 )
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no GCC")
 
@@ -116,6 +118,18 @@ def test_half_precision_rounds_what_it_says_and_nothing_else(rows, vectors, monk
     found = walked(of, rows, library, half=True)
     same_but_for_ties(found, walked_in_half(of, rows, tiles=library.tiles, monkeypatch=monkeypatch))
     assert (found - walked(of, rows, None)).abs().mean() > 1e-3, "nothing was rounded"
+
+
+@needs_compiler
+def test_tiles_that_the_system_refuses_are_not_used(monkeypatch):
+    of, asks = block(), b"ASK = 0x1023"
+    assert asks in source()
+    refused = source().replace(asks, b"ASK = 0x7fff")  # no request that any system knows
+    library = native.Library(native.compiled((str(COMPILER),), refused, native.FLAGS[:1]))
+    assert not library.tiles
+    assert library.inputs_size(5, 48, half=True) == 5 * 48
+    wanted = walked_in_half(of, 5, tiles=False, monkeypatch=monkeypatch)
+    same_but_for_ties(walked(of, 5, library, half=True), wanted)
 
 
 @needs_compiler
