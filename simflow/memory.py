@@ -151,7 +151,8 @@ def stages(model: Model, config: SampleConfig, decodings: Sequence[Decoding] = (
     with FakeTensorMode():
         built = dry(model.config).build(model.facts).eval().requires_grad_(requires_grad=False)
         guidance = applicable(config.guidance, model)
-        runs = stage_runs(built, config, guidance, decodings or (config.decoding,))
+        compiled = model.device.type != "cuda"  # which has no loops, though all runs dry on a CPU
+        runs = stage_runs(built, config, guidance, decodings or (config.decoding,), compiled=compiled)
         return [measured(name, run) for name, run in runs]
 
 
@@ -206,7 +207,7 @@ def dry(config: ModelConfig) -> ModelConfig:
 
 
 def stage_runs(
-    model: Model, config: SampleConfig, guidance: Any, decodings: Sequence[Decoding]
+    model: Model, config: SampleConfig, guidance: Any, decodings: Sequence[Decoding], *, compiled: bool
 ) -> Iterator[tuple[str, Callable[[int], object]]]:
     """Names of the stages, and what runs each with a number of images."""
     prior, shape = model.prior, model.latent_shape
@@ -220,7 +221,7 @@ def stage_runs(
     def undoing(block: Block, rule: Guidance | None, way: Way, images: int) -> None:
         held = [noise(images) for _ in range(len(prior.depths) + 4)]  # the states, and copies of one
         with torch.inference_mode(), computing_in(config.dtype, CPU):
-            last_moment(block, held[0], labels(images), rule, way)
+            last_moment(block, held[0], labels(images), rule, way, compiled=compiled)
 
     def inverting(images: int) -> None:
         with computing_in(config.dtype, CPU):
@@ -249,12 +250,14 @@ def stage_runs(
     yield "decoding", decoding
 
 
-def last_moment(block: Block, z: Tensor, labels: Tensor, rule: Guidance | None, way: Way) -> None:
-    """Makes what undoing a block makes, and takes its last step or pass, the greediest."""
+def last_moment(
+    block: Block, z: Tensor, labels: Tensor, rule: Guidance | None, way: Way, *, compiled: bool
+) -> None:
+    """Makes what undoing a block makes, and takes its last step or pass, the greediest; ``compiled`` if it may be."""
     b, tokens, channels = z.shape
     rows, inputs = b if rule is None else 2 * b, max(tokens - (block.start is None), 1)
     if not isinstance(way, Jacobi):
-        loops = loops_for(block, z) if way.compiled else None
+        loops = loops_for(block, z) if way.compiled and compiled else None
         step = step_of(
             block,
             condition_for(block, labels, rule),

@@ -16,6 +16,7 @@ from simflow.flow.sequential import BlockStep
 from simflow.flow.stack import FlowConfig
 from simflow.memory import Alive, Idle, batch_within, most_alive, stages
 from simflow.model import Facts, Model, ModelConfig
+from simflow.native.library import library
 from simflow.posterior import FixedVariance
 from simflow.sample import SampleConfig, generated
 from simflow.sit.prior import SiTConfig
@@ -96,6 +97,15 @@ def test_what_is_foretold_is_what_is_held(decoding, dtype):
     config = SampleConfig(guidance=GaussianProduct(weight=1.0), decoding=decoding, dtype=dtype)
     real, foretold = held(model, 7, config), counted(model, 7, config)
     assert 0.95 * real <= foretold <= 1.3 * real
+
+
+def test_a_model_on_a_gpu_is_walked_by_torch(monkeypatch):
+    config, plain = SampleConfig(), SampleConfig(decoding=EAGER)
+    model = model_of()
+    here, eager = stages(model, config), stages(model, plain)
+    assert (here != eager) == (library() is not None)
+    monkeypatch.setattr(Model, "device", torch.device("cuda"))
+    assert stages(model, config) == eager
 
 
 class Tiles(Idle):

@@ -125,7 +125,8 @@ class Loops(Protocol):
 
     def pack(self, weight: torch.Tensor, to: torch.Tensor, *, half: bool) -> None:
         """Writes a weight ``(out, in)`` in float32 in the order in which a step reads it: ``(panels, in, lanes)``,
-        zeros where the last panel has no output; ``half`` of its bytes, in pairs of bfloat16, if it is asked for."""
+        zeros where the last panel has no output. In ``half`` precision as pairs of bfloat16, ``(panels, pairs of
+        inputs, lanes, 2)``, zeros where the last of 32 inputs are none."""
 
     def step(
         self, net: Net, token: torch.Tensor | None, position: int, out: torch.Tensor | None, *, threads: int

@@ -9,8 +9,8 @@
  * What a number of a row becomes depends neither on the other rows nor on the threads: all sums run in one order.
  *
  * In half precision weights are kept as bfloat16, in pairs of two inputs, so that half the bytes are read. Sums and all
- * that is no product stay in float32. Processors with AMX multiply tiles of such pairs, for which the rows are rounded
- * to bfloat16 as well; elsewhere a weight becomes float32 again in its register.
+ * that is no product stay in float32. Processors with AMX multiply tiles of such pairs, for which what norms, attention
+ * and GELU give is rounded to bfloat16 as well; elsewhere a weight becomes float32 again in its register.
  *
  * C11 with the vectors of GCC. Threads are lent by the caller (simflow/native/library.py), who also
  * owns all memory.
