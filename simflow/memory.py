@@ -151,7 +151,7 @@ def stages(model: Model, config: SampleConfig, decodings: Sequence[Decoding] = (
     with FakeTensorMode():
         built = dry(model.config).build(model.facts).eval().requires_grad_(requires_grad=False)
         guidance = applicable(config.guidance, model)
-        compiled = model.device.type != "cuda"  # which has no loops, though all runs dry on a CPU
+        compiled = model.device.type in ("cpu", "meta")  # a GPU has no loops, though all runs dry on a CPU
         runs = stage_runs(built, config, guidance, decodings or (config.decoding,), compiled=compiled)
         return [measured(name, run) for name, run in runs]
 

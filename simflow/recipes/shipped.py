@@ -24,13 +24,10 @@ from simflow.flow.stack import FlowConfig
 from simflow.losses.adversarial import AdversarialConfig
 from simflow.losses.discriminators import FeatureNetwork
 from simflow.losses.frechet import FrechetConfig
-from simflow.losses.perceptual import SqueezeNetDistance
-from simflow.losses.reconstruction import Calibrated
 from simflow.model import ModelConfig
-from simflow.objective import ObjectiveConfig
 from simflow.posterior import FixedVariance
 from simflow.recipes.images import FASHION
-from simflow.recipes.stages import decoder_stage, frechet_stage, judged, prior_stage, starflow_losses
+from simflow.recipes.stages import JOINT, decoder_stage, frechet_stage, judged, prior_stage, starflow_losses
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
@@ -52,7 +49,7 @@ def fashion_32() -> RunConfig:
             posterior=FixedVariance(std=0.5),
             prior=FlowConfig(depths=(2, 2, 2), block=BlockConfig(width=160, heads=5)),
         ),
-        objective=ObjectiveConfig(reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0)),
+        objective=JOINT,
         train=TrainConfig(
             batch=64,
             stages=(

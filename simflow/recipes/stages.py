@@ -21,6 +21,8 @@ FINISHED = StartFrom()
 """All parts of a finished run."""
 AUTOENCODER = StartFrom(parts="autoencoder")
 """Its autoencoder, or a published one."""
+JOINT = ObjectiveConfig(reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0))
+"""The losses of our joint runs on real images."""
 
 
 def prior_only(run: RunConfig, start_from: StartFrom = FINISHED) -> RunConfig:
@@ -46,7 +48,11 @@ def prior_and_decoder(run: RunConfig) -> RunConfig:
 def decoder_only(run: RunConfig) -> RunConfig:
     """The decoder alone, by the run's losses on images, on the noisy latents of its encoder; the prior comes along."""
     objective = replace(
-        run.objective, alignment=None, prior_weight=0.0, routing=Routing(encoder="frozen", prior="frozen")
+        run.objective,
+        alignment=None,
+        frechet=None,
+        prior_weight=0.0,
+        routing=Routing(encoder="frozen", prior="frozen"),
     )
     return replace(run, objective=objective, start_from=FINISHED)
 
@@ -77,12 +83,9 @@ def starflow_losses(judge: AdversarialConfig) -> ObjectiveConfig:
 
 
 def judged(run: RunConfig, judge: AdversarialConfig) -> ObjectiveConfig:
-    """The run's own losses on images and a judge; those of our joint runs where it has learnt from none."""
-    if run.objective.reconstruction.weight:
-        return replace(run.objective, adversarial=judge)
-    return ObjectiveConfig(
-        reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0), adversarial=judge
-    )
+    """The run's own losses on images and a judge; those of :data:`JOINT` where it has learnt from none."""
+    own = run.objective if run.objective.reconstruction.weight else JOINT
+    return replace(own, adversarial=judge)
 
 
 def decoder_stage(run: RunConfig, name: str, losses: ObjectiveConfig, *, steps: int, lr: float) -> RunConfig:

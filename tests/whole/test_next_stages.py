@@ -10,6 +10,7 @@ from simflow.cli import main
 from simflow.recipes import get
 from simflow.recipes.after import after
 from simflow.recipes.shipped import JUDGE
+from simflow.settings import override
 from simflow.train.optim import total_steps
 from tests.cli.test_mistakes import complaint
 from tests.whole.tiny import trained, words
@@ -96,6 +97,8 @@ def test_a_decoder_goes_on_by_the_losses_of_the_run_or_of_our_joint_runs():
     found = after(get("demo"), "decoder").objective
     assert (found.reconstruction, found.perceptual) == (own.reconstruction, own.perceptual)
     assert (found.prior_weight, found.routing.encoder, found.routing.prior) == (0.0, "frozen", "frozen")
+    both = override(get("demo"), {"objective.frechet.type": "FrechetConfig"})  # and the flow from its samples
+    assert after(both, "decoder").objective == found
     joint = get("emoji-32").objective
     found = after(get("emoji-32-prior"), "decoder").objective  # a run that decoded nothing
     assert (found.reconstruction, found.perceptual) == (joint.reconstruction, joint.perceptual)
