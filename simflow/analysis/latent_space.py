@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from simflow.analysis.robustness import scale_of
+from simflow.evaluate.draws import draws_of
 from simflow.evaluate.latents import LatentStatistics, describe
 from simflow.model import Model
 from simflow.pixels import Bytes, to_float
@@ -60,12 +61,10 @@ def noise_std(means: Latents, drawn: Latents) -> float:
 
 @torch.no_grad()
 def encoded(model: Model, originals: Bytes, *, seed: int, batch: int) -> tuple[Latents, Latents]:
-    """Means and draws of the latents of images, on the model's device; which noise an image gets depends on the
-    batch."""
-    draws = generator("analyze", seed, device=model.device)
+    """Means and draws of the latents of images, on the model's device; the place of an image seeds its noise."""
     means, drawn = [], []
-    for part in originals.split(batch):
-        code = model.autoencoder.encode(to_float(part.to(model.device)))
+    for places in torch.arange(len(originals)).split(batch):
+        code = model.autoencoder.encode(to_float(originals[places].to(model.device)))
         means.append(model.posterior.mean(code).float())
-        drawn.append(model.posterior.sample(code, draws).float())
+        drawn.append(draws_of(model.posterior, code, places, seed=seed).float())
     return torch.cat(means), torch.cat(drawn)

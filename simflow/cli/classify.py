@@ -14,13 +14,13 @@ from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.images import ImageSet, tell_skipped
 from simflow.data.order import spread
-from simflow.distributed import is_main, launch
+from simflow.distributed import gather_rows, is_main, launch
+from simflow.evaluate.draws import drawn
 from simflow.files import write_json
 from simflow.flow.classify import log_probs_by_class
 from simflow.model import Model
 from simflow.pipeline import Pipeline
-from simflow.pixels import to_float
-from simflow.seeding import generator
+from simflow.seeding import fold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +90,19 @@ def check(model: Model) -> None:
         raise ValueError("this model was trained without classes, so it cannot tell them apart")
 
 
+@torch.no_grad()
 def classified(
     model: Model, images: ImageSet, rows: torch.Tensor, *, batch: int, draws: int, seed: int
 ) -> torch.Tensor:
-    """The likeliest class of each image of these rows, int64 on the CPU."""
-    noise = generator("classify", seed, device=model.device)
-    found = []
-    for part in rows.split(batch):
-        signed = to_float(images.images(part)).to(model.device)
-        with torch.no_grad():
-            densities = [
-                log_probs_by_class(
-                    model.prior.log_prob, model.encode(signed, noise), classes=len(model.facts.class_names)
-                )
-                for _ in range(draws)
-            ]
-        found.append(torch.stack(densities).mean(dim=0).argmax(dim=1).cpu())
-    return torch.cat(found)
+    """The likeliest class of each image of these rows, int64 on the CPU; collective."""
+    classes = len(model.facts.class_names)
+    total = torch.zeros(len(rows), classes, dtype=torch.float64)
+    for draw in range(draws):
+        own = [torch.zeros(0, classes, dtype=torch.float64)]
+        for seen in drawn(model, images, rows, seed=fold(seed, draw), batch=batch):
+            own.append(log_probs_by_class(model.prior.log_prob, seen.latents, classes=classes).cpu().double())
+        total += gather_rows(torch.cat(own), model.device)
+    return total.argmax(dim=1)
 
 
 def figures_of(right: torch.Tensor, labels: torch.Tensor, names: tuple[str, ...]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from simflow.distributed import batches_of_share
 from simflow.evaluate.collect import Pictures
 from simflow.model import Model
 from simflow.pixels import to_float
+from simflow.posterior import Posterior
 from simflow.seeding import generator
 from simflow.shapes import Code, Images, Latents
 
@@ -37,8 +38,13 @@ def drawn(
         own = numbers[places]
         images = to_float(pictures.images(own).to(model.device))
         code = model.autoencoder.encode(images)
-        latents = [
-            model.posterior.sample(one, generator("draw", seed, number, device=code.device))
-            for one, number in zip(code.split(1), own.tolist(), strict=True)
-        ]
-        yield Drawn(places, images, code, torch.cat(latents))
+        yield Drawn(places, images, code, draws_of(model.posterior, code, own, seed=seed))
+
+
+def draws_of(posterior: Posterior, code: Code, numbers: Int[Tensor, " b"], *, seed: int) -> Latents:
+    """A draw for each code; an image's number seeds its own."""
+    latents = [
+        posterior.sample(one, generator("draw", seed, number, device=code.device))
+        for one, number in zip(code.split(1), numbers.tolist(), strict=True)
+    ]
+    return torch.cat(latents)

@@ -55,7 +55,8 @@ class Shards:
     def images(self, indices: Int[Tensor, " b"] | Sequence[int]) -> Bytes:
         """Images of these numbers, ``(b, channels, height, width)``."""
         found = [self._piece(int(i))[int(i) % PIECE] for i in torch.as_tensor(indices).tolist()]
-        return torch.from_numpy(rearrange(np.stack(found), "b h w c -> b c h w").copy())
+        stacked = np.stack(found) if found else self._piece(0)[:0]
+        return torch.from_numpy(rearrange(stacked, "b h w c -> b c h w").copy())
 
     def _piece(self, number: int) -> np.ndarray:
         path = self.folder / name_of(number // PIECE, self.count)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from simflow.analysis.latent_space import encoded
 from simflow.analysis.origin import names_of
 from simflow.analysis.picture import Picture, load_pictures, save_pictures
 from simflow.analysis.record import FILE, Plan, load, save
@@ -51,6 +52,16 @@ def test_all_parts_of_a_latent_flow_are_there(folder):
     assert [pictures[name].captions for name in steps] == [("weight 0", "weight 2")] * 3
     plain, *stepped = (pictures[name].images for name in steps)
     assert not any(torch.equal(images, plain) for images in stepped)
+
+
+def test_the_noise_of_an_image_does_not_depend_on_the_batch(whole_run):
+    model = Pipeline.from_pretrained(whole_run).model
+    originals = torch.randint(0, 256, (5, 1, 16, 16), dtype=torch.uint8)
+    (means, drawn), (same, alone) = (encoded(model, originals, seed=1, batch=batch) for batch in (5, 2))
+    torch.testing.assert_close(same, means)
+    torch.testing.assert_close(alone - same, drawn - means)
+    noise = (drawn - means).flatten(1)
+    assert (noise[0] - noise[1:]).abs().amax(dim=1).min() > 0.1, "of each image its own"
 
 
 def test_png_files_stand_beside_it(folder, whole_run):

@@ -11,6 +11,7 @@ from simflow.cli.held_out import held_out
 from simflow.data.order import spread
 from simflow.evaluate.scores import score
 from simflow.pipeline import Pipeline
+from simflow.posterior import FixedVariance
 from simflow.shapes import NULL
 from tests.whole.tiny import CLASSES, words
 
@@ -62,6 +63,22 @@ def test_the_class_is_that_of_the_greatest_density(learnt):
     ]
     densities = [sum(pipe.log_prob(x, [name] * 3) for x in latents) for name in CLASSES]
     assert torch.equal(found, torch.stack(densities).argmax(dim=0))
+
+
+def test_what_is_found_does_not_depend_on_the_batch_but_on_the_seed(learnt):
+    """By images that are mostly noise, so that another draw would often give another class."""
+    pipe = Pipeline.from_pretrained(learnt)
+    pipe.model.posterior = FixedVariance(std=3.0)
+    images, _ = held_out(pipe.config, None, None)
+    rows = torch.arange(12)
+    alone, together, other = (
+        classified(pipe.model, images, rows, batch=batch, draws=2, seed=seed)
+        for batch, seed in ((1, 0), (12, 0), (12, 1))
+    )
+    assert torch.equal(alone, together)
+    assert not torch.equal(together, other)
+    twice = [classified(pipe.model, images, rows, batch=12, draws=draws, seed=0) for draws in (1, 2)]
+    assert not torch.equal(*twice), "a second draw is another one"
 
 
 def test_figures():

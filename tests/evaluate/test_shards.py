@@ -2,9 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 
-from simflow.evaluate.shards import RECORD, begin, sampling_of
+from simflow.evaluate.shards import RECORD, Shards, begin, name_of, sampling_of
 from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.jacobi import Jacobi
@@ -89,3 +90,12 @@ def test_other_weights_are_refused(tmp_path):
     left(tmp_path, record_of(HERE))
     with pytest.raises(ValueError, match="sha256 is abc there and xyz here"):
         begin(tmp_path, record_of(HERE) | {"sha256": "xyz"})
+
+
+def test_no_images_have_the_shape_of_the_others(tmp_path):
+    """What a process without a share asks for."""
+    pixels = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    np.savez(tmp_path / name_of(0, 2), arr_0=pixels)
+    shards = Shards(tmp_path, 2, [0, 0], ("bag",))
+    assert shards.images([]).shape == (0, 3, 4, 5)
+    assert np.array_equal(shards.images([1]).numpy()[0].transpose(1, 2, 0), pixels[1])
