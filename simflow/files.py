@@ -43,11 +43,12 @@ def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
 
 
 def require_writable(path: Path) -> None:
-    """Finds out before a long work whether its result can be written.
+    """Finds out before a long work whether its result can be written; its folder is made if need be.
 
     Raises:
         OSError: it cannot.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = part_of(path)
     part.touch()
     part.unlink()

@@ -243,7 +243,8 @@ def free_to_change(record: dict[str, Any]) -> list[str]:
     ]
     free += ["train.sample_every", "train.save_every", "train.keep", "train.validation"]
     free += ["data.path", "data.cache_gib", "data.workers", "data.corrupt"]
-    free += ["model.prior.solver", "model.prior.checkpointing", "model.prior.block.checkpointing"]
+    free += ["model.autoencoder.checkpointing", "model.prior.checkpointing"]
+    free += ["model.prior.block.checkpointing", "model.prior.solver"]
     if record["config"]["objective"]["frechet"] is None:
         free.append("sample")
     else:

@@ -60,6 +60,15 @@ def test_what_takes_memory_may_change_on_the_way(tmp_path, config, path, value):
         fit(override(config, {"train.batch": 8}), tmp_path / "run")
 
 
+def test_the_autoencoder_may_keep_fewer_activations_on_the_way(tmp_path, config):
+    kl = {"type": "KLConfig", "latent_channels": 4, "width": 8, "multipliers": [1, 1, 1], "encoder_blocks": 1}
+    config = override(config, {"model.autoencoder": kl})
+    counted = Steps()
+    fit(config, tmp_path / "run", listeners=lambda run, loss: [counted], until=lambda: counted.done == 2)
+    after = fit(override(config, {"model.autoencoder.checkpointing": True}), tmp_path / "run")
+    assert (after.finished, after.state.step) == (True, 4)
+
+
 def test_a_device_may_be_chosen_by_itself_and_one_that_is_absent_is_refused_at_once(
     tmp_path, config, monkeypatch
 ):

@@ -12,7 +12,7 @@ from tyro.conf import OmitArgPrefixes, Positional, arg
 from simflow import distributed
 from simflow.analysis.analyze import analyze
 from simflow.analysis.origin import Origin, names_of, now, software
-from simflow.analysis.record import Analysis, Plan, save
+from simflow.analysis.record import FILE, Analysis, Plan, save
 from simflow.analysis.robustness import LEVELS
 from simflow.analysis.sweep import WEIGHTS
 from simflow.canvas import can_plot
@@ -25,6 +25,7 @@ from simflow.cli.words import refuse_settings
 from simflow.config import RunConfig
 from simflow.data.images import ImageSet, load
 from simflow.evaluate.choose import Chosen, choose
+from simflow.files import require_writable
 from simflow.flow.score import GuidedScoreStep
 from simflow.pipeline import Pipeline
 from simflow.places import find
@@ -174,6 +175,7 @@ def examined(
         run=name, weights=arguments.which, step=step, data=called, date=now(), software=software()
     )
     train = trained_on(pipe.config, arguments.data)
+    require_writable(folder / FILE)
     analysis, pictures = analyze(pipe, images, train, plan, origin, networks)
     tell_unreadable(train, images)
     save(folder, analysis, pictures)

@@ -66,7 +66,7 @@ SAID = {"run", "samples", "classes", "reconstruction", "left_out", "cost"}
 class Arguments:
     """Trains SimFlow from scratch on the embedded Fashion-MNIST images, then samples and judges it.
 
-    Two to four minutes on two CPU cores. The run folder then holds the settings, metrics.jsonl, a checkpoint
+    Two to six minutes on two CPU cores. The run folder then holds the settings, metrics.jsonl, a checkpoint
     with the average, losses.png, reconstructions.png, samples.png and figures.json. The same command again goes
     on where it was stopped, or says the figures again. The recipe is "demo"; dotted flags change its settings.
     """

@@ -26,7 +26,7 @@ from simflow.evaluate.protocol import generation
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.reference import read_archive
 from simflow.evaluate.shares import notes
-from simflow.files import read_json, write_json
+from simflow.files import read_json, require_writable, write_json
 
 logger = logging.getLogger("simflow")
 
@@ -100,6 +100,7 @@ def judge_samples(
     """
     assert arguments.samples is not None
     assert arguments.reference is not None
+    assert arguments.out is not None
     size, path, extractors = arguments.image_size, str(arguments.samples), choose(arguments.extractor)
     check_there(path)
     samples = read_archive(arguments.samples).images if is_npz(path) else None
@@ -110,6 +111,8 @@ def judge_samples(
     if samples is None:
         size = real.pictures.images([0]).shape[-1] if size is None and real.pictures is not None else size
         samples = loaded(path, size=size, console=console)
+    if distributed.is_main():
+        require_writable(arguments.out / f"{arguments.name}.json")
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
     tell_unreadable(real.pictures)
     tell_unreadable(samples)

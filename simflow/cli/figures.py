@@ -34,6 +34,16 @@ def number(value: float | None) -> str:
     return "no number" if value is None else f"{value:.4g}"
 
 
+def bits_of(score: Mapping[str, Any]) -> str:
+    """Bits per dimension of a set of images, to four decimals.
+
+    >>> bits_of({"bits_per_dimension": 5.97912}), bits_of({"bits_per_dimension": None})
+    ('5.9791', 'no number of')
+    """
+    value = score["bits_per_dimension"]
+    return "no number of" if value is None else f"{value:.4f}"
+
+
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     samples, reference = record["samples"], record["reference"]
     yield f"{samples['count']} samples against {reference['count'] or 'the statistics'} of {reference['source']}"
@@ -64,10 +74,11 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     coded = record.get("likelihood")
     if coded is not None:
         held = coded["held_out"]
-        bits = f"{held['bits_per_dimension']:.4f} ± {held['standard_error']:.2g}"
-        yield f"likelihood: {bits} bits per dimension on {held['images']} {unseen_of(record)} ({coded['bound']})"
+        error = "" if held["standard_error"] is None else f" ± {held['standard_error']:.2g}"
+        bits = f"{bits_of(held)}{error} bits per dimension"
+        yield f"likelihood: {bits} on {held['images']} {unseen_of(record)} ({coded['bound']})"
         for name, foreign in coded["foreign"].items():
-            yield f"  {name}: {foreign['bits_per_dimension']:.4f} bits, told apart with AUROC {foreign['auroc']:.3f}"
+            yield f"  {name}: {bits_of(foreign)} bits, told apart with AUROC {foreign['auroc']:.3f}"
     for sentence in record["left_out"]:
         hint = " (data.hold_out sets some apart before a training)" if sentence == NONE_HELD_OUT else ""
         yield f"left out: {sentence}{hint}"

@@ -8,14 +8,16 @@ of :func:`slips`. If that finds nothing, the parser's own words are said, withou
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from difflib import get_close_matches
 from io import StringIO
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
+from simflow.places import at_home
 from simflow.settings import members_of
 
 Arguments = TypeVar("Arguments")
@@ -50,11 +52,19 @@ def parsed(arguments: type[Arguments], words: Sequence[str], *, prog: str) -> Ar
     said = StringIO()
     try:
         with redirect_stderr(said):
-            return tyro.cli(arguments, prog=prog, args=words, config=MARKS)
+            found = tyro.cli(arguments, prog=prog, args=words, config=MARKS)
+        return homed(found)
     except SystemExit as end:
         if not end.code:
             raise
     raise ValueError(next(slips(arguments, words, prog=prog), None) or unboxed(said.getvalue()))
+
+
+def homed(arguments: Arguments) -> Arguments:
+    """The arguments with ``~`` spelled out in paths: a shell leaves it as it is in ``--out=~/mine``."""
+    values = {field.name: getattr(arguments, field.name) for field in fields(arguments)}  # pyright: ignore[reportArgumentType]
+    paths = {name: at_home(value) for name, value in values.items() if isinstance(value, Path)}
+    return replace(arguments, **paths)  # pyright: ignore[reportArgumentType]
 
 
 def slips(arguments: type, words: Sequence[str], *, prog: str) -> Iterator[str]:

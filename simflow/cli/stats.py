@@ -21,6 +21,7 @@ from simflow.evaluate.extractors import Extractor
 from simflow.evaluate.generation import LEAST, require_enough
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.reference import describe, write_statistics
+from simflow.files import require_writable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +67,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if real.pictures is None:
             raise ValueError(f"{arguments.images} has no images (arr_0) to take statistics of")
         require_enough(found[0].identity, len(real.pictures), None)
+        if distributed.is_main():
+            require_writable(arguments.out)
         collected = looked_at(found[0], real.pictures, arguments, str(device), console)
         tell_unreadable(real.pictures)
         meta = {

@@ -12,6 +12,18 @@ from simflow.data.images import ImageSet, load
 from simflow.distributed import is_main
 
 
+class Standing(Console):
+    """A console on standard error that falls silent when nobody reads it any more: rich would end the program, in the
+    midst of a training."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Says nothing from here on."""
+        self.quiet = True
+
+
 class ConsoleHandler(logging.Handler):
     """Prints records on a rich console, above its bar if it has one."""
 
@@ -34,7 +46,7 @@ class ConsoleHandler(logging.Handler):
 @contextmanager
 def talking() -> Iterator[Console]:
     """Shows what the logger ``simflow`` says (from INFO up) while the block lasts; rank 0 only."""
-    console = Console(stderr=True)
+    console = Standing()
     if not is_main():
         yield console
         return

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -147,7 +148,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if distributed.is_main():
             step, steps = fitted.state.step, total_steps(config.train.stages)
             what = "finished" if fitted.finished else "stopped and saved"
-            print(f"{what} at step {step} of {steps}; the run is in {folder}")
+            with suppress(BrokenPipeError):  # if nobody reads on, the exit code says it still
+                print(f"{what} at step {step} of {steps}; the run is in {folder}")
     return 0 if fitted.finished else STOPPED
 
 

@@ -114,8 +114,8 @@ def classes(
 
     Held-out images, where there are any, say how often the classifier is right on real ones. Of each set up to
     :data:`~simflow.evaluate.recognition.LIMIT` images are used. Classes are known by their names, whatever their order.
-    Without classes the accuracy is None; where the samples have other classes than the training images there is no
-    record, and a sentence that says so.
+    Without classes, or where all training images are of one, the accuracy is None; where the samples have other classes
+    than the training images there is no record, and a sentence that says so.
     """
     return from_main(partial(_classes, samples, train, held))
 
@@ -126,7 +126,8 @@ def _classes(
     own, seen = _some(samples), _some(train)
     unseen = None if held is None else _some(held)
     labels = own.labels
-    if len(train.class_names) > 1 and int(labels.min()) != NULL:
+    several = len(train.class_names) > 1 and len(seen.labels.unique()) > 1
+    if several and int(labels.min()) != NULL:
         labels = among(train, labels, own.class_names)
         if labels is None:
             where = ("among the samples", "among the images")

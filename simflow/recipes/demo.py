@@ -50,7 +50,7 @@ def small() -> RunConfig:
 
 
 def demo() -> RunConfig:
-    """``simflow demo``: 6 000 embedded Fashion-MNIST images, two to four minutes on two cores.
+    """``simflow demo``: 6 000 embedded Fashion-MNIST images, two to six minutes on two cores.
 
     Half of the arithmetic is the autoencoder's, and a third of the time of a step of 32 images does not depend on their
     number. A narrower autoencoder in steps of 96 sees 1.6 times as many images per second, and ends as well as the

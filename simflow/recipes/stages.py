@@ -61,9 +61,9 @@ def prior_stage(run: RunConfig, name: str, *, steps: tuple[int, ...]) -> RunConf
     """:func:`prior_only` after a finished run; the learning rate falls to nothing in each stretch of steps.
 
     Nothing is decoded, and an image is encoded once in all: it costs a third of what it does in stage I, and batches
-    are twice as large as there.
+    are twice as large as there. Those of a run that decoded nothing stay.
     """
-    batch = run.train.batch if run.train.codes == "kept" else 2 * run.train.batch
+    batch = 2 * run.train.batch if run.objective.on_images else run.train.batch
     stages = tuple(
         StageConfig(steps=each, schedule=Linear(final=0.0, warmup=min(100, each // 10))) for each in steps
     )
@@ -83,9 +83,12 @@ def starflow_losses(judge: AdversarialConfig) -> ObjectiveConfig:
 
 
 def judged(run: RunConfig, judge: AdversarialConfig) -> ObjectiveConfig:
-    """The run's own losses on images and a judge; those of :data:`JOINT` where it has learnt from none."""
+    """The run's own losses on images and a judge; those of :data:`JOINT` where it has learnt from none.
+
+    Labels are dropped as in the run, for a model that was told of no class is to be told of none.
+    """
     own = run.objective if run.objective.reconstruction.weight else JOINT
-    return replace(own, adversarial=judge)
+    return replace(own, adversarial=judge, label_drop=run.objective.label_drop)
 
 
 def decoder_stage(run: RunConfig, name: str, losses: ObjectiveConfig, *, steps: int, lr: float) -> RunConfig:

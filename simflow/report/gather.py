@@ -76,11 +76,12 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     record, state = _newest(folder, left_out)
     sizes, floor = _built(record, left_out)
     curves, unseen = dict[str, Curve](), dict[str, Curve]()
-    if (folder / "metrics.jsonl").is_file():
-        curves = read_curves(folder / "metrics.jsonl")
-        unseen = read_held_out(folder / "metrics.jsonl")
+    metrics = folder / "metrics.jsonl"
+    if metrics.is_file() and metrics.stat().st_size:
+        curves, unseen = read_curves(metrics), read_held_out(metrics)
     else:
-        left_out.append("Loss curves: there is no metrics.jsonl.")
+        missing = "nothing stands in" if metrics.is_file() else "there is no"
+        left_out.append(f"Loss curves: {missing} metrics.jsonl.")
     ships = folder.parent == pretrained.root()
     found: tuple[Analysis | None, dict[str, Picture]] = None, {}
     place = analysed or folder / ANALYSIS

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Protocol, runtime_checkable
@@ -157,4 +158,5 @@ class Stopper:
             raise KeyboardInterrupt
         self.stopped = True
         # The signal may come in the midst of a message or of an import: only the bare call is safe here.
-        os.write(STDERR, b"stopping: the run is saved first; press Ctrl-C again to stop at once\n")
+        with suppress(OSError):  # of Ctrl-C the program that reads it, such as tee, has heard too
+            os.write(STDERR, b"stopping: the run is saved first; press Ctrl-C again to stop at once\n")

@@ -218,3 +218,14 @@ def test_mistakes_are_one_sentence(tiny_run, tmp_path, monkeypatch, capsys, word
     assert said in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_training_images_of_one_class_leave_the_sweep_out(tiny_run, tmp_path, unplotted):
+    data = pictures(tmp_path / "pictures")
+    for name in CLASSES[1:]:
+        shutil.rmtree(data / "train" / name)
+    words = ["analyze", str(tiny_run), *QUICK, "--data", str(data), "--out", str(tmp_path / "a")]
+    assert main(words) == 0
+    found, _ = load(tmp_path / "a")
+    assert "The guidance sweep is left out: the training images are all of one class." in found.left_out
+    assert found.latents is not None

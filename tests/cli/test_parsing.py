@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
@@ -29,6 +30,7 @@ class Outer:
     levels: tuple[float, ...] = ()
     inner: OmitArgPrefixes[Inner]
     out: str
+    place: Path | None = None
     dry: bool = False
 
 
@@ -95,6 +97,13 @@ def test_what_is_right_is_taken():
     inner = Inner(how_far=3.0, which="model")
     assert parsed(Outer, words, prog="toy") == Outer(
         run="r", num=4, levels=(-1.5, 2.0), inner=inner, out="x", dry=True
+    )
+
+
+def test_a_home_folder_that_the_shell_has_left_is_spelled_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert parsed(Outer, ["r", "--out", "x", "--place=~/runs/mine"], prog="toy").place == Path(
+        "/home/me/runs/mine"
     )
 
 

@@ -93,3 +93,21 @@ def test_statistics_of_others_leave_the_figure_out(tmp_path, toy, capsys):
     words = ["evaluate", "--samples", samples, "--reference", str(tmp_path / "VIRTUAL.npz")]
     assert main([*words, "--out", str(tmp_path), "--device", "cpu"]) == 0
     assert "left out: FD-Toy is left out" in capsys.readouterr().out
+
+
+def test_where_nothing_can_be_written_nothing_is_looked_at(tmp_path, toy, tiny_run, capsys, monkeypatch):
+    """A million images take hours."""
+    samples, real = archive(tmp_path / "a.npz", 40), archive(tmp_path / "b.npz", 40)
+    for place in (
+        "simflow.cli.stats.collect",
+        "simflow.evaluate.desk.collect",
+        "simflow.cli.analyze.analyze",
+    ):
+        monkeypatch.setattr(place, lambda *_, **__: pytest.fail("looked at"))
+    nowhere = str(tmp_path / "a.npz" / "out")
+    for words in (
+        ["stats", real, "--out", f"{nowhere}/ref.npz"],
+        ["evaluate", "--samples", samples, "--reference", real, "--out", nowhere],
+        ["analyze", str(tiny_run), "--out", nowhere],
+    ):
+        assert "a.npz" in complaint(capsys, 1, [*words, "--device", "cpu"])

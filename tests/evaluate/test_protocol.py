@@ -82,3 +82,12 @@ def test_without_classes_there_is_diversity_alone():
         record, left_out = classes(own, real, real)
         assert (record["accuracy"], left_out) == (None, [])
         assert record["diversity"] == pytest.approx(1, abs=0.05)
+
+
+def test_training_images_of_one_class_tell_no_class():
+    """Others may stand in another split; what was sampled is worth its other figures."""
+    samples, train = pictures(NAMES, seed=1), pictures(NAMES, seed=2)
+    train.labels[:] = 1
+    record, left_out = classes(samples, train, pictures(NAMES, seed=3))
+    assert (record["accuracy"], left_out) == (None, [])
+    assert record["diversity"] > 0

@@ -287,6 +287,13 @@ def test_a_bare_run_says_what_it_lacks(whole_run, tmp_path):
     assert "simflow analyze" in " ".join(reader.text)
 
 
+def test_a_run_that_was_stopped_at_once_has_no_losses_yet(whole_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(whole_run, copy)
+    (copy / "metrics.jsonl").write_text("")
+    assert "Loss curves: nothing stands in metrics.jsonl." in gather(copy, "run").left_out
+
+
 def test_an_analysis_of_other_weights_is_remarked(whole_run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(whole_run, copy)

@@ -104,9 +104,18 @@ def test_a_decoder_goes_on_by_the_losses_of_the_run_or_of_our_joint_runs():
     assert (found.reconstruction, found.perceptual) == (joint.reconstruction, joint.perceptual)
 
 
+def test_a_model_that_was_told_of_no_class_is_told_of_none_later():
+    """Its images may lie in class folders; a stage that dropped fewer labels would want another model."""
+    run = override(get("emoji-32-prior"), {"objective.label_drop": 1.0})
+    for stage in ("decoder", "prior", "frechet"):
+        assert after(run, stage).classes_of(("cat", "dog")) == ()
+
+
 def test_a_flow_on_pixels_learns_from_its_samples_and_has_no_decoder():
     run = get("tarflow-fashion")
     assert after(run, "frechet").train.codes == "fresh"
+    assert after(run, "prior").train.batch == run.train.batch  # nothing becomes cheaper
+    assert after(get("starflow-fashion"), "prior").train.batch == get("starflow-fashion").train.batch
     with pytest.raises(ValueError, match="'tarflow-fashion' is a flow on pixels: it has no decoder"):
         after(run, "decoder")
 

@@ -46,3 +46,26 @@ def test_a_signal_saves_before_the_end(tmp_path, number):
     assert main([*common, "--steps", str(step + 2)]) == 0
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, step + 3))
+
+
+def test_who_reads_what_is_said_may_be_gone(tmp_path):
+    """Ctrl-C ends the program behind a pipe, such as tee, as well."""
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "simflow", *words(tmp_path), "--out", str(run), "--steps", "1Mi"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) != 0
+    finally:
+        process.kill()
+    assert checkpoint.latest(run / "checkpoints") is not None
