@@ -98,7 +98,10 @@ class OnDemand(Store):
             ValueError: an image is unreadable and ``config.corrupt`` is ``stop``, or none of its class
                 is readable.
         """
-        return torch.from_numpy(np.stack(list(self._pool.map(self._image, rows.tolist()))))
+        size = self._config.image_size
+        none = np.zeros((0, self._config.channels, size, size), dtype=np.uint8)
+        found = [image[None] for image in self._pool.map(self._image, rows.tolist())]
+        return torch.from_numpy(np.concatenate([none, *found]))
 
     def unreadable(self) -> list[int]:
         return sorted(self._unreadable)

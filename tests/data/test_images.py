@@ -49,6 +49,14 @@ def test_any_indices_in_any_order(folder, cache_gib):
 
 
 @stores
+def test_no_images_have_the_shape_of_the_others(folder, cache_gib):
+    """What a process without a share asks for."""
+    images = loaded(folder, cache_gib=cache_gib).images([])
+    assert images.shape == (0, 1, 4, 4)
+    assert images.dtype == torch.uint8
+
+
+@stores
 def test_what_is_handed_out_may_be_written_to(folder, cache_gib):
     images = loaded(folder, cache_gib=cache_gib)
     images.images([1]).zero_()
