@@ -53,7 +53,8 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
     Args:
         folder: the run's ``checkpoints`` folder; made if need be.
         config: the settings as :func:`simflow.settings.to_dict` gives them.
-        keep: how many checkpoints stay, this one and the newest others; None keeps all.
+        keep: how many checkpoints stay, this one and the newest others; None keeps all. One in which there is a folder,
+            such as an evaluation of it, stays as well.
 
     Raises:
         ValueError: ``keep`` is less than 1.
@@ -75,7 +76,8 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
         _clear(folder, ".old-*")
         others = [other for other in _complete(folder) if other != path]
         for other in others[keep - 1 :] if keep is not None else []:
-            shutil.rmtree(other)
+            if not any(inside.is_dir() for inside in other.iterdir()):
+                shutil.rmtree(other)
     barrier()
     return path
 

@@ -128,6 +128,16 @@ def test_only_the_newest_are_kept_and_never_is_the_new_one_deleted(tmp_path):
         checkpoint.save(tmp_path, state, CONFIG, keep=0)
 
 
+def test_one_that_holds_its_own_evaluation_is_kept(tmp_path):
+    state = fresh(0)
+    for step in (1, 2, 3):
+        state.step = step
+        path = checkpoint.save(tmp_path, state, CONFIG, keep=1)
+        if step == 1:
+            (path / "evaluation").mkdir()
+    assert {path.name for path in tmp_path.iterdir()} == {"step-0000001", "step-0000003"}
+
+
 def test_an_interrupted_save_is_invisible_and_cleared_by_the_next(tmp_path, monkeypatch):
     state = train(fresh(0), 1)
     good = checkpoint.save(tmp_path, state, CONFIG)
