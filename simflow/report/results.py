@@ -6,8 +6,9 @@ places of their own; these are listed here. ``figures.json`` of the demo is laid
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from simflow.records import at
@@ -51,33 +52,44 @@ EVALUATION: tuple[Place, ...] = (
 
 
 def of_evaluation(source: str, tree: Mapping[str, Any]) -> list[Result]:
-    """The figures in the JSON of an evaluation: those in its lists, then the others."""
+    """The figures in the JSON of an evaluation: those in its lists, then the others. Those that several networks have
+    under one name, such as precision, have the network's behind it."""
     foreign = at(tree, "likelihood.foreign") or {}
     told = [
         Result(source=source, name=f"AUROC, {name}", value=number(each.get("auroc")), better="higher")
         for name, each in foreign.items()
     ]
-    return [*_listed(source, tree), *_at_places(source, tree, EVALUATION), *told]
+    listed = list(_listed(source, tree))
+    often = Counter(each.name for each, _ in listed)
+    named = [
+        replace(each, name=f"{each.name}, {network}") if network and often[each.name] > 1 else each
+        for each, network in listed
+    ]
+    return [*named, *_at_places(source, tree, EVALUATION), *told]
 
 
-def _listed(source: str, tree: Any) -> Iterator[Result]:
-    """The objects with a name, a value and a word on what is better, anywhere in a tree."""
+def _listed(source: str, tree: Any, network: str | None = None) -> Iterator[tuple[Result, str | None]]:
+    """The objects with a name, a value and a word on what is better, anywhere in a tree, and the network of each."""
     if isinstance(tree, Mapping):
+        network = at(tree, "extractor.name", network)
         if {"name", "value", "better"} <= tree.keys():
-            yield Result(
-                source=source,
-                name=capital(str(tree["name"])),
-                value=number(tree["value"]),
-                better=tree["better"] if tree["better"] in ("lower", "higher") else None,
-                error=number(tree.get("standard_error")),
-                floor=number(tree.get("floor")),
-                deficient=at(tree, "detail.rank_deficient") is True,
+            yield (
+                Result(
+                    source=source,
+                    name=capital(str(tree["name"])),
+                    value=number(tree["value"]),
+                    better=tree["better"] if tree["better"] in ("lower", "higher") else None,
+                    error=number(tree.get("standard_error")),
+                    floor=number(tree.get("floor")),
+                    deficient=at(tree, "detail.rank_deficient") is True,
+                ),
+                network,
             )
             return
         tree = list(tree.values())
     if isinstance(tree, list):
         for branch in tree:
-            yield from _listed(source, branch)
+            yield from _listed(source, branch, network)
 
 
 def _at_places(source: str, tree: Mapping[str, Any], places: Sequence[Place]) -> list[Result]:

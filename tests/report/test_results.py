@@ -27,6 +27,19 @@ def test_figures_of_an_evaluation_in_order():
     assert {each.source for each in found} == {"results"}
 
 
+def test_figures_that_two_networks_have_under_one_name_are_told_apart():
+    def part(network: str, distance: str, recall: float) -> dict:
+        figures = [
+            {"name": distance, "value": 1.0, "better": "lower"},
+            {"name": "recall", "value": recall, "better": "higher"},
+        ]
+        return {"extractor": {"name": network}, "figures": figures}
+
+    tree = {"generation": [part("one", "FD-One", 0.4), part("two", "FD-Two", 0.6)]}
+    found = {each.name: each.value for each in of_evaluation("results", tree)}
+    assert found == {"FD-One": 1.0, "Recall, one": 0.4, "FD-Two": 1.0, "Recall, two": 0.6}
+
+
 def test_figures_that_are_there():
     found = of_evaluation("figures", {"classes": {"accuracy": None, "diversity": 0.8}, "left_out": []})
     assert [(each.name, each.value) for each in found] == [("Diversity within a class", 0.8)]
