@@ -47,8 +47,8 @@ class Verdict:
     standard_error: float | None
     seeds: int
     """Pairs, or the smaller number of seeds where they are not paired."""
-    agreeing: int
-    """Pairs of the claimed sign."""
+    agreeing: int | None
+    """Pairs of the claimed sign; None where rows are not paired."""
     paper: float | None
     """The paper's difference."""
 
@@ -69,15 +69,18 @@ def judge(claim: Claim, better: Values, worse: Values, *, paper: float | None = 
     common = sorted(better.keys() & worse.keys())
     pairs = [sign * (better[seed] - worse[seed]) for seed in common]
     difference, error, seeds = None, None, len(pairs)
+    agreeing = sum(pair > 0 for pair in pairs)
     if len(pairs) > 1:
         difference, error = fmean(pairs), stdev(pairs) / math.sqrt(len(pairs))
     elif len(better) > 1 and len(worse) > 1:
         difference = sign * (fmean(better.values()) - fmean(worse.values()))
         error = math.sqrt(sum(stdev(part.values()) ** 2 / len(part) for part in (better, worse)))
-        seeds = min(len(better), len(worse))
+        seeds, agreeing = min(len(better), len(worse)), None
+    elif pairs:
+        difference = pairs[0]
     elif better and worse:
         difference = sign * (fmean(better.values()) - fmean(worse.values()))
-        seeds = 1
+        seeds, agreeing = 1, None
     answer, why = _answer(claim, difference, error, seeds, lacking=[not better, not worse])
     return Verdict(
         claim=claim,
@@ -86,7 +89,7 @@ def judge(claim: Claim, better: Values, worse: Values, *, paper: float | None = 
         difference=difference,
         standard_error=error,
         seeds=seeds,
-        agreeing=sum(pair > 0 for pair in pairs),
+        agreeing=agreeing,
         paper=paper,
     )
 

@@ -224,11 +224,18 @@ def orderings(
                 " : ".join("–" if value is None else printed(each, value) for value in theirs),
                 " : ".join("–" if value is None else number(each, value, None) for value in ours),
                 "" if difference is None else f"{difference:+.{each.digits}f}{error}",
-                f"{verdict.agreeing} of {verdict.seeds}" if verdict.seeds else "",
+                agreement(verdict),
                 f"**{verdict.answer}**" + (f", {verdict.why}" if verdict.why else ""),
             ]
         )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def agreement(verdict: Verdict) -> str:
+    """How many of the pairs are as claimed."""
+    if verdict.agreeing is None:
+        return "not paired"
+    return f"{verdict.agreeing} of {verdict.seeds}" if verdict.seeds else ""
 
 
 def failures(study: Study, records: Records) -> list[str]:

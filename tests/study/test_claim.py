@@ -6,6 +6,7 @@ import pytest
 
 from simflow.study.claim import judge, tally, threshold, verdicts
 from simflow.study.study import Claim, Row, Study
+from simflow.study.table import agreement
 
 
 def claim(figure: str = "psnr") -> Claim:
@@ -52,6 +53,17 @@ def test_pairing_takes_away_what_both_rows_share():
     two = {seed: value for seed, value in moved.items() if seed < 5}
     for rows in ((two, worse), (worse, two)):
         assert judge(claim(), *rows).seeds == 2
+
+
+def test_rows_that_are_not_paired_have_no_pairs_of_the_claimed_sign():
+    better, worse = {0: 10.1, 1: 10.2, 2: 10.3}, {3: 1.1, 4: 1.2, 5: 1.3}
+    verdict = judge(claim(), better, worse)
+    assert (verdict.answer, verdict.seeds, verdict.agreeing) == ("holds", 3, None)
+    assert agreement(verdict) == "not paired"
+    assert agreement(judge(claim(), better, {0: 1.0, 1: 20.0, 2: 1.0})) == "2 of 3"
+    assert agreement(judge(claim(), better, {})) == ""
+    one = judge(claim(), {0: 1.0, 1: 9.0}, {0: 2.0})  # the other row lacks seed 1
+    assert (one.difference, one.seeds, one.agreeing) == (-1.0, 1, 0)
 
 
 def test_one_seed_decides_nothing():
