@@ -1,4 +1,4 @@
-"""Divides a folder or tar of emoji, ``<class>/<font>_<base code>_<code>.webp``, into training, validation and test.
+"""Divides a tar of emoji, ``<class>/<font>_<base code>_<code>.webp``, into training, validation and test.
 
     python tools/emoji_set.py emoji64.tar data/emoji.zip
 
