@@ -144,7 +144,9 @@ def write(
 
 
 def plot(panels: Sequence[Panel], target: Path, *, title: str) -> None:
-    """The picture, or a sentence where matplotlib is missing."""
+    """The picture, or a sentence where matplotlib is missing; none where nothing was timed."""
+    if not panels:
+        return
     try:
         draw(panels, target, title=title)
     except ValueError as error:

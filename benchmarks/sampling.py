@@ -163,4 +163,8 @@ def panels(records: Sequence[Record]) -> list[Panel]:
         of = f"{each['flow']}: {each['images']} × {each['tokens']} tokens"
         return of if each["target error"] is None else f"{of}, to an error of {each['target error']:g}"
 
-    return bars_by(records, title, note=lambda each: f"{each['forward passes']:.1f} passes")
+    def note(each: Record) -> str:
+        passes = each["forward passes"]  # unknown where the forward pass itself found no memory
+        return "" if passes is None else f"{passes:.1f} passes"
+
+    return bars_by(records, title, note)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import sizes
-from benchmarks.__main__ import main, parser
+from benchmarks.__main__ import main, parser, plot
 from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Deadline, Timing, interleaved, machine, table
 from benchmarks.plots import Bar, Bars, Lines, Points, draw
@@ -27,6 +27,11 @@ def test_contestants_take_turns():
     assert [len(timing.rounds) for timing in times.values()] == [2, 2]
     assert interleaved(runs, rounds=1, device=CPU, warm_up=False).keys() == times.keys()
     assert order == ["a", "b"] * 4
+
+
+def test_nothing_is_drawn_where_nothing_was_timed(tmp_path):
+    plot([], tmp_path / "none.png", title="none")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_ratio_is_of_the_same_round():

@@ -12,6 +12,7 @@ from benchmarks import equal_error, peers, sampling
 from benchmarks.__main__ import parser
 from benchmarks.ceilings import Ceilings, Work
 from benchmarks.contest import FORWARD, Batch, Way, compare, contest, fits, in_float64
+from benchmarks.plots import Bar, Bars
 from benchmarks.sizes import Size, cases, trained
 from benchmarks.subject import Setting
 from simflow import recipes
@@ -45,6 +46,12 @@ def test_other_images_are_refused():
         compare({"other": (lambda: torch.tensor([1.0, 1.1]), 1e-4)}, wanted)
     with pytest.raises(RuntimeError, match="gives other images"):
         compare({"nothing": (lambda: torch.full((2,), torch.nan), 1e-4)}, wanted)
+
+
+def test_a_walk_is_drawn_where_the_forward_pass_found_no_memory():
+    known = {"flow": "a", "images": 1, "tokens": 4, "way": "sequential", "seconds": 0.1, "target error": None}
+    (panel,) = sampling.panels([known | {"forward passes": None}])
+    assert panel == Bars("a: 1 × 4 tokens", "ms", [Bar("sequential", 100.0, "")])
 
 
 def test_some_images_of_a_batch_stand_for_all(flow):
