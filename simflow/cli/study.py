@@ -18,7 +18,7 @@ from simflow.cli.train import listeners
 from simflow.cli.words import parse_seeds
 from simflow.files import read_json
 from simflow.settings import parse_count
-from simflow.study.budget import Budget, hold_to
+from simflow.study.budget import FILE, Budget, hold_to
 from simflow.study.columns import column
 from simflow.study.layout import StudyFolder
 from simflow.study.named import get, studies
@@ -87,7 +87,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         settings=settings,
     )
     if arguments.table_only:
-        if not out.is_dir():
+        if not (out / FILE).is_file():
             raise ValueError(f"there is no study in '{out}'")
         hold_to(out, budget)
         write_all(study, StudyFolder(out), budget)

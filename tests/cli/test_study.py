@@ -67,3 +67,9 @@ def test_no_images(tmp_path, capsys):
     assert "there is no study in" in complaint(
         capsys, 2, ["study", "table4", "--table-only", "--out", str(tmp_path / "o")]
     )
+
+
+def test_a_table_of_an_empty_folder_begins_no_study(tmp_path, capsys):
+    said = complaint(capsys, 2, ["study", "table4", "--table-only", "--out", str(tmp_path)])
+    assert "there is no study in" in said
+    assert not list(tmp_path.iterdir())
