@@ -22,6 +22,7 @@ from simflow.config import RunConfig
 from simflow.data.held_out import held_out
 from simflow.data.images import ImageSet, load
 from simflow.distributed import barrier, from_main, is_main, world
+from simflow.evaluate.choose import choose
 from simflow.evaluate.desk import Desk
 from simflow.evaluate.generation import LEAST
 from simflow.evaluate.provenance import made_by
@@ -71,14 +72,15 @@ class Worker:
     listeners: Listeners
     keep_samples: bool
     images: ImageSet
+    unseen: tuple[ImageSet, str]
+    """The held-out images, and what to call them."""
     benches: list[Bench] = field(default_factory=list)
     """The judges, once they are needed."""
 
     def bench(self) -> Bench:
         """The judges, made at the first call."""
         if not self.benches:
-            held, called = held_out(self.queue.config(self.queue.jobs()[0]).data)
-            self.benches.append(prepare(self.images, held, called, self.queue.budget, self.desk))
+            self.benches.append(prepare(self.images, *self.unseen, self.queue.budget, self.desk))
             if is_main():
                 layout.write(self.queue.folder.reference, self.benches[0].record)
             barrier()
@@ -180,8 +182,9 @@ def work(
     folder = StudyFolder(out)
     for row in chosen:  # what does not fit is said before anything is trained
         configured = [budget.configure(run, seed=0) for run in (row, row.after) if run is not None]
-    images = load(configured[0].data)
-    check_counts(budget, images)
+    images, unseen = load(configured[0].data), held_out(configured[0].data)
+    check_counts(budget, images, unseen[0])
+    choose(budget.extractor)  # a file of weights that is not there would cost every training its figures
     from_main(partial(begin, folder, budget))
     worker = Worker(
         study=study,
@@ -190,6 +193,7 @@ def work(
         listeners=listeners,
         keep_samples=keep_samples,
         images=images,
+        unseen=unseen,
     )
     with taking(worker.queue) as take:
         while True:
@@ -207,7 +211,7 @@ def work(
     return from_main(partial(outcome, worker))
 
 
-def check_counts(budget: Budget, images: ImageSet) -> None:
+def check_counts(budget: Budget, images: ImageSet, held: ImageSet) -> None:
     """Refuses numbers of images that no figure could be taken from, before anything is trained.
 
     Raises:
@@ -220,10 +224,16 @@ def check_counts(budget: Budget, images: ImageSet) -> None:
         )
     if budget.extractor in ("", "none"):
         return
-    for name, count in (("num", budget.num), ("held_out", budget.held_out), ("reference_num", len(images))):
-        if min(count, getattr(budget, name)) < LEAST:
+    for name in ("num", "held_out", "reference_num"):
+        if getattr(budget, name) < LEAST:
             flag = name.replace("_", "-")
             raise ValueError(f"a Fréchet distance takes at least {LEAST} images: give a larger --{flag}")
+    for called, there in (("held-out", held), ("training", images)):
+        if len(there) < LEAST:
+            raise ValueError(
+                f"a Fréchet distance takes at least {LEAST} images, and there are {len(there)} {called} images: "
+                "say --extractor none"
+            )
 
 
 def begin(folder: StudyFolder, budget: Budget) -> None:

@@ -211,6 +211,17 @@ def test_a_row_that_fails_is_recorded_and_tried_again(done, tmp_path, fits):
     assert fits == ["aligned/seed-0", "joint/seed-0", "aligned/seed-0"]
 
 
+def test_what_could_have_no_figures_is_refused_before_it_is_trained(tmp_path, fits, monkeypatch):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="and there are 12 held-out images: say --extractor none"):
+        run(STUDY, budget(tmp_path, num=32, held_out=32, extractor="efficientnet-lite0"), out)
+    monkeypatch.setattr(module, "LEAST", 6)
+    with pytest.raises(ValueError, match=r"missing\.pth"):
+        run(STUDY, budget(tmp_path, extractor="inception=missing.pth"), out)
+    assert fits == []
+    assert not out.exists()
+
+
 def test_an_error_that_may_be_of_one_process_alone_ends_them_all(done, tmp_path, monkeypatch):
     def broken(config, folder, **options):
         raise RuntimeError("no memory left")
