@@ -161,8 +161,10 @@ def over_guidance(
         reason = train
     elif not train.class_names == held_out.class_names == names:
         reason = "the images have other classes than the model"
-    elif len(train.labels.unique()) < 2:
+    elif len(train.labels[train.labels != NULL].unique()) < 2:
         reason = "the training images are all of one class"
+    elif not bool((held_out.labels != NULL).any()):
+        reason = "no held-out image has a class"
     elif plan.samples < 2 * len(names):
         reason = f"{plan.samples} samples are not two of each of {len(names)} classes"
     if reason is not None or isinstance(train, str):

@@ -27,7 +27,7 @@ class Recogniser:
     """What is known of training images; made by :func:`fitted_to`."""
 
     classifier: Classifier | None
-    """None without classes."""
+    """Of the training images that have a class; None if these are not of two at least."""
     pool: int
     """The side of the squares of pixels that are seen as one (:mod:`simflow.evaluate.features`)."""
     features: Features
@@ -36,9 +36,11 @@ class Recogniser:
     """And their classes."""
 
     def accuracy(self, images: Bytes, labels: Labels) -> float | None:
-        """Share of images that are recognised as of their class; None without classes."""
-        classifier = self._classifier_of(labels)
-        return None if classifier is None else classifier.accuracy(images, labels)
+        """Share of images that are recognised as of their class, of those that have one; None without classes."""
+        known = labels != NULL
+        if self.classifier is None or not bool(known.any()):
+            return None
+        return self.classifier.accuracy(images[known], labels[known])
 
     def by_class(self, images: Bytes, labels: Labels) -> dict[int, float]:
         """:meth:`accuracy` within each class that occurs; nothing without classes."""
@@ -62,15 +64,12 @@ class Recogniser:
 
 
 def fitted_to(train: Pictures, *, limit: int = LIMIT) -> Recogniser:
-    """Looks at training images, at evenly spread ones if there are more than ``limit``.
-
-    Raises:
-        ValueError: there are names of classes, but an image has no class or all have the same.
-    """
+    """Looks at training images, at evenly spread ones if there are more than ``limit``."""
     seen = taken(train, spread(len(train), limit))
-    pool = pool_for(seen.pixels.shape[-1])
+    pool, known = pool_for(seen.pixels.shape[-1]), seen.labels != NULL
+    several = len(seen.class_names) > 1 and len(seen.labels[known].unique()) > 1
     return Recogniser(
-        classifier=fit(seen.pixels, seen.labels, pool=pool) if len(seen.class_names) > 1 else None,
+        classifier=fit(seen.pixels[known], seen.labels[known], pool=pool) if several else None,
         pool=pool,
         features=pooled_pixels(seen.pixels, pool=pool),
         labels=seen.labels,

@@ -25,6 +25,7 @@ from simflow.frechet import frechet_distance
 from simflow.model import Facts, ModelConfig
 from simflow.pipeline import Pipeline
 from simflow.sample import SampleConfig
+from simflow.shapes import NULL
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Heun
@@ -100,7 +101,8 @@ def test_several_networks_and_none():
 
 
 def test_a_prior_without_a_density_is_swept_without_score_steps(tmp_path):
-    data = load(DataConfig(path=str(pictures(tmp_path) / "train"), image_size=16, channels=1, split=None))
+    data_path = str(pictures(tmp_path) / "train")
+    data = load(DataConfig(path=data_path, image_size=16, channels=1, split=None))
     config = ModelConfig(
         autoencoder=CompactConfig(latent_channels=2, patch=4, widths=(8, 8)),
         prior=SiTConfig(width=8, depth=1, heads=2, solver=Heun(steps=1)),
@@ -118,6 +120,10 @@ def test_a_prior_without_a_density_is_swept_without_score_steps(tmp_path):
     assert [sweep.gamma for sweep in found] == [None]
     assert [line.split(": ", 1)[1] for line in left_out[::2]] == ["no weights.", "the prior has no density."]
     assert "from 6 images says nothing" in left_out[1]
+    unlabelled = load(DataConfig(path=data_path, image_size=16, channels=1, split=None))
+    unlabelled.labels.fill_(NULL)
+    _, _, left_out = over_guidance(pipe, unlabelled, data, plan, Chosen([Squares()], []))
+    assert left_out == ["The guidance sweep is left out: no held-out image has a class."]
     pipe.model.prior.rules = ()
     _, _, left_out = over_guidance(pipe, data, data, plan, Chosen([Squares()], []))
     assert left_out == ["The guidance sweep is left out: the prior follows no rule of guidance."]

@@ -51,6 +51,17 @@ def test_without_classes_all_images_are_one(whose):
     assert recogniser.diversity(own.pixels, labels) == expected
 
 
+def test_images_without_a_class_among_others_are_not_judged_by_it():
+    train, own = pictures(seed=0), pictures(seed=1)
+    some = torch.where(torch.arange(80) < 20, NULL, train.labels)
+    recogniser = fitted_to(replace(train, labels=some))
+    alone = fit(train.pixels[20:], train.labels[20:], pool=2)
+    assert recogniser.accuracy(own.pixels, own.labels) == alone.accuracy(own.pixels, own.labels)
+    assert recogniser.accuracy(own.pixels, some) == alone.accuracy(own.pixels[20:], own.labels[20:])
+    one = fitted_to(replace(train, labels=torch.where(train.labels == 1, NULL, 0)))
+    assert one.accuracy(own.pixels, own.labels) is None
+
+
 def test_of_many_training_images_evenly_spread_ones_are_looked_at():
     train = pictures(seed=0)
     recogniser = fitted_to(train, limit=10)
