@@ -37,6 +37,7 @@ from simflow.evaluate.figures import finite
 from simflow.evaluate.protocol import classes
 from simflow.evaluate.provenance import made_by
 from simflow.evaluate.recognition import LIMIT
+from simflow.evaluate.shards import sampling_of
 from simflow.evaluate.unseen import Rebuilt, reconstruction
 from simflow.export import save_picture
 from simflow.files import write_json
@@ -96,19 +97,27 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if not fitted.finished:
             print(f"stopped and saved; the same command goes on with {arguments.out}")
             return STOPPED
-        figures = from_main(partial(known_figures, fitted)) or judged(fitted, config, images, began, console)
+        known = from_main(partial(known_figures, fitted, config))
+        figures = known or judged(fitted, config, images, began, console)
         if distributed.is_main():
             print(summary(figures, fitted.run.path))
     return 0
 
 
-def known_figures(fitted: Fitted) -> dict[str, Any] | None:
-    """The figures of an earlier call, if they are whole and of the weights at hand."""
+def known_figures(fitted: Fitted, config: RunConfig) -> dict[str, Any] | None:
+    """The figures of an earlier call, if they are whole and of the weights, the images and the way of sampling at
+    hand."""
     try:
         figures = read_json(fitted.run.path / FIGURES)
     except Damaged:
         return None
-    return figures if at(figures, "run.step") == fitted.state.step and figures.keys() >= SAID else None
+    wanted = {
+        "run.step": fitted.state.step,
+        "reference.source": config.data.path,
+        "samples.sampling": finite(sampling_of(config.sample)),
+    }
+    same = all(at(figures, place) == value for place, value in wanted.items())
+    return figures if same and figures.keys() >= SAID else None
 
 
 def judged(

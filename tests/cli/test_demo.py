@@ -1,10 +1,17 @@
 """The demo's own evaluation: shared by processes, and of models that know no classes."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
+from simflow import recipes
 from simflow.cli import main
+from simflow.cli.demo import FIGURES, SAID, known_figures
+from simflow.evaluate.shards import sampling_of
+from simflow.files import write_json
+from simflow.settings import override
+from simflow.train.runs import RunFolder
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import words
 
@@ -38,6 +45,23 @@ def test_two_processes_judge_as_one(tmp_path):
     one, other = together["classes"], alone["classes"]
     assert one["diversity"] == pytest.approx(other["diversity"], rel=1e-3)
     assert one["accuracy"] == pytest.approx(other["accuracy"], abs=2e-3)
+
+
+def test_figures_are_not_said_again_of_another_way_of_sampling(tmp_path, unchecked):
+    config = recipes.get("demo")
+    record = dict.fromkeys(SAID) | {
+        "run": {"step": 3},
+        "reference": {"source": config.data.path},
+        "samples": {"sampling": sampling_of(config.sample)},
+    }
+    write_json(tmp_path / FIGURES, record)
+    fitted = Mock(run=RunFolder(tmp_path), state=Mock(step=3))
+    assert known_figures(fitted, config) == record
+    warmer = override(config, {"sample.temperature": 0.9})
+    elsewhere = override(config, {"data.path": "pictures"})
+    assert known_figures(fitted, warmer) is known_figures(fitted, elsewhere) is None
+    fitted.state.step = 4
+    assert known_figures(fitted, config) is None
 
 
 def test_a_model_without_classes(tmp_path, capsys):
