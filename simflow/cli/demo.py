@@ -226,7 +226,8 @@ def figure_lines(figures: Mapping[str, Any]) -> list[str]:
     lines.append(f"reconstruction   MSE {rebuilt['MSE']:.4f} on [-1, 1], PSNR {decibels} dB, {unseen}")
     if "likelihood" in figures:
         bits = figures["likelihood"]["held_out"]["bits_per_dimension"]
-        lines.append(f"likelihood       ELBO {bits:.3f} bits per dimension, {unseen}")
+        said = "infinite" if bits is None else f"{bits:.3f}"
+        lines.append(f"likelihood       ELBO {said} bits per dimension, {unseen}")
     peak = cost["peak_memory_gib"]
     held = "" if peak is None else f"{peak:.2f} GiB; "
     lines.append(

@@ -7,7 +7,7 @@ import pytest
 
 from simflow import recipes
 from simflow.cli import main
-from simflow.cli.demo import FIGURES, SAID, known_figures
+from simflow.cli.demo import FIGURES, SAID, figure_lines, known_figures
 from simflow.evaluate.shards import sampling_of
 from simflow.files import write_json
 from simflow.settings import override
@@ -62,6 +62,18 @@ def test_figures_are_not_said_again_of_another_way_of_sampling(tmp_path, uncheck
     assert known_figures(fitted, warmer) is known_figures(fitted, elsewhere) is None
     fitted.state.step = 4
     assert known_figures(fitted, config) is None
+
+
+def test_figures_that_were_no_numbers_are_said_again():
+    figures = {
+        "run": {"parameters": 1000},
+        "classes": None,
+        "reconstruction": {"figures": [{"name": "MSE", "value": 0.5}, {"name": "PSNR", "value": None}]},
+        "likelihood": {"held_out": {"bits_per_dimension": None}},
+        "left_out": [],
+        "cost": {"seconds": 1.0, "seconds_training": 1.0, "peak_memory_gib": None},
+    }
+    assert "ELBO infinite bits per dimension, held out" in "\n".join(figure_lines(figures))
 
 
 def test_a_model_without_classes(tmp_path, capsys):
