@@ -24,7 +24,7 @@ from simflow.model import Facts
 from simflow.records import at
 from simflow.report.results import of_another_step
 from simflow.train import checkpoint
-from simflow.train.metrics import Curve, read_curves, read_held_out
+from simflow.train.metrics import Curve, NoLoss, read_curves, read_held_out
 
 ANALYSIS, EVALUATION = "analysis", "evaluation"
 """Folders in the run's, of the two commands that look at it."""
@@ -78,7 +78,10 @@ def gather(folder: Path, name: str, *, analysed: Path | None = None) -> Run:
     curves, unseen = dict[str, Curve](), dict[str, Curve]()
     metrics = folder / "metrics.jsonl"
     if metrics.is_file() and metrics.stat().st_size:
-        curves, unseen = read_curves(metrics), read_held_out(metrics)
+        try:
+            curves, unseen = read_curves(metrics), read_held_out(metrics)
+        except NoLoss:
+            left_out.append("Loss curves: no loss in metrics.jsonl is a number.")
     else:
         missing = "nothing stands in" if metrics.is_file() else "there is no"
         left_out.append(f"Loss curves: {missing} metrics.jsonl.")

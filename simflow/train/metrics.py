@@ -44,6 +44,10 @@ class StepMetrics:
     """Every term of the loss on held-out images by name; empty unless it was asked for at this step."""
 
 
+class NoLoss(ValueError):
+    """No line of a ``metrics.jsonl`` has a loss that is a number."""
+
+
 class Curve(NamedTuple):
     """A loss over training; equally many of both, steps ascending."""
 
@@ -82,11 +86,12 @@ def read_curves(metrics: Path) -> dict[str, Curve]:
     """The losses in a ``metrics.jsonl`` by name, in the order of the file; of lines of one step, the last.
 
     Raises:
-        ValueError: there is no such file, a line is damaged, or there is no loss in it.
+        NoLoss: there is no loss in it, or none that is a number.
+        ValueError: there is no such file, or a line is damaged.
     """
     curves = _curves(metrics, LOSS)
     if not curves:
-        raise ValueError(f"there is no loss in {metrics}")
+        raise NoLoss(f"there is no loss in {metrics}")
     return curves
 
 

@@ -294,6 +294,15 @@ def test_a_run_that_was_stopped_at_once_has_no_losses_yet(whole_run, tmp_path):
     assert "Loss curves: nothing stands in metrics.jsonl." in gather(copy, "run").left_out
 
 
+def test_a_run_that_diverged_at_once_has_no_losses(whole_run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(whole_run, copy)
+    (copy / "metrics.jsonl").write_text('{"step": 1, "loss/total": null, "loss/prior": null}\n')
+    found = gather(copy, "run")
+    assert "Loss curves: no loss in metrics.jsonl is a number." in found.left_out
+    assert found.curves == {}
+
+
 def test_an_analysis_of_other_weights_is_remarked(whole_run, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(whole_run, copy)
