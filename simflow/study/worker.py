@@ -82,7 +82,8 @@ class Worker:
         if not self.benches:
             self.benches.append(prepare(self.images, *self.unseen, self.queue.budget, self.desk))
             if is_main():
-                layout.write(self.queue.folder.reference, self.benches[0].record)
+                with self.queue.folder.lock("table"):  # others may be as far at this moment
+                    layout.write(self.queue.folder.reference, self.benches[0].record)
             barrier()
         return self.benches[0]
 

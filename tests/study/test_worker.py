@@ -5,6 +5,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from simflow.files import read_json
 from simflow.pipeline import Pipeline
 from simflow.study import judge, sheet
 from simflow.study import worker as module
-from simflow.study.layout import StudyFolder
+from simflow.study.layout import StudyFolder, take
 from simflow.study.table import introduction
 from tests.study.tiny import ALIGNED, FROZEN, JOINT, budget, run, study
 from tests.whole.tiny import pictures
@@ -185,6 +186,15 @@ def test_an_autoencoder_that_another_trains_is_waited_for(done, tmp_path, fits, 
     run(STUDY, base, out)
     assert len(waited) == 1
     assert fits == ["joint/seed-0", "vae/seed-0", "frozen/seed-0"]
+
+
+def test_two_processes_do_not_write_the_reference_at_once(tmp_path, monkeypatch, unchecked):
+    folder, free = StudyFolder(tmp_path), []
+    monkeypatch.setattr(module, "prepare", lambda *given: Mock(record={}))
+    monkeypatch.setattr(module.layout, "write", lambda *given: free.append(take(folder.lock("table"))))
+    given = dict.fromkeys(("study", "desk", "listeners", "keep_samples", "images"))
+    module.Worker(**given, queue=Mock(folder=folder), unseen=(None, "")).bench()
+    assert free == [False]
 
 
 def test_more_seeds_come_into_the_same_table(done, fits, tmp_path):
