@@ -161,9 +161,15 @@ def logging_to(path: Path) -> Iterator[None]:
 def _numbered(out_root: Path, name: str) -> Path:
     out_root.mkdir(parents=True, exist_ok=True)
     taken = [int(match[0]) for path in out_root.iterdir() if (match := re.match(r"\d{5,}(?=-)", path.name))]
-    made = out_root / f"{max(taken, default=-1) + 1:05d}-{name}"
-    made.mkdir()
-    return made
+    number = max(taken, default=-1) + 1
+    while True:
+        made = out_root / f"{number:05d}-{name}"
+        try:
+            made.mkdir()
+        except FileExistsError:  # of another process that was faster
+            number += 1
+        else:
+            return made
 
 
 def _require_run(run: RunFolder) -> None:

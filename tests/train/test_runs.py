@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,12 @@ def test_runs_are_numbered(tmp_path):
     (tmp_path / "runs" / "00041-c").mkdir()
     (tmp_path / "runs" / "notes").mkdir()
     assert new_run(tmp_path / "runs", "d_1.x").path.name == "00042-d_1.x"
+
+
+def test_two_new_runs_at_once_get_folders_of_their_own(tmp_path, monkeypatch):
+    (tmp_path / "00000-a").mkdir()
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(()))  # the other was not there yet
+    assert new_run(tmp_path, "a").path == tmp_path / "00001-a"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a b"])
