@@ -72,6 +72,8 @@ class Plan:
             raise ValueError(f"an analysis needs at least 2 images, not {self.images}")
         if self.shown < 1 or self.samples < 1:
             raise ValueError("the numbers of images shown and of samples must be at least 1")
+        if not self.levels or len({f"{level:g}" for level in self.levels}) < len(self.levels):
+            raise ValueError("levels of noise on latents must be given, each of them once")
         if not self.weights or len({f"{weight:g}" for weight in self.weights}) < len(self.weights):
             raise ValueError("a guidance sweep needs weights, each of them once")
         gammas = self.gammas or ()

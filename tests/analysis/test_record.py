@@ -132,6 +132,7 @@ def test_captions_of_any_letters_survive(tmp_path):
     [
         ({"images": 1}, "at least 2 images"),
         ({"samples": 0}, "at least 1"),
+        ({"levels": (0.5, 0.5)}, "levels of noise on latents must be given, each of them once"),
         ({"weights": (1.0, 1.0)}, "each of them once"),
         ({"weights": ()}, "needs weights"),
         ({"gammas": (0.25, 0.25)}, "each of them once"),
