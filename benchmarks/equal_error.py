@@ -43,7 +43,8 @@ class Found(NamedTuple):
     bound: float
     error: float | None
     """None if nothing but NaN came."""
-    reached: bool
+    reached: bool | None
+    """None if the time was up before a smaller bound was tried."""
 
 
 def measure(batch: Batch, reference: Flow, peer: Any, setting: Setting, *, target: float) -> list[Record]:
@@ -77,7 +78,7 @@ def measure(batch: Batch, reference: Flow, peer: Any, setting: Setting, *, targe
         timing = times.get(name)
         ahead = None if timing is None or fastest is None or name in other else fastest.ratio(timing)
         way = name if name == WALK else f"{name}, bound {bound:g}"
-        absent = None if reached else "not reached"
+        absent = {True: None, False: "not reached", None: "no time left"}[reached]
         records.append(described(way, timing=timing, error=error, faster=ahead, absent=absent))
     return records
 
@@ -98,8 +99,8 @@ def loosest(
             return Found(bound, error, reached=True)
         if not math.isnan(error) and (nearest.error is None or error < nearest.error):
             nearest = Found(bound, error, reached=False)
-        if setting.deadline.over:
-            break
+        if bound != bounds[-1] and setting.deadline.over:
+            return nearest._replace(reached=None)
     return nearest
 
 

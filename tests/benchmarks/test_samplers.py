@@ -12,6 +12,7 @@ from benchmarks import equal_error, peers, sampling
 from benchmarks.__main__ import parser
 from benchmarks.ceilings import Ceilings, Work
 from benchmarks.contest import FORWARD, Batch, Way, compare, contest, fits, in_float64
+from benchmarks.measure import Deadline
 from benchmarks.plots import Bar, Bars
 from benchmarks.sizes import Size, cases, trained
 from benchmarks.subject import Setting
@@ -189,6 +190,9 @@ def test_the_loosest_bound_that_is_near_enough(flow):
     assert far.error == pytest.approx(0.5, rel=1e-3)
     lost = equal_error.loosest(lambda bound: torch.full((1, 2), torch.nan), wanted, batch, setting(), 1.5e-2)
     assert (lost.error, lost.reached) == (None, False)
+    late = setting(deadline=Deadline(0.0))
+    cut = equal_error.loosest(lambda bound: torch.ones(1, 2) + bound, wanted, batch, late, 1.5e-2)
+    assert (cut.bound, cut.reached) == (1e-1, None)
 
 
 def test_equal_error_beside_a_peer_that_stays_apart(flow):
