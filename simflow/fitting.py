@@ -29,6 +29,7 @@ from simflow.places import at_home
 from simflow.records import differences, differing
 from simflow.sample import applicable
 from simflow.seeding import fold
+from simflow.shapes import NULL
 from simflow.start import start
 from simflow.train import checkpoint
 from simflow.train.callbacks import Callback, CollapseMonitor, MetricsFile
@@ -182,7 +183,8 @@ def facts_of(config: RunConfig, images: ImageSet) -> Facts:
     facts = Facts(image_size=images.image_size, channels=images.channels, class_names=names)
     if len(facts.families) == len(names):
         return facts
-    sizes = images.once().labels.bincount(minlength=len(names))
+    labels = images.once().labels
+    sizes = labels[labels != NULL].bincount(minlength=len(names))
     return replace(facts, class_sizes=tuple(sizes.tolist()))
 
 

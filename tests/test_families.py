@@ -68,7 +68,8 @@ def test_classes_of_a_family_are_as_often_as_their_images():
 
 @pytest.mark.parametrize("names", [NAMES, ("a", "b", "c")])
 def test_a_run_knows_the_sizes_of_its_classes_where_there_are_families(names):
-    images = from_arrays(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 2, 2, 1, 2]), names)
+    labels = torch.tensor([0, 1, 2, 2, NULL, 1, 2])  # one has no class
+    images = from_arrays(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), labels, names)
     facts = facts_of(replace(recipes.get("small-32"), classes=None), images)
     assert facts.class_sizes == ((1, 2, 3) if names is NAMES else ())
 
