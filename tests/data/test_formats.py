@@ -291,6 +291,13 @@ def test_hard_links_in_an_archive_are_images(tmp_path, ending):
     assert torch.equal(everything(images)[[0, 2]], pixels[[0, 0]])
 
 
+def test_a_link_to_nowhere_in_an_archive_is_an_image_that_cannot_be_read(tmp_path):
+    write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "bee" / "1.png").symlink_to("gone.png")
+    images = loaded(pack(tmp_path, ".tar.gz"))
+    assert (images.labels.tolist(), len(images.skipped)) == ([0, 1], 1)
+
+
 def test_two_idx_files_of_one_split_are_ambiguous(tmp_path):
     for name in ("letters", "digits"):
         write_idx(tmp_path / f"{name}-train-images-idx3-ubyte", np.zeros((1, SIZE, SIZE), dtype=np.uint8))
