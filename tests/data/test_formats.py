@@ -272,6 +272,20 @@ def test_links_are_followed(tmp_path):
     assert torch.equal(everything(loaded(tmp_path / "set")), pixels)
 
 
+def test_a_folder_that_cannot_be_read_is_left_out_by_its_name(tmp_path, monkeypatch, caplog):
+    write_classes(tmp_path)
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("bee"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert len(loaded(tmp_path / "set")) == 3
+    assert f"{tmp_path / 'set' / 'bee'}, which cannot be read: Permission denied" in caplog.text
+
+
 @pytest.mark.parametrize("target", [".", "../..", "../bee"])
 def test_links_are_not_followed_in_a_circle(tmp_path, target):
     pixels, _ = write_classes(tmp_path, per_class=1)
