@@ -305,10 +305,21 @@ def test_hard_links_in_an_archive_are_images(tmp_path, ending):
     assert torch.equal(everything(images)[[0, 2]], pixels[[0, 0]])
 
 
-def test_a_link_to_nowhere_in_an_archive_is_an_image_that_cannot_be_read(tmp_path):
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_soft_links_in_an_archive_are_images(tmp_path, ending):
+    pixels, _ = write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "bee" / "1.png").symlink_to("2.png")
+    (tmp_path / "set" / "bee" / "2.png").symlink_to("../ant/0.png")
+    images = loaded(pack(tmp_path, ending))
+    assert images.labels.tolist() == [0, 1, 1, 1]
+    assert torch.equal(everything(images)[[0, 2, 3]], pixels[[0, 0, 0]])
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_link_to_nowhere_in_an_archive_is_an_image_that_cannot_be_read(tmp_path, ending):
     write_classes(tmp_path, per_class=1)
     (tmp_path / "set" / "bee" / "1.png").symlink_to("gone.png")
-    images = loaded(pack(tmp_path, ".tar.gz"))
+    images = loaded(pack(tmp_path, ending))
     assert (images.labels.tolist(), len(images.skipped)) == ([0, 1], 1)
 
 
