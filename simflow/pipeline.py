@@ -283,6 +283,8 @@ class Pipeline:
         folder = at_home(folder)
         if RunFolder(folder).newest is not None:
             raise ValueError(f"'{folder}' is a run: save the model into a folder of its own")
+        if (folder / "state.json").is_file():
+            raise ValueError(f"'{folder}' is a checkpoint: save the model into a folder of its own")
         folder.mkdir(parents=True, exist_ok=True)
         stored = {name: _stored(tensor, dtype) for name, tensor in self.model.state_dict().items()}
         weights.write(folder, stored, largest=max_shard_size)

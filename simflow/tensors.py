@@ -27,14 +27,14 @@ ON_THE_HUB = re.compile(r"hub:([^/]+/[^/]+)/(.+)")
 
 
 def local_file(path: Path) -> Path:
-    """The path itself, or the cached copy of what ``hub:OWNER/NAME/FILE`` names.
+    """The path itself with ``~`` spelled out, or the cached copy of what ``hub:OWNER/NAME/FILE`` names.
 
     Raises:
         ValueError: the hub does not give it.
     """
     named = ON_THE_HUB.fullmatch(path.as_posix())
     if named is None:
-        return path
+        return path.expanduser()
     try:
         return hub.file(named[1], named[2])
     except hub.OutOfReach as error:

@@ -407,6 +407,14 @@ def test_a_model_is_not_saved_into_its_run(run):
     assert sorted(path.name for path in run.iterdir()) == before
 
 
+def test_a_model_is_not_saved_into_a_checkpoint(pipe, tmp_path):
+    """Its raw weights would be replaced by the average, and the run go on from that."""
+    (tmp_path / "state.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a checkpoint: save the model into a folder of its own"):
+        pipe.save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+
+
 def test_the_hub_is_asked_for_what_is_no_folder(pipe, tmp_path, monkeypatch):
     asked = {}
 

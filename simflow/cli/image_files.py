@@ -44,7 +44,7 @@ def real_images(path: str, *, size: int | None, limit: int | None, console: Cons
     """
     if not is_npz(path):
         return Real(limited(loaded(path, size=size, console=console), limit), None, path)
-    archive = read_archive(Path(path))
+    archive = read_archive(Path(path).expanduser())
     pictures = None if archive.images is None else limited(archive.images, limit)
     return Real(pictures, archive, path)
 

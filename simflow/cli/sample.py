@@ -29,7 +29,7 @@ from simflow.cli.words import check_count, parse_numbers, parse_seeds, refuse_se
 from simflow.data.source import distinct
 from simflow.evaluate.shards import RECORD
 from simflow.export import save_picture, save_png_folder
-from simflow.files import write_json
+from simflow.files import require_writable, write_json
 from simflow.flow.decode import SEQUENTIAL
 from simflow.model import Facts, Model
 from simflow.pipeline import Pipeline
@@ -107,6 +107,8 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         check_pictures(arguments, config, pipe.model)
         labels = labels_for(arguments.labels, facts, seeds)
         config = sped(config, arguments.speed, model=pipe.model, source=arguments.run)
+        if arguments.npz is not None:
+            distributed.from_main(partial(require_writable, arguments.npz))
         made = making(pipe.model, config, labels=arguments.labels)
         busy = f"another process is sampling into '{out}': wait for its end, or give another --out"
         with alone_in(out, busy):

@@ -87,10 +87,19 @@ def _packed_tar(path: Path) -> Files:
         for member in archive:
             name = tar.cleaned(member.name)
             wanted = is_image(name) or name.endswith((".json", ".jsonl", ".txt", ".csv", ".cls"))
-            file = archive.extractfile(member) if wanted else None
-            if file is not None:
-                contents[name] = file.read()
+            content = _content(archive, member) if wanted else None
+            if content is not None:
+                contents[name] = content
             elif is_foreign(name):
                 foreign[name] = member.size
     sizes = foreign | {name: len(content) for name, content in contents.items()}
     return Files(sizes=sizes, read=contents.__getitem__)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    """The content of a file, nothing of a link to what is not in the archive; None of a folder and the like."""
+    try:
+        file = archive.extractfile(member)
+    except KeyError:
+        return b""
+    return None if file is None else file.read()

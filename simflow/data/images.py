@@ -19,7 +19,7 @@ from torch import Tensor
 from simflow.data.arrays import source_of
 from simflow.data.config import DataConfig
 from simflow.data.order import Alike, spread
-from simflow.data.part import find_part, kin
+from simflow.data.part import find_part, kin, side_of
 from simflow.data.source import Source
 from simflow.data.store import OnDemand, Packed, Progress, Store
 from simflow.distributed import is_main
@@ -116,11 +116,12 @@ def from_arrays(
         images: uint8 ``(n, h, w)``, ``(n, h, w, c)`` or ``(n, c, h, w)`` with 1 or 3 channels, NumPy's or torch's.
         labels: the number of each one's class, from 0 on; None if there are no classes.
         class_names: one for each class; "0", "1", ... if there are none.
-        config: how they are made ready, as those of a folder are; where they lie does not count. As they are if None.
+        config: how they are made ready, as those of a folder are, and by ``hold_out`` and ``split`` which of them are
+            meant, as of a file of them; where they lie does not count. As they are if None.
 
     Raises:
         ValueError: there are no images, they are not such pixels or, without a config, not square, or labels, names and
-            images do not match.
+            images do not match, or one side of ``hold_out`` has no image.
     """
     given = None if labels is None else np.asarray(labels)
     pixels, names = np.asarray(images), list(class_names) or None
@@ -133,6 +134,8 @@ def from_arrays(
                 "of them, such as config.data of a run"
             )
         config = DataConfig(path="arrays", image_size=height, channels=channels[0] if channels else 1)
+    if config.hold_out:
+        source = side_of(source, config, where="the arrays")
     return _set_of(source, config)
 
 

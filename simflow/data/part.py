@@ -36,20 +36,28 @@ def find_part(config: DataConfig) -> Source:
             f"{config.path} is divided already ({', '.join(sorted(everything.splits))}): "
             "data.hold_out is for sets that are not, leave it at 0"
         )
-    everything = complete(everything, where=config.path)
+    return side_of(complete(everything, where=config.path), config, where=config.path)
+
+
+def side_of(everything: Source, config: DataConfig, *, where: str) -> Source:
+    """The images of an undivided set that are trained on or, if ``config.split`` is "test", held out.
+
+    Raises:
+        ValueError: another split is asked for, or one side of the division has no image.
+    """
     if config.split is None:
         raise ValueError("data.split null takes all images, and data.hold_out keeps some apart: choose one")
     wanted = meant(config.split)
     if wanted not in ("train", "test"):
         raise ValueError(
-            f"there is no split {config.split!r} in {config.path}: data.hold_out divides it into train and test"
+            f"there is no split {config.split!r} in {where}: data.hold_out divides it into train and test"
         )
     kin_of = (kin(key, config.alike) for key in everything.keys)
     kept = np.array([is_held_out(each, config) for each in kin_of]) == (wanted == "test")
     if kept.all() or not kept.any():
         count, side = len(kept), "held out" if kept.any() == (wanted == "test") else "trained on"
         raise ValueError(
-            f"with data.hold_out at {config.hold_out:g}, all {count} images of {config.path} would be {side}"
+            f"with data.hold_out at {config.hold_out:g}, all {count} images of {where} would be {side}"
         )
     return chosen(everything, np.flatnonzero(kept))
 

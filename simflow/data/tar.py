@@ -6,6 +6,7 @@ it has no pictures of its own, such as ImageNet's, which has one of them for eac
 """
 
 import logging
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -29,7 +30,7 @@ LEAST = 1024
 """Bytes that a file takes in a tar file, at the least: its header, and a block of it."""
 LONG = 10**9
 """Bytes of a tar file of which it is said that it is looked through."""
-FORM = 1
+FORM = 2
 """Of the kept places; another one when the same file would have others."""
 
 ODD = "surrogateescape"
@@ -113,8 +114,10 @@ def _found(path: Path) -> Places:
 
 
 def _walk(file: BinaryIO, within: Place, *, where: str) -> dict[str, Place]:
-    """The files of the tar file that lies at a place of ``file``, in their order; a hard link is its file again."""
+    """The files of the tar file that lies at a place of ``file``, in their order; a link to one is that file again, and
+    an image that is a link to nowhere has 0 bytes."""
     places: dict[str, Place] = {}
+    links: dict[str, str] = {}
     end = within.start + within.size
     file.seek(within.start)
     if within.start:  # further in, tarfile takes what is no header for the end
@@ -131,6 +134,16 @@ def _walk(file: BinaryIO, within: Place, *, where: str) -> dict[str, Place]:
                 places[cleaned(member.name)] = Place(member.offset_data, member.size)
             elif member.islnk() and cleaned(member.linkname) in places:
                 places[cleaned(member.name)] = places[cleaned(member.linkname)]
+            elif member.issym():
+                folder = posixpath.dirname(cleaned(member.name))
+                links[cleaned(member.name)] = posixpath.normpath(posixpath.join(folder, member.linkname))
+    for name, target in links.items():
+        passed = {name}
+        while target in links and target not in passed:
+            passed.add(target)
+            target = links[target]
+        if target in places or is_image(name):
+            places[name] = places.get(target, Place(within.start, 0))
     return places
 
 

@@ -29,7 +29,8 @@ def is_one(files: Files, label: str | None) -> bool:
 
     Records that speak of other things, such as annotations in class folders, do not make them so.
     """
-    beside = {sample_of(name): name for name in files.sizes if name.endswith((CLASS, RECORD))}
+    endings = (RECORD, CLASS)  # where a picture has both, its class is told by the latter
+    beside = {sample_of(name): name for end in endings for name in files.sizes if name.endswith(end)}
     if not beside:
         return False
     first = next((beside[sample_of(name)] for name in pictures(files) if sample_of(name) in beside), None)

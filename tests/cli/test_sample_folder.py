@@ -100,6 +100,13 @@ def test_a_finished_folder_is_not_made_anew(tmp_path, tiny_run, made, capsys):
     assert f"10 images in {out}" in capsys.readouterr().out
 
 
+def test_where_the_archive_cannot_be_written_nothing_is_sampled(tmp_path, tiny_run, made, capsys):
+    (tmp_path / "file").touch()
+    assert main(asking(tiny_run, tmp_path / "out", "--npz", str(tmp_path / "file" / "all.npz"))) == 1
+    assert "file" in capsys.readouterr().err
+    assert made == []
+
+
 @pytest.mark.parametrize(
     ("other", "named"),
     [

@@ -39,6 +39,17 @@ def test_arrays_are_made_ready_as_those_of_a_file(pixels, tmp_path):
         from_arrays(tall)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_what_is_held_out_of_a_file_is_held_out_of_its_arrays(tmp_path, split):
+    """So that a program that trains on them is evaluated on what it has not seen."""
+    pixels = np.arange(40, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
+    np.savez(tmp_path / "set.npz", images=pixels)
+    config = DataConfig(path=str(tmp_path / "set.npz"), image_size=4, channels=1, hold_out=0.3, split=split)
+    here, there = from_arrays(pixels, config=config), load(config)
+    assert 0 < len(there) < 40
+    assert torch.equal(here.images(range(len(here))), there.images(range(len(there))))
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

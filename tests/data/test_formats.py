@@ -272,6 +272,20 @@ def test_links_are_followed(tmp_path):
     assert torch.equal(everything(loaded(tmp_path / "set")), pixels)
 
 
+def test_a_folder_that_cannot_be_read_is_left_out_by_its_name(tmp_path, monkeypatch, caplog):
+    write_classes(tmp_path)
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("bee"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert len(loaded(tmp_path / "set")) == 3
+    assert f"{tmp_path / 'set' / 'bee'}, which cannot be read: Permission denied" in caplog.text
+
+
 @pytest.mark.parametrize("target", [".", "../..", "../bee"])
 def test_links_are_not_followed_in_a_circle(tmp_path, target):
     pixels, _ = write_classes(tmp_path, per_class=1)
@@ -289,6 +303,24 @@ def test_hard_links_in_an_archive_are_images(tmp_path, ending):
     images = loaded(pack(tmp_path, ending))
     assert images.labels.tolist() == [0, 1, 1]
     assert torch.equal(everything(images)[[0, 2]], pixels[[0, 0]])
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_soft_links_in_an_archive_are_images(tmp_path, ending):
+    pixels, _ = write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "bee" / "1.png").symlink_to("2.png")
+    (tmp_path / "set" / "bee" / "2.png").symlink_to("../ant/0.png")
+    images = loaded(pack(tmp_path, ending))
+    assert images.labels.tolist() == [0, 1, 1, 1]
+    assert torch.equal(everything(images)[[0, 2, 3]], pixels[[0, 0, 0]])
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_link_to_nowhere_in_an_archive_is_an_image_that_cannot_be_read(tmp_path, ending):
+    write_classes(tmp_path, per_class=1)
+    (tmp_path / "set" / "bee" / "1.png").symlink_to("gone.png")
+    images = loaded(pack(tmp_path, ending))
+    assert (images.labels.tolist(), len(images.skipped)) == ([0, 1], 1)
 
 
 def test_two_idx_files_of_one_split_are_ambiguous(tmp_path):

@@ -82,6 +82,12 @@ def test_records_say_the_classes_and_the_column_may_be_named(tmp_path):
         loaded(file, label="colour")
 
 
+def test_a_class_counts_whatever_the_record_beside_it_speaks_of(tmp_path):
+    about = json.dumps({"filename": "x.png", "width": 8})
+    names = {"a_cls": "0", "a_json": about, "a_png": 1, "b_cls": "1", "b_json": about, "b_png": 2}
+    assert loaded(write(tmp_path / "x.tar", **names)).labels.tolist() == [0, 1]
+
+
 def test_a_mask_is_no_picture_of_its_own(tmp_path):
     images = loaded(write(tmp_path / "x.tar", a_png=1, a_seg_png=9, a_cls="0", b_left_png=2, b_cls="1"))
     assert (levels(images), images.labels.tolist()) == ([1, 2], [0, 1])
