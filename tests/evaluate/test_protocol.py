@@ -62,11 +62,12 @@ def test_held_out_images_of_other_classes_have_no_accuracy():
     assert (record["accuracy"], record["accuracy_of_held_out"], left_out) == (1.0, None, [])
 
 
-def test_nor_have_those_of_which_one_has_no_class():
+@pytest.mark.parametrize(("unknown", "expected"), [(slice(-1, None), 1.0), (slice(None), None)])
+def test_held_out_images_without_a_class_do_not_count(unknown, expected):
     held = pictures(NAMES, seed=3)
-    held.labels[-1] = NULL
+    held.labels[unknown] = NULL
     record, _ = classes(pictures(NAMES, seed=1), pictures(NAMES, seed=2), held)
-    assert (record["accuracy"], record["accuracy_of_held_out"]) == (1.0, None)
+    assert (record["accuracy"], record["accuracy_of_held_out"]) == (1.0, expected)
 
 
 def test_without_held_out_images_there_is_no_accuracy_of_theirs():
