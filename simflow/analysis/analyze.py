@@ -20,6 +20,7 @@ from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.evaluate.choose import Chosen
 from simflow.evaluate.generation import require_enough
+from simflow.evaluate.recognition import has_several
 from simflow.flow.stack import Flow
 from simflow.pipeline import Pipeline
 from simflow.pixels import Bytes
@@ -161,7 +162,7 @@ def over_guidance(
         reason = train
     elif not train.class_names == held_out.class_names == names:
         reason = "the images have other classes than the model"
-    elif len(train.labels[train.labels != NULL].unique()) < 2:
+    elif not has_several(train.labels):
         reason = "the training images are all of one class"
     elif not bool((held_out.labels != NULL).any()):
         reason = "no held-out image has a class"

@@ -111,8 +111,7 @@ def judge_samples(
     if samples is None:
         size = real.pictures.images([0]).shape[-1] if size is None and real.pictures is not None else size
         samples = loaded(path, size=size, console=console)
-    if distributed.is_main():
-        require_writable(arguments.out / f"{arguments.name}.json")
+    distributed.from_main(partial(require_writable, arguments.out / f"{arguments.name}.json"))
     figures, left_out = generation(extractors.extractors, samples, real, config, desk)
     tell_unreadable(real.pictures)
     tell_unreadable(samples)

@@ -67,8 +67,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         if real.pictures is None:
             raise ValueError(f"{arguments.images} has no images (arr_0) to take statistics of")
         require_enough(found[0].identity, len(real.pictures), None)
-        if distributed.is_main():
-            require_writable(arguments.out)
+        distributed.from_main(partial(require_writable, arguments.out))
         collected = looked_at(found[0], real.pictures, arguments, str(device), console)
         tell_unreadable(real.pictures)
         meta = {

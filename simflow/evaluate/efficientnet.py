@@ -125,7 +125,7 @@ class EfficientNetLite0(Extractor):
             Missing: no file is named and the package is not installed.
             ValueError: there is no such file, or it holds other weights.
         """
-        file = _packaged() if path is None else local_file(path.expanduser())
+        file = _packaged() if path is None else local_file(path)
         network = Lite0()
         with torch.no_grad():
             fill(network, read_tensors(file), where=str(file))

@@ -238,7 +238,7 @@ class Inception(Extractor):
                 "that pytorch-fid publishes (pt_inception-2015-12-05-6726825d.pth) as inception=FILE, "
                 "or as inception=hub:OWNER/NAME/FILE"
             )
-        file = local_file(path.expanduser())
+        file = local_file(path)
         tensors = read_tensors(file)
         network = InceptionV3()
         with torch.no_grad():

@@ -126,8 +126,7 @@ def _classes(
     own, seen = _some(samples), _some(train)
     unseen = None if held is None else _some(held)
     labels = own.labels
-    several = len(train.class_names) > 1 and len(seen.labels.unique()) > 1
-    if several and int(labels.min()) != NULL:
+    if len(train.class_names) > 1 and int(labels.min()) != NULL:
         labels = among(train, labels, own.class_names)
         if labels is None:
             where = ("among the samples", "among the images")

@@ -67,10 +67,19 @@ def fitted_to(train: Pictures, *, limit: int = LIMIT) -> Recogniser:
     """Looks at training images, at evenly spread ones if there are more than ``limit``."""
     seen = taken(train, spread(len(train), limit))
     pool, known = pool_for(seen.pixels.shape[-1]), seen.labels != NULL
-    several = len(seen.class_names) > 1 and len(seen.labels[known].unique()) > 1
+    several = len(seen.class_names) > 1 and has_several(seen.labels)
     return Recogniser(
         classifier=fit(seen.pixels[known], seen.labels[known], pool=pool) if several else None,
         pool=pool,
         features=pooled_pixels(seen.pixels, pool=pool),
         labels=seen.labels,
     )
+
+
+def has_several(labels: Labels) -> bool:
+    """Whether images of two classes at least are there, as a classifier needs them.
+
+    >>> has_several(torch.tensor([1, NULL, 1])), has_several(torch.tensor([1, 0]))
+    (False, True)
+    """
+    return len(labels[labels != NULL].unique()) > 1

@@ -14,6 +14,14 @@ from simflow.train import checkpoint
 from tests.whole.tiny import words
 
 
+def await_first_step(process, run):
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_before_the_end(tmp_path, number):
     run = tmp_path / "run"
@@ -27,11 +35,7 @@ def test_a_signal_saves_before_the_end(tmp_path, number):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     try:
-        deadline = time.monotonic() + 120
-        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        await_first_step(process, run)
         process.send_signal(number)
         printed, said = process.communicate(timeout=120)
     finally:
@@ -57,11 +61,7 @@ def test_who_reads_what_is_said_may_be_gone(tmp_path):
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
     try:
-        deadline = time.monotonic() + 120
-        while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        await_first_step(process, run)
         assert process.stdout is not None
         process.stdout.close()
         process.send_signal(signal.SIGINT)
