@@ -44,8 +44,10 @@ def run(chosen: argparse.Namespace) -> None:
     """Measures, writes and prints.
 
     Raises:
-        ValueError: there is no such recipe or checkout, or a size does not fit.
+        ValueError: there is no such recipe or checkout, a size does not fit, or ``--out`` names no JSON file.
     """
+    if chosen.out is not None and chosen.out.suffix != ".json":
+        raise ValueError(f"the name after --out must end in .json, and {chosen.out} does not")
     subject = SUBJECTS[chosen.what]
     distributed.prepare(torch.device(chosen.device))
     if chosen.keep_memory:

@@ -221,12 +221,17 @@ def timed(
     """All that is known of a batch, taken in some ways in turn; without a time it did not fit into memory."""
     empty(setting)
     cuda = setting.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(setting.device)
-    runs = {name: partial(step, step.random(images)) for name, step in steps.items() if images}
-    runs = {name: run for name, run in runs.items() if fits(run)}
+    runs: dict[str, Callable[[], object]] = {}
+    memory: dict[str, float] = {}
+    for name, step in steps.items() if images else ():
+        if cuda:
+            torch.cuda.reset_peak_memory_stats(setting.device)
+        run = partial(step, step.random(images))
+        if fits(run):
+            runs[name] = run
+            if cuda:
+                memory[name] = torch.cuda.max_memory_allocated(setting.device) / 2**30
     times = interleaved(runs, rounds=setting.rounds, device=setting.device, deadline=setting.deadline)
-    memory = torch.cuda.max_memory_allocated(setting.device) / 2**30 if cuda else None
     records = []
     for name in steps:
         timing = times.get(name)
@@ -243,7 +248,7 @@ def timed(
                 "of fresh": None if timing is None or "fresh" not in times else timing.ratio(times["fresh"]),
                 "TFLOP an image": flop[name] / 1e12,
                 "of the matmul rate": None if rate is None else rate / setting.ceilings.flops,
-                "GiB at most": memory,
+                "GiB at most": memory.get(name),
             }
         )
     return records

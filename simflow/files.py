@@ -48,7 +48,10 @@ def require_writable(path: Path) -> None:
     Raises:
         OSError: it cannot.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent)) from error
     part = part_of(path)
     part.touch()
     part.unlink()

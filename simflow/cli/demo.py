@@ -50,7 +50,7 @@ from simflow.report.plot import plot
 from simflow.sample import SampleConfig, balanced_labels, sample_all
 from simflow.tensors import sha256_of_tensors
 from simflow.train.checkpoint import Damaged, read_json
-from simflow.train.metrics import read_curves, read_held_out
+from simflow.train.metrics import NoLoss, read_curves, read_held_out
 from simflow.train.runs import RunFolder
 
 SAMPLES = 1000
@@ -180,10 +180,14 @@ def draw(fitted: Fitted, config: RunConfig, samples: Held, rebuilt: Rebuilt, con
     save_picture(pairs_of(rebuilt.originals, rebuilt.images), folder / "reconstructions.png")
     if not can_plot():
         console.print("losses.png is left out: it needs matplotlib, pip install matplotlib", markup=False)
-    else:
+        return
+    try:
         drawn, unseen = read_curves(fitted.run.metrics), read_held_out(fitted.run.metrics)
-        curves = losses([config.name], [drawn], [unseen], [fitted.objective.floor])
-        plot(curves, folder / "losses.png", title=config.name)
+    except NoLoss:
+        console.print("losses.png is left out: no loss was a number", markup=False)
+        return
+    curves = losses([config.name], [drawn], [unseen], [fitted.objective.floor])
+    plot(curves, folder / "losses.png", title=config.name)
 
 
 def peak_memory_gib() -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from simflow.cli.shared_arguments import Data, Device, Run, Split, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import parse_pairs, refuse_settings, require_least
 from simflow.data.order import spread
-from simflow.distributed import is_main, launch
+from simflow.distributed import from_main, is_main, launch
 from simflow.export import enlargement, grid, save_picture
+from simflow.files import require_writable
 from simflow.pipeline import Pipeline
 
 
@@ -51,6 +53,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     require_png(arguments.out)
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        from_main(partial(require_writable, arguments.out))
         images, called = held_out(pipe.config, arguments.data, arguments.split)
         if not pairs and len(images) < 2:
             raise ValueError(f"a pair needs two images, and {called} have only one")
@@ -67,7 +70,6 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
         ).images
         picture = grid(ways.flatten(0, 1), arguments.steps + 2, scale=enlargement(images.image_size))
         if is_main():
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
             save_picture(picture, arguments.out)
             print(f"{len(pairs)} pairs of {called}, {arguments.steps} steps each, in {arguments.out}")
     return 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from simflow.cli.shared_arguments import Data, Device, Run, Split, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings, require_least
 from simflow.data.order import spread
-from simflow.distributed import is_main, launch
+from simflow.distributed import from_main, is_main, launch
+from simflow.evaluate import fidelity
 from simflow.evaluate.reconstruction import psnr, squared_error
 from simflow.export import save_picture
+from simflow.files import require_writable
 from simflow.pipeline import Pipeline
 from simflow.pixels import to_uint8
-from simflow.seeding import generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +28,7 @@ class Arguments:
     """Encodes and decodes images with a trained run: a picture of pairs, and the error.
 
     Latents are drawn with the posterior's noise, as in training and as samples have it; --mean decodes their
-    means instead.
+    means instead. An image's noise belongs to its number and the seed, as in simflow evaluate.
     """
 
     run: Run
@@ -51,17 +53,17 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     require_png(arguments.out)
     with launch(arguments.device) as device, talking():
         pipe = Pipeline.from_pretrained(arguments.run, which=arguments.which).to(device)
+        from_main(partial(require_writable, arguments.out))
         images, called = held_out(pipe.config, arguments.data, arguments.split)
-        originals = signed(images, spread(len(images), arguments.num).tolist())
-        noise = generator("reconstruct", arguments.seed, device=device)
-        parts = [
-            pipe.reconstruct(part, generator=None if arguments.mean else noise).cpu()
-            for part in originals.split(pipe.config.sample.batch)
-        ]
-        before, after = to_uint8(originals), to_uint8(torch.cat(parts))
+        numbers, batch = spread(len(images), arguments.num), pipe.config.sample.batch
+        originals = signed(images, numbers.tolist())
+        before = to_uint8(originals)
+        if arguments.mean:
+            after = to_uint8(torch.cat([pipe.reconstruct(part).cpu() for part in originals.split(batch)]))
+        else:
+            after = fidelity.reconstruct(pipe.model, images, numbers, seed=arguments.seed, batch=batch).pixels
         mse, decibels = squared_error(before, after).mean(), psnr(before, after).mean()
         if is_main():
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
             save_picture(pairs(before, after), arguments.out)
             print(f"{len(after)} images of {called}: MSE {mse:.5f} on [-1, 1], PSNR {decibels:.2f} dB")
             print(f"pairs in {arguments.out}")

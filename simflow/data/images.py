@@ -18,6 +18,7 @@ from torch import Tensor
 
 from simflow.data.arrays import source_of
 from simflow.data.config import DataConfig
+from simflow.data.decode import Unreadable, decode
 from simflow.data.order import Alike, spread
 from simflow.data.part import find_part, kin, side_of
 from simflow.data.source import Source
@@ -160,9 +161,12 @@ def _set_of(source: Source, config: DataConfig, *, on_progress: Progress | None 
     else:
         images = ImageSet(source, OnDemand(source, config), config)
     if len(images) == 0:
-        raise ValueError(
-            f"none of the {len(source.names)} images in {config.path} can be read, such as {source.names[0]}"
-        )
+        try:
+            decode(source, 0, config)
+        except Unreadable as error:
+            raise ValueError(
+                f"none of the {len(source.names)} images in {config.path} can be read; for one, {error}"
+            ) from error
     return images
 
 

@@ -25,7 +25,7 @@ class Sequential:
     """Token by token, exactly: the least arithmetic."""
 
     compiled: bool = True
-    """Whether compiled loops are used where they can be: on a CPU, where there is GCC."""
+    """Whether compiled loops are used where they can be: on a CPU, where there is GCC or Clang."""
     graphs: bool = False
     """Whether a GPU records the walk of a batch as a CUDA graph and replays it for later ones of its shape."""
 

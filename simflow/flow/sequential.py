@@ -4,8 +4,8 @@ The block gives the affine map of token *i* from the tokens before it; undoing i
 walks, with the keys and values of earlier tokens at hand. With guidance the conditional and the unconditional model
 walk as one batch of ``2 b`` rows over the same tokens.
 
-A step is made of torch's operations (:mod:`simflow.nn.step`), or, in float32 or bfloat16 on a CPU with GCC, of compiled
-loops (:mod:`simflow.flow.compiled`), which take about half the time.
+A step is made of torch's operations (:mod:`simflow.nn.step`), or, in float32 or bfloat16 on a CPU with a C compiler, of
+compiled loops (:mod:`simflow.flow.compiled`), which take about half the time.
 """
 
 import torch

@@ -2,8 +2,8 @@
 
 The first walk on a CPU takes a second longer, for the compiler. The result lies in the user's cache folder
 (``$XDG_CACHE_HOME/simflow``, else ``~/.cache/simflow``) under a name made of the source, the flags and the processor,
-so that machines that share a home folder do not share it. Where there is no GCC, or the cache cannot be written,
-:func:`library` is None, that is logged, and whoever asked goes on with torch.
+so that machines that share a home folder do not share it. Where there is neither GCC nor Clang, or the cache cannot be
+written, :func:`library` is None, that is logged, and whoever asked goes on with torch.
 
 Threads are those of torch: its OpenMP has been loaded with it, and ``step.c`` is lent the team that runs torch's own
 operations. A second team would fight with the first for the cores. Where torch's OpenMP has not the entries of GCC's
@@ -30,6 +30,8 @@ import torch
 from simflow.files import cache_folder
 
 log = logging.getLogger(__name__)
+COMPILERS = ("gcc", "cc", "clang")
+"""Looked for in turn, where ``$CC`` names none."""
 FLAGS = (
     ("-march=native", "-O2", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
     ("-O2", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
@@ -207,9 +209,9 @@ def library() -> Library | None:
 
 def build() -> Library | None:
     """What :func:`library` asks for once in the life of a process."""
-    chosen, found = os.environ.get("CC", "").strip(), shutil.which("gcc") or shutil.which("cc")
+    chosen, found = os.environ.get("CC", "").strip(), next(filter(None, map(shutil.which, COMPILERS)), None)
     if not (chosen or found) or platform.system() == "Windows":
-        log.info("no GCC: walks on this CPU use torch's operations, which take about twice as long")
+        log.info("no C compiler: walks on this CPU use torch's operations, which take about twice as long")
         return None
     source = resources.files("simflow.native").joinpath("step.c").read_bytes()
     try:
@@ -279,7 +281,8 @@ def processor() -> bytes:
 
 def torch_threads() -> Lender | None:
     """The OpenMP that torch has loaded, or None."""
-    for candidate in (None, *sorted(Path(torch.__file__).parent.joinpath("lib").glob("lib*omp*.so*"))):
+    folder = Path(torch.__file__).parent / "lib"
+    for candidate in (None, *sorted(folder.glob("lib*omp*.so*")), *sorted(folder.glob("lib*omp*.dylib"))):
         try:
             loaded = ctypes.CDLL(None if candidate is None else str(candidate))
             names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")

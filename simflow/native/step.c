@@ -12,12 +12,9 @@
  * that is no product stay in float32. Processors with AMX multiply tiles of such pairs, for which what norms, attention
  * and GELU give is rounded to bfloat16 as well; elsewhere a weight becomes float32 again in its register.
  *
- * C11 with the vectors of GCC. Threads are lent by the caller (simflow/native/library.py), who also
+ * C11 with the vectors of GCC, which Clang has too. Threads are lent by the caller (simflow/native/library.py), who also
  * owns all memory.
  */
-#if defined(__clang__)
-#error "Clang (14) keeps the sums of a tile in memory, which makes these loops slower than torch's operations"
-#endif
 #include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -49,6 +46,14 @@ enum { LANES = 4, ROWS = 4, SUMS = 12 };
 typedef float Vector __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 #define INLINE static inline __attribute__((always_inline))
+
+/* A loop of at most so many turns, written out, so that what it fills stays in registers. */
+#define TEXT(words) _Pragma(#words)
+#if defined(__clang__)
+#define UNROLL(turns) TEXT(clang loop unroll(full))
+#else
+#define UNROLL(turns) TEXT(GCC unroll turns)
+#endif
 
 /* y = x weight + bias; the weight in panels, see pack(). */
 typedef struct {
@@ -252,19 +257,19 @@ INLINE void block(const int m, const int p, const int half, const Dense *dense, 
     const float *w = (const float *)dense->weight + panel * stride;
     Vector sums[SUMS] = {0};
     for (int64_t k = 0; k < in; k += 1 + half)
-#pragma GCC unroll 4
+UNROLL(4)
         for (int j = 0; j < p; j++) {
             const float *at = w + j * stride + (half ? k / 2 : k) * LANES;
             const Whole pair = *(const Whole *)at;
             const Vector column = half ? even(pair) : (Vector)pair;
-#pragma GCC unroll 16
+UNROLL(16)
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k] * column;
             if (!half || k + 1 == in) continue;
             const Vector next = odd(pair);
-#pragma GCC unroll 16
+UNROLL(16)
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k + 1] * next;
         }
-#pragma GCC unroll 32
+UNROLL(32)
     for (int i = 0; i < m * p; i++) out[i] = sums[i];
 }
 
@@ -475,7 +480,7 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
         int64_t i = 0;
         if (net->half) {
             for (; i + 2 <= deep; i += 2)
-#pragma GCC unroll 2
+UNROLL(2)
                 for (int j = 0; j < 2; j++) {
                     const Whole pair = (Whole)load(panel + (i + j) * LANES);
                     sums[2 * j] += query[2 * (i + j)] * even(pair);
@@ -488,7 +493,7 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
             }
         } else {
             for (; i + 4 <= deep; i += 4)
-#pragma GCC unroll 4
+UNROLL(4)
                 for (int j = 0; j < 4; j++) sums[j] += query[i + j] * load(panel + (i + j) * LANES);
             for (; i < deep; i++) sums[0] += query[i] * load(panel + i * LANES);
         }
@@ -511,7 +516,7 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
         int64_t n = 0;
         if (net->half) {
             for (; n + 4 <= up_to(now, 2); n += 4)
-#pragma GCC unroll 2
+UNROLL(2)
                 for (int j = 0; j < 2; j++) {
                     const Whole pair = (Whole)load(values + (n / 2 + j) * wide + c);
                     sums[2 * j] += logits[n + 2 * j] * even(pair);
@@ -524,7 +529,7 @@ static void attend(const Net *net, int64_t layer, int64_t row, int64_t head, int
             }
         } else {
             for (; n + 4 <= now; n += 4)
-#pragma GCC unroll 4
+UNROLL(4)
                 for (int j = 0; j < 4; j++) sums[j] += logits[n + j] * load(values + (n + j) * wide + c);
             for (; n < now; n++) sums[0] += logits[n] * load(values + n * wide + c);
         }

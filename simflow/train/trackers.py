@@ -18,20 +18,24 @@ from simflow.train.metrics import StepMetrics, flat
 class TensorBoard(Callback):
     """Writes event files into ``folder``; look at them with ``tensorboard --logdir``.
 
+    A run that goes on from a checkpoint makes some steps once more; what was written of them before is not shown.
+
     Raises:
         ValueError: tensorboard is not installed.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.writer = None
-        if is_main():
-            self.writer = _import("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+        self.folder, self.writer = folder, None
+        self._package = _import("torch.utils.tensorboard", "tensorboard") if is_main() else None
 
     def on_step(self, metrics: StepMetrics) -> None:
         """Writes one point for every number."""
-        if self.writer is not None:
-            for name, value in flat(metrics).items():
-                self.writer.add_scalar(name, value, metrics.step)
+        if self._package is None:
+            return
+        if self.writer is None:
+            self.writer = self._package.SummaryWriter(str(self.folder), purge_step=metrics.step)
+        for name, value in flat(metrics).items():
+            self.writer.add_scalar(name, value, metrics.step)
 
     def on_end(self) -> None:
         """Closes the event file."""

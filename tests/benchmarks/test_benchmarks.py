@@ -84,6 +84,7 @@ def test_without_matplotlib_there_is_a_sentence(tmp_path, capsys, monkeypatch):
         (["training", "--recipe", "nope"], "there is no recipe 'nope'"),
         (["guidance", "--sizes", "nope:4"], "there is no recipe 'nope'"),
         (["sampling", "--peer-tarflow", "nowhere"], "'nowhere' is no checkout of apple/ml-tarflow"),
+        (["growth", "--out", "table.md"], "the name after --out must end in .json, and table.md does not"),
     ],
 )
 def test_a_mistake_is_one_sentence(words, said, capsys):

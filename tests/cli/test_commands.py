@@ -310,6 +310,31 @@ def test_reconstructions_of_held_out_images(tmp_path, tiny_run, capsys):
     assert pixels(out).shape == (2 * 16 * 4, 20 * 64 + 19 * 2)
 
 
+@pytest.mark.parametrize("more", [[], ["--mean"]])
+def test_reconstructions_do_not_depend_on_the_batch(tmp_path, tiny_run, more):
+    copied = tmp_path / "run"
+    shutil.copytree(tiny_run, copied)
+    made = []
+    for batch in (12, 5):
+        config = json.loads((copied / "config.json").read_text())
+        config["config"]["sample"]["batch"] = batch
+        (copied / "config.json").write_text(json.dumps(config))
+        out = tmp_path / f"{batch}.png"
+        assert main(["reconstruct", str(copied), "--num", "12", *more, "--out", str(out)]) == 0
+        made.append(pixels(out).astype(int))
+    assert abs(made[0] - made[1]).max() <= 1, "an image's noise belongs to the image"
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "interpolate"])
+def test_a_picture_that_cannot_be_written_is_found_out_first(
+    tmp_path, tiny_run, command, monkeypatch, capsys
+):
+    monkeypatch.setattr(f"simflow.cli.{command}.held_out", lambda *given: pytest.fail("looked for images"))
+    (tmp_path / "file").write_text("in the way")
+    assert main([command, str(tiny_run), "--out", str(tmp_path / "file" / "a.png")]) == 1
+    assert f"Not a directory: '{tmp_path / 'file'}'" in capsys.readouterr().err
+
+
 def test_reconstructions_of_other_images(tmp_path, tiny_run, capsys):
     other = tiny_run.parent / "pictures" / "train" / "boot"
     words = ["reconstruct", str(tiny_run), "--mean", "--data", str(other), "--out", str(tmp_path / "a.png")]

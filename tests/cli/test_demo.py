@@ -11,6 +11,7 @@ from simflow.cli.demo import FIGURES, SAID, figure_lines, known_figures
 from simflow.evaluate.shards import sampling_of
 from simflow.files import write_json
 from simflow.settings import override
+from simflow.train.metrics import NoLoss
 from simflow.train.runs import RunFolder
 from tests.whole.test_processes import two_processes
 from tests.whole.tiny import words
@@ -80,3 +81,15 @@ def test_a_model_without_classes(tmp_path, capsys):
     assert main([*demo(tmp_path), "--objective.label_drop", "1", "--sample.guidance", "null"]) == 0
     assert "class accuracy" not in capsys.readouterr().out
     assert json.loads((tmp_path / "demo" / "figures.json").read_text())["classes"]["accuracy"] is None
+
+
+def test_without_a_loss_that_is_a_number_the_plot_alone_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("simflow.cli.demo.read_curves", no_loss)
+    assert main(demo(tmp_path)) == 0
+    assert "losses.png is left out: no loss was a number" in capsys.readouterr().err
+    assert (tmp_path / "demo" / "samples.png").is_file()
+    assert not (tmp_path / "demo" / "losses.png").exists()
+
+
+def no_loss(metrics):
+    raise NoLoss(f"there is no loss in {metrics}")

@@ -16,7 +16,7 @@ def loops() -> Library:
     """The compiled loops of this machine; CI's has a compiler."""
     found = library()
     if found is None:
-        pytest.skip("no GCC")
+        pytest.skip("no C compiler")
     return found
 
 

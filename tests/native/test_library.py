@@ -19,7 +19,7 @@ from simflow.native import library as native
 from simflow.nn import step as of_torch
 from tests.laws.cases import randomise
 
-COMPILER = shutil.which("gcc")
+COMPILER = next(filter(None, map(shutil.which, native.COMPILERS)), None)
 COMMON = native.FLAGS[1]
 VECTORS = {"native": native.FLAGS[0], "any processor's": COMMON}
 if platform.machine() == "x86_64":
@@ -30,16 +30,17 @@ HALVES = (
     if platform.machine() == "x86_64"
     else VECTORS
 )
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no GCC")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="no Clang")
 
 
 def source() -> bytes:
     return resources.files("simflow.native").joinpath("step.c").read_bytes()
 
 
-def loops(flags: tuple[str, ...] = native.FLAGS[0]) -> native.Library:
-    assert COMPILER is not None
-    return native.Library(native.compiled((COMPILER,), source(), (flags,)))
+def loops(flags: tuple[str, ...] = native.FLAGS[0], compiler: str | None = COMPILER) -> native.Library:
+    assert compiler is not None
+    return native.Library(native.compiled((compiler,), source(), (flags,)))
 
 
 def narrowed(tensor: torch.Tensor) -> torch.Tensor:
@@ -118,6 +119,19 @@ def test_half_precision_rounds_what_it_says_and_nothing_else(rows, vectors, monk
     found = walked(of, rows, library, half=True)
     same_but_for_ties(found, walked_in_half(of, rows, tiles=library.tiles, monkeypatch=monkeypatch))
     assert (found - walked(of, rows, None)).abs().mean() > 1e-3, "nothing was rounded"
+
+
+@needs_clang
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("vectors", HALVES)
+def test_clang_makes_the_same_of_it(vectors, half, monkeypatch):
+    of, library = block(), loops(HALVES[vectors], "clang")
+    for rows in (1, 2, 3, 4, 5, 6, 7, 8, 13, 33):
+        found = walked(of, rows, library, half=half)
+        if half:
+            same_but_for_ties(found, walked_in_half(of, rows, tiles=library.tiles, monkeypatch=monkeypatch))
+        else:
+            torch.testing.assert_close(found, walked(of, rows, None), atol=2e-5, rtol=2e-5)
 
 
 @needs_compiler

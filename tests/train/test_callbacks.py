@@ -186,9 +186,11 @@ def test_trackers_get_every_number_and_wandb_keeps_its_id(tmp_path, monkeypatch)
     first, second = (Wandb(tmp_path, name="n", config={"a": 1}) for _ in range(2))
     assert first.run.options["id"] == second.run.options["id"]
     assert first.run.options["config"] == {"a": 1}
-    for tracker, writer in ((board, board.writer), (first, first.run)):
+    for tracker in (board, first):
         tracker.on_step(at(3))
         tracker.on_end()
+    assert board.writer.options == {"purge_step": 3}, "steps made once more are shown once"
+    for writer in (board.writer, first.run):
         assert (writer.points["loss/prior", 3], writer.points["lr", 3]) == (0.4, 1e-4)
         assert writer.closed
 
