@@ -28,7 +28,7 @@ from simflow.losses.adversarial import AdversarialConfig, Balanced, Discriminato
 from simflow.losses.alignment import AlignmentConfig
 from simflow.losses.frechet import FrechetConfig
 from simflow.losses.perceptual import SqueezeNetDistance, VGG16Distance
-from simflow.losses.reconstruction import Calibrated, PixelMean
+from simflow.losses.reconstruction import Calibrated, PixelMean, censored
 from simflow.model import Model
 from simflow.pixels import to_float
 from simflow.prior import Energy, Hidden
@@ -70,6 +70,9 @@ class ObjectiveConfig:
     """Weight of the prior's term, a mean over latent numbers."""
     label_drop: float = 0.1
     """Probability that a label is dropped, for guidance."""
+    censored: bool = False
+    """Whether a decoded pixel whiter than white counts as white where the image is white, and likewise for black, as it
+    will be shown: plain backgrounds become plain (:func:`~simflow.losses.reconstruction.censored`)."""
     routing: Routing = field(default_factory=Routing)
     """Who learns from what."""
 
@@ -252,6 +255,8 @@ class Objective(nn.Module):
         decoded = reconstruction = perceptual = adversarial = mse = None
         if self.on_images:
             decoded = model.decode(latents)
+            if config.censored:
+                decoded = censored(decoded, images)
             compared, judged = decoded, decoded
             if config.adversarial is not None and config.adversarial.relative and judge is not None:
                 compared, judged = Balanced.apply(decoded, config.adversarial.weight)

@@ -201,3 +201,21 @@ def test_only_the_projector_is_saved_of_the_judging_networks(source):
     trained = {name for name, p in objective.named_parameters() if p.requires_grad}
     assert {name.split(".")[0] for name in trained} == {"model", "alignment"}
     assert all(name.startswith(("model.", "alignment.projector.")) for name in trained)
+
+
+def test_beyond_an_end_of_the_range_nothing_pulls_back_where_the_image_is_there(source):
+    images = torch.full_like(IMAGES, 1.0)
+    images[:, :, :16] = 0.25
+    losses = {}
+    for censored in (False, True):
+        objective, judge, _ = objective_of(source, censored=censored, alignment=None)
+        with torch.no_grad():
+            objective.model.autoencoder.decoder[-2].bias.fill_(50.0)  # whiter than white everywhere
+        losses[censored] = objective(images, LABELS, generator(0), judge)
+    shown, seen = losses[True].decoded, losses[False].decoded
+    assert (seen > 1).all()
+    assert torch.equal(shown[:, :, 16:], images[:, :, 16:])
+    assert torch.equal(shown[:, :, :16], seen[:, :, :16]), "a gray pixel is pulled back from wherever it is"
+    assert losses[True].mse < losses[False].mse
+    assert losses[True].reconstruction < losses[False].reconstruction
+    assert losses[True].perceptual < losses[False].perceptual

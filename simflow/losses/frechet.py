@@ -46,8 +46,8 @@ class FrechetConfig:
     weight: float = 1.0
     """Weight in the loss, against the prior's nats a latent number."""
     memory: int = 10
-    """Steps whose samples are the population, ``memory * train.batch`` of them. They follow the weights with that much
-    delay: many need a small learning rate, and few know little of a covariance."""
+    """Steps that the population of samples remembers: moments are averages that each step moves by one over it. They
+    follow the weights with that much delay: many need a small learning rate, and few know little of a covariance."""
     maps: tuple[int, ...] = (3, 5, 7)
     """Feature maps of SqueezeNet that are looked at, from 1 (edges) to 7 (things)."""
     size: int = 64

@@ -5,6 +5,8 @@
 - :class:`Calibrated`: a Gaussian decoder whose variance is at its maximum-likelihood value, the mean squared error
   itself (sigma-VAE; Rybkin et al. 2021): ``-log p(image|x) = P/2 log(MSE) + const`` for ``P`` pixel values,
   divided by the ``D`` numbers of the latent as the flow's term is. This is the ELBO with no weight to choose.
+
+An image shows no more than white and no less than black, and a decoder may be told so (:func:`censored`).
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,21 @@ from torch import Tensor
 
 from simflow.bounds import not_negative
 from simflow.shapes import Images
+
+
+def censored(decoded: Images, images: Images) -> Images:
+    """``decoded`` as it is shown where the image is at an end of the range: what lies beyond that end is at it.
+
+    So a decoder is not pulled back from whiter than white, and need not come to rest at the mean of its errors a little
+    below it: a plain background becomes plain. This is the mean of a censored likelihood (Tobin 1958) where it counts;
+    pixels within the range keep their gradient whatever was decoded.
+
+    >>> images, decoded = torch.tensor([1.0, 1.0, 0.5, -1.0]), torch.tensor([1.2, 0.9, 1.2, -1.5])
+    >>> censored(decoded.view(1, 1, 2, 2), images.view(1, 1, 2, 2)).flatten()
+    tensor([ 1.0000,  0.9000,  1.2000, -1.0000])
+    """
+    beyond = ((images >= 1) & (decoded > 1)) | ((images <= -1) & (decoded < -1))
+    return torch.where(beyond, images.to(decoded.dtype), decoded)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,7 @@ from simflow.losses.frechet import FrechetConfig
 from simflow.model import ModelConfig
 from simflow.posterior import FixedVariance
 from simflow.recipes.images import FASHION
-from simflow.recipes.stages import JOINT, decoder_stage, frechet_stage, judged, prior_stage, starflow_losses
+from simflow.recipes.stages import JOINT, decoder_stage, frechet_stage, judged, prior_stage
 from simflow.sample import SampleConfig
 from simflow.train.ema import EmaConfig
 from simflow.train.loop import TrainConfig
@@ -95,16 +95,17 @@ def fashion_32_prior() -> RunConfig:
 
 def fashion_32_decoder() -> RunConfig:
     """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
-    return decoder_stage(fashion_32(), "fashion-32-decoder", starflow_losses(JUDGE), steps=3000, lr=5e-4)
+    joint = fashion_32()
+    return decoder_stage(joint, "fashion-32-decoder", judged(joint, JUDGE), steps=3000, lr=5e-4)
 
 
 def fashion_32_frechet() -> RunConfig:
     """FD-loss last: ``simflow train fashion-32-frechet --data FOLDER --start_from runs/prior --out runs/frechet``.
 
-    The flow learns from its own samples. Forty minutes of two CPU cores with AMX (``--train.dtype bf16``).
+    The flow learns from its own samples. An hour of two CPU cores with AMX (``--train.dtype bf16``).
     """
-    frechet = FrechetConfig(size=96)
-    return frechet_stage(fashion_32_prior(), "fashion-32-frechet", frechet, steps=900)
+    frechet = FrechetConfig(size=96, weight=2.5)
+    return frechet_stage(fashion_32_prior(), "fashion-32-frechet", frechet, steps=2000)
 
 
 def clothing_256() -> RunConfig:

@@ -27,7 +27,8 @@ from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 
 KL_WEIGHT = 1e-6
-"""Weight of the divergence from a standard normal where an autoencoder is trained alone, as in LDM."""
+"""Weight of the divergence from a standard normal where an autoencoder is trained alone: LDM's number, which
+there weighs a sum over latent numbers against one over pixels, and here a mean against a mean."""
 TARFLOW_STD = 0.1
 """Standard deviation of the noise that TarFlow adds to pixels on [-1, 1], as in ``tarflow-fashion``."""
 

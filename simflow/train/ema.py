@@ -7,7 +7,7 @@ and loaded in its place.
 
 At a constant rate ``r`` the first ``1 / (1 - r)`` steps are ruled by the initial weights. The warm-up lowers
 the rate of step ``t = 0, 1, ...`` to ``min(r, (1 + t) / (10 + t))``: the average then covers roughly the last
-tenth of the steps so far, until the full rate is reached at ``t = 10 / (1 - r)``.
+tenth of the steps so far, until the full rate is reached at ``t = 9 / (1 - r)``, nearly.
 """
 
 from collections.abc import Iterator, Mapping

@@ -67,6 +67,16 @@ def test_denoising_is_the_posterior_mean(spread, noise):
     torch.testing.assert_close(further - x, 1.4 * (denoised - x))
 
 
+def test_denoising_asks_for_the_score_of_the_class():
+    x, labels = normal(4, 2, 3, 3), labels_for()
+
+    def noisy(y, labels):
+        return distributions.Normal(labels.view(-1, 1, 1, 1).to(y.dtype), 1.0).log_prob(y).sum(dim=(1, 2, 3))
+
+    denoised = ScoreDenoise(std=0.5).refine(noisy, x, labels)
+    torch.testing.assert_close(denoised, x + 0.25 * (labels.view(-1, 1, 1, 1) - x))
+
+
 def test_denoising_with_a_flow_that_knows_the_density():
     flow, (spread, noise) = build(FLOWS["one learned block"], latent_shape=(2, 2, 2)), (1.2, 0.5)
     with torch.no_grad():

@@ -192,6 +192,24 @@ def test_images_come_to_the_size_of_the_network():
         torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
 
+def test_the_loss_is_the_mean_over_the_maps():
+    """So its weight means the same whichever maps are looked at."""
+    torch.manual_seed(0)
+    loss = CONFIG.build()
+    seen = [Moments(width) for width in loss.eyes.widths]
+    assert len(seen) > 1
+    with torch.no_grad():
+        for moments, features in zip(seen, loss.look(normal(40, 1, 32, 32).float(), NO_CLASS), strict=True):
+            moments.add(features)
+        loss.populations.compare_with(seen)
+        images, labels = normal(6, 1, 32, 32, seed=8).float(), NO_CLASS[:6]
+        loss(images, labels)
+        loss.populations.settle(alone)
+        maps = zip(loss.populations.each(), loss.look(images, labels), strict=True)
+        apart = [float(each.distance(features)) for each, features in maps]
+        assert float(loss(images, labels)) == pytest.approx(sum(apart) / len(apart), rel=1e-4)
+
+
 def test_its_gradient_reaches_latents_and_no_decoder():
     torch.manual_seed(0)
     loss, decoder = CONFIG.build(), nn.ConvTranspose2d(2, 1, 8, stride=8)
