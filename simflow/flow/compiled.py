@@ -5,7 +5,7 @@ the block's weights are laid out for ``step.c`` (:mod:`simflow.native.library`),
 over as addresses; everything from the token to the outputs is then one call.
 
 In half precision the weights of linear maps, keys and values are rounded to bfloat16, and where the processor
-multiplies tiles of such numbers (AMX) the inputs of the maps within layers are, too. All sums, and all that is no
+multiplies such numbers (AVX512-BF16, AMX) the inputs of the maps within layers are, too. All sums, and all that is no
 product, are in float32.
 """
 

@@ -153,7 +153,7 @@ class Library:
             functions.simflow_expect,
         )
         self._packed, self._inputs = functions.simflow_packed, functions.simflow_inputs
-        for size in (self._packed, self._inputs, functions.simflow_tiles):
+        for size in (self._packed, self._inputs, functions.simflow_rounds):
             size.restype = Number
         self._packed.argtypes = self._inputs.argtypes = (Number, Number, Number)
         self._expect.argtypes, self._expect.restype = (Pointer, Number), None
@@ -161,8 +161,8 @@ class Library:
         self._step.argtypes = (Pointer, Pointer, Number, Pointer, Number, Pointer)
         self._pack.restype = self._step.restype = None
         self.lanes: int = functions.simflow_lanes()
-        self.tiles = bool(functions.simflow_tiles())
-        """Whether half precision multiplies tiles (AMX), for which the inputs of products are rounded as well."""
+        self.rounds = bool(functions.simflow_rounds())
+        """Whether the processor multiplies bfloat16 (AVX512-BF16, AMX): inputs of products are rounded then, too."""
         self.lender: Lender = torch_threads() or functions.simflow_alone()
         self._lender = ctypes.addressof(self.lender)
 

@@ -9,8 +9,9 @@
  * What a number of a row becomes depends neither on the other rows nor on the threads: all sums run in one order.
  *
  * In half precision weights are kept as bfloat16, in pairs of two inputs, so that half the bytes are read. Sums and all
- * that is no product stay in float32. Processors with AMX multiply tiles of such pairs, for which what norms, attention
- * and GELU give is rounded to bfloat16 as well; elsewhere a weight becomes float32 again in its register.
+ * that is no product stay in float32. Processors with AVX512-BF16 multiply such pairs, those with AMX tiles of them, for
+ * which what norms, attention and GELU give is rounded to bfloat16 as well; elsewhere a weight becomes float32 again in its
+ * register.
  *
  * C11 with the vectors of GCC, which Clang has too. Threads are lent by the caller (simflow/native/library.py), who also
  * owns all memory.
@@ -24,9 +25,14 @@
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
-#if defined(__linux__) && defined(__AMX_BF16__) && defined(__AVX512BF16__)
-#define TILES 1
+#if defined(__AVX512BF16__)
+#define PAIRS 1
 #include <immintrin.h>
+#else
+#define PAIRS 0
+#endif
+#if defined(__linux__) && defined(__AMX_BF16__) && PAIRS
+#define TILES 1
 #include <sys/syscall.h>
 #include <unistd.h>
 #else
@@ -121,9 +127,11 @@ INLINE int64_t up_to(int64_t n, int64_t unit) { return (n + unit - 1) / unit * u
 
 enum { SIDE = 16, DEEP = 32 }; /* rows of a tile; its inputs, of which all products in half precision have whole tiles */
 
-/* Whether rows are rounded for tiles. */
+/* Whether the system lets this process have tiles. */
 static int tiles;
-INLINE int narrow(const Net *net) { return TILES && tiles && net->half; }
+
+/* Whether the inputs of products are rounded. */
+INLINE int narrow(const Net *net) { return PAIRS && net->half; }
 
 /* Numbers from one row of a product's rounded inputs to the next: whole tiles, and then some, so that the rows of a tile
  * do not fall on the same places of a cache. */
@@ -213,7 +221,7 @@ INLINE void store_some(float *p, Vector v, int64_t n) {
 
 /* Numbers of a row for the next product: n of them, or a vector, from column c of so many. */
 INLINE void hand(const Net *net, void *to, int64_t row, int64_t c, int64_t numbers, Vector v, int64_t n) {
-#if TILES
+#if PAIRS
     if (narrow(net)) {
         const __m256i rounded = (__m256i)_mm512_cvtneps_pbh((__m512)v);
         uint16_t *at = (uint16_t *)to + row * narrow_step(numbers) + c;
@@ -250,21 +258,39 @@ static void put(const Net *net, enum Act act, const Vector *sums, int64_t m, int
 INLINE Vector even(Whole pair) { return (Vector)(pair << 16); }
 INLINE Vector odd(Whole pair) { return (Vector)(pair & -65536); }
 
-/* m rows with p panels; m, p and half are constants wherever this is inlined, so the sums live in registers. */
-INLINE void block(const int m, const int p, const int half, const Dense *dense, const float *x, int64_t step, int64_t panel,
-                  Vector *out) {
-    const int64_t in = dense->in, stride = (half ? up_to(in, DEEP) / 2 : in) * LANES;
-    const float *w = (const float *)dense->weight + panel * stride;
+/* Numbers of a row, and how they meet a weight: float32 with float32, float32 with bfloat16, pairs with pairs. */
+enum Kind { WHOLE, MIXED, PAIRED, KINDS };
+
+INLINE Vector dot(Vector sum, uint32_t numbers, Whole pair) {
+#if PAIRS
+    return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)numbers), (__m512bh)pair);
+#else
+    (void)numbers, (void)pair;
+    return sum;
+#endif
+}
+
+/* m rows with p panels; m, p and kind are constants wherever this is inlined, so the sums live in registers. */
+INLINE void block(const int m, const int p, const enum Kind kind, const Dense *dense, const void *rows, int64_t step,
+                  int64_t panel, Vector *out) {
+    const int64_t in = dense->in, stride = (kind == WHOLE ? in : up_to(in, DEEP) / 2) * LANES;
+    const float *w = (const float *)dense->weight + panel * stride, *x = rows;
+    const uint32_t *words = rows;
     Vector sums[SUMS] = {0};
-    for (int64_t k = 0; k < in; k += 1 + half)
+    for (int64_t k = 0; k < in; k += kind == WHOLE ? 1 : 2)
 UNROLL(4)
         for (int j = 0; j < p; j++) {
-            const float *at = w + j * stride + (half ? k / 2 : k) * LANES;
+            const float *at = w + j * stride + (kind == WHOLE ? k : k / 2) * LANES;
             const Whole pair = *(const Whole *)at;
-            const Vector column = half ? even(pair) : (Vector)pair;
+            if (kind == PAIRED) {
+UNROLL(16)
+                for (int i = 0; i < m; i++) sums[i * p + j] = dot(sums[i * p + j], words[(i * step + k) / 2], pair);
+                continue;
+            }
+            const Vector column = kind == MIXED ? even(pair) : (Vector)pair;
 UNROLL(16)
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k] * column;
-            if (!half || k + 1 == in) continue;
+            if (kind == WHOLE || k + 1 == in) continue;
             const Vector next = odd(pair);
 UNROLL(16)
             for (int i = 0; i < m; i++) sums[i * p + j] += x[i * step + k + 1] * next;
@@ -273,32 +299,43 @@ UNROLL(32)
     for (int i = 0; i < m * p; i++) out[i] = sums[i];
 }
 
-#define BLOCK(m, p, half) \
-    case 8 * m + 2 * p - 2 + half: block(m, p, half, dense, x + r * in_step, in_step, panel, sums); break;
-#define BOTH(m, p) BLOCK(m, p, 0) BLOCK(m, p, 1)
-#define WIDTHS(m) BOTH(m, 1) BOTH(m, 2) BOTH(m, 3)
+#define BLOCK(m, p, kind) \
+    case KINDS * (4 * m + p) + kind: block(m, p, kind, dense, from, in_step, panel, sums); break;
+#if PAIRS
+#define EACH(m, p) BLOCK(m, p, WHOLE) BLOCK(m, p, MIXED) BLOCK(m, p, PAIRED)
+#else
+#define EACH(m, p) BLOCK(m, p, WHOLE) BLOCK(m, p, MIXED)
+#endif
+#define WIDTHS(m) EACH(m, 1) EACH(m, 2) EACH(m, 3)
 
 /* The thread's panels of all rows: the fewer rows, the more panels at once, so that enough sums are under way. */
-static void product(const Thread *t, enum Act act, const Dense *dense, const float *x, int64_t in_step, void *out, int64_t out_step,
-                    const float *gate) {
+static void product(const Thread *t, enum Act act, enum Kind kind, const Dense *dense, const void *x, int64_t in_step, void *out,
+                    int64_t out_step, const float *gate) {
     const Net *net = t->step->net;
     const int64_t rows = net->rows, panels = up_to(dense->out, LANES) / LANES, last = end(t, panels);
     const int64_t chunks = (rows + ROWS - 1) / ROWS, most = (rows + chunks - 1) / chunks;
-    const int64_t wide = SUMS / most < 4 ? SUMS / most : 4;
+    const int64_t wide = SUMS / most < 4 ? SUMS / most : 4, size = kind == PAIRED ? sizeof(uint16_t) : sizeof(float);
     Vector sums[SUMS];
     for (int64_t panel = begin(t, panels), p; panel < last; panel += p) {
         p = last - panel < wide ? last - panel : wide;
         for (int64_t r = 0, m; r < rows; r += m) {
+            const void *from = (const char *)x + r * in_step * size;
             m = rows - r < most ? rows - r : most;
-            switch (8 * m + 2 * p - 2 + (net->half != 0)) {
-                WIDTHS(1) WIDTHS(2) WIDTHS(3) WIDTHS(4) BOTH(1, 4) BOTH(2, 4) BOTH(3, 4)
+            switch (KINDS * (4 * m + p) + kind) {
+                WIDTHS(1) WIDTHS(2) WIDTHS(3) WIDTHS(4) EACH(1, 4) EACH(2, 4) EACH(3, 4)
 #if defined(__AVX512F__) || defined(__aarch64__)
-                WIDTHS(5) WIDTHS(6) WIDTHS(7) WIDTHS(8) BOTH(4, 4) BOTH(5, 4) BOTH(6, 4)
+                WIDTHS(5) WIDTHS(6) WIDTHS(7) WIDTHS(8) EACH(4, 4) EACH(5, 4) EACH(6, 4)
 #endif
             }
             put(net, act, sums, m, p, dense, r, panel, out, out_step, gate);
         }
     }
+}
+
+/* Of rows in float32. */
+static void product_of_numbers(const Thread *t, enum Act act, const Dense *dense, const float *x, void *out, int64_t out_step,
+                               const float *gate) {
+    product(t, act, t->step->net->half ? MIXED : WHOLE, dense, x, dense->in, out, out_step, gate);
 }
 
 /* ---- products of tiles ---- */
@@ -354,7 +391,11 @@ static void product_of_handed(const Thread *t, enum Act act, const Dense *dense,
                               const float *gate) {
     const Net *net = t->step->net;
     if (!narrow(net)) {
-        product(t, act, dense, x, dense->in, out, out_step, gate);
+        product_of_numbers(t, act, dense, x, out, out_step, gate);
+        return;
+    }
+    if (!tiles) {
+        product(t, act, PAIRED, dense, x, narrow_step(dense->in), out, out_step, gate);
         return;
     }
 #if TILES
@@ -547,14 +588,14 @@ static void walk(void *step) {
     float *scratch = net->scratch + t->number * (up_to(net->tokens, LANES) + 2 * up_to(size, LANES));
 #if TILES
     Registers before;
-    if (narrow(net)) {
+    if (tiles && narrow(net)) {
         _tile_storeconfig(&before);
         _tile_loadconfig(&registers);
     }
 #endif
 
     if (s->token) {
-        product(t, STORE, &net->embed, s->token, net->embed.in, net->x, width, NULL);
+        product_of_numbers(t, STORE, &net->embed, s->token, net->x, width, NULL);
         meet(t);
     }
     const float *places = net->positions ? net->positions + (position - net->prefix) * width : NULL;
@@ -585,10 +626,10 @@ static void walk(void *step) {
         meet(t);
         product_of_handed(t, STORE, &net->head, net->normed, s->out, net->head.out, NULL);
     } else if (s->out) {
-        product(t, STORE, &net->head, net->x, width, s->out, net->head.out, NULL);
+        product_of_numbers(t, STORE, &net->head, net->x, s->out, net->head.out, NULL);
     }
 #if TILES
-    if (narrow(net)) { /* as they were found, for torch's own kernels keep theirs */
+    if (tiles && narrow(net)) { /* as they were found, for torch's own kernels keep theirs */
         if (before.palette)
             _tile_loadconfig(&before);
         else
@@ -658,7 +699,7 @@ int64_t simflow_packed(int64_t out, int64_t in, int64_t half) { return up_to(out
 
 /* Numbers of 4 bytes that rows of inputs to a product take, see hand(); they must be zeros at first. */
 int64_t simflow_inputs(int64_t rows, int64_t numbers, int64_t half) {
-    return TILES && tiles && half ? up_to(rows, SIDE) * narrow_step(numbers) / 2 : rows * numbers;
+    return PAIRS && half ? (tiles ? up_to(rows, SIDE) : rows) * narrow_step(numbers) / 2 : rows * numbers;
 }
 
 /* Memory that is about to be written: in few large pages, which take less time to come than many small ones. */
@@ -690,11 +731,11 @@ Lender simflow_alone(void) {
 
 int64_t simflow_lanes(void) { return LANES; }
 
-/* Whether rows meet weights in tiles here, which the system must allow a process first. */
-int64_t simflow_tiles(void) {
+/* Whether inputs of products are rounded in half precision; tiles are asked for, which the system must allow a process. */
+int64_t simflow_rounds(void) {
 #if TILES
     enum { ASK = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM */
     tiles = !syscall(SYS_arch_prctl, ASK, TILE_DATA);
 #endif
-    return tiles;
+    return PAIRS;
 }

@@ -18,6 +18,8 @@ from simflow.train.optim import total_steps
 Stage = Literal["decoder", "prior", "frechet"]
 """What learns: the decoder, on images; the prior, on codes; the prior from its samples (FD-loss)."""
 
+DECODED = 64
+"""Images a step, at most, for the decoder of a run that decoded none, whose batches are larger."""
 LOOKED_AT = (96, 224)
 """Least and largest side at which SqueezeNet looks at samples; it was trained at the larger one."""
 
@@ -32,7 +34,9 @@ def after(run: RunConfig, stage: Stage) -> RunConfig:
     if stage == "decoder":
         if pixels:
             raise ValueError(f"'{run.name}' is a flow on pixels: it has no decoder that could learn")
-        return decoder_stage(run, name, judged(run, GENTLE), steps=2000, lr=2e-4)
+        made = decoder_stage(run, name, judged(run, GENTLE), steps=2000, lr=2e-4)
+        batch = run.train.batch if run.objective.on_images else min(run.train.batch, DECODED)
+        return replace(made, train=replace(made.train, batch=batch))
     if stage == "prior":
         made = prior_stage(run, name, steps=(total_steps(run.train.stages),))
     else:

@@ -10,11 +10,13 @@ from simflow.recipes import get
 from tests.whole.tiny import words
 
 AMX, PLAIN = b"flags: avx512f amx_bf16 amx_tile", b"flags: avx512f avx512_bf16"
+AMD = b"flags: avx512f avx512_bf16\nmodel name: AMD EPYC"
 LONG = get("demo").with_steps(WORTH_COMPILING).train
 
 
-def test_a_cpu_with_products_of_bfloat16_is_told_of():
-    said = advice(LONG, "cpu", AMX)
+@pytest.mark.parametrize("processor", [AMX, AMD])
+def test_a_cpu_with_products_of_bfloat16_is_told_of(processor):
+    said = advice(LONG, "cpu", processor)
     assert said is not None
     assert "--train.dtype bf16 --train.compile true" in said
 
@@ -23,6 +25,7 @@ def test_a_cpu_with_products_of_bfloat16_is_told_of():
     ("train", "device", "processor"),
     [
         (LONG, "cpu", PLAIN),
+        (LONG, "cpu", b"flags: avx2\nmodel name: AMD EPYC"),
         (LONG, "cuda", AMX),
         (replace(LONG, dtype="bfloat16"), "cpu", AMX),
         (get("demo").with_steps(WORTH_COMPILING - 1).train, "cpu", AMX),
@@ -38,4 +41,4 @@ def test_a_run_that_goes_on_is_not_told_again(tmp_path, monkeypatch, capsys):
     given = [*words(tmp_path), "--out", str(tmp_path / "run")]
     for steps, told in (("1", True), ("2", False)):
         assert main([*given, "--steps", steps]) == 0
-        assert ("AMX" in capsys.readouterr().err) == told
+        assert ("this CPU multiplies bfloat16" in capsys.readouterr().err) == told

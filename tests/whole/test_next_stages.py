@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from simflow.cli import main
 from simflow.recipes import get
-from simflow.recipes.after import after
+from simflow.recipes.after import DECODED, after
 from simflow.recipes.shipped import JUDGE
 from simflow.settings import override
 from simflow.train.optim import total_steps
@@ -102,6 +102,15 @@ def test_a_decoder_goes_on_by_the_losses_of_the_run_or_of_our_joint_runs():
     joint = get("emoji-32").objective
     found = after(get("emoji-32-prior"), "decoder").objective  # a run that decoded nothing
     assert (found.reconstruction, found.perceptual) == (joint.reconstruction, joint.perceptual)
+
+
+def test_a_decoder_does_not_take_the_large_batches_of_a_run_that_decoded_nothing():
+    joint = get("emoji-32")
+    assert after(joint, "decoder").train.batch == joint.train.batch
+    samples = after(after(joint, "prior"), "frechet")
+    assert after(samples, "decoder").train.batch == DECODED < samples.train.batch
+    few = override(samples, {"train.batch": 8})
+    assert after(few, "decoder").train.batch == 8
 
 
 def test_a_model_that_was_told_of_no_class_is_told_of_none_later():
