@@ -93,6 +93,11 @@ def gather_objects(item: Item) -> list[Item]:
     return cast(list[Item], items)
 
 
+def cores() -> int:
+    """How many cores this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def from_main(work: Callable[[], Item]) -> Item:
     """What rank 0's work gives, on every rank; the others do nothing meanwhile, and leave it their cores. For small
     results.
@@ -106,7 +111,7 @@ def from_main(work: Callable[[], Item]) -> Item:
     raised, result = None, None
     if is_main():
         try:
-            with threads(os.cpu_count() or 1) if world() > 1 else nullcontext():
+            with threads(cores()) if world() > 1 else nullcontext():
                 result = work()
         except Exception as error:
             raised = error
@@ -196,10 +201,14 @@ def launch(device: str = "auto") -> Iterator[torch.device]:
         device: as for :func:`device_of`; but under torchrun ``cuda`` means the GPU with this process's ``LOCAL_RANK``.
 
     Raises:
-        ValueError: as :func:`device_of`.
+        ValueError: as :func:`device_of`; or torchrun with a GPU of Apple's.
     """
     chosen = device_of(device)
     joined = {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} <= os.environ.keys()
+    if joined and chosen.type == "mps":
+        raise ValueError(
+            "processes of torchrun cannot share a GPU of Apple's: leave torchrun, or say --device cpu"
+        )
     if chosen.type == "cuda":
         local = int(os.environ["LOCAL_RANK"]) if joined else chosen.index or 0
         chosen = torch.device("cuda", local)

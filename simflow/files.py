@@ -20,6 +20,12 @@ class NoObject(ValueError):
     """What a file holds is JSON, but no object."""
 
 
+def at_home(path: str | Path) -> Path:
+    """The path with ``~`` spelled out, as a shell does it and a program's text has it not; a user whom the system does
+    not know stays as written."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def replacing(path: Path, *, alone: bool = True) -> Iterator[Path]:
     """Lends a temporary name beside ``path``; what was written there becomes ``path`` when the block ends.

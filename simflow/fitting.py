@@ -23,9 +23,9 @@ from simflow import distributed
 from simflow.config import RunConfig, completed, from_record, to_record
 from simflow.data.images import ImageSet, load, tell_skipped
 from simflow.data.loader import Shown
+from simflow.files import at_home
 from simflow.model import Facts, Model
 from simflow.objective import Objective
-from simflow.places import at_home
 from simflow.records import differences, differing
 from simflow.sample import applicable
 from simflow.seeding import fold
@@ -100,10 +100,12 @@ def fit(
         ValueError: no such device, no images, images of another size or number of channels than ``config.data`` says,
             none that are held out where they are asked for, settings that cannot be read back (a type that its slot
             does not name), a batch that the processes cannot share, weights to start from that are not there or do not
-            fit, or a folder that holds something else or in which another process is training.
+            fit, a device that lacks what the objective needs, or a folder that holds something else or in which another
+            process is training.
     """
     folder, device = at_home(folder), distributed.device_of(device or "cpu")
     distributed.prepare(device)
+    refuse_device(config, device)
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
     refuse_misfit(config, images)
@@ -186,6 +188,18 @@ def facts_of(config: RunConfig, images: ImageSet) -> Facts:
     labels = images.once().labels
     sizes = labels[labels != NULL].bincount(minlength=len(names))
     return replace(facts, class_sizes=tuple(sizes.tolist()))
+
+
+def refuse_device(config: RunConfig, device: torch.device) -> None:
+    """Says what a device cannot do before anything is made.
+
+    Raises:
+        ValueError: FD-loss on a GPU of Apple's.
+    """
+    if device.type == "mps" and config.objective.frechet is not None:
+        raise ValueError(
+            "FD-loss keeps its populations in float64, which a GPU of Apple's does not have: say --device cpu"
+        )
 
 
 def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:

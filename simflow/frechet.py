@@ -82,6 +82,18 @@ class Moments:
         if other.count:
             self._join(other.count, other.mean.to(self.mean), other.scatter.to(self.scatter))
 
+    def without(self, features: Features) -> "Moments":
+        """What this would be without these, which it has seen."""
+        gone = Moments(len(self.mean), device=self.mean.device)
+        gone.add(features)
+        rest = Moments(len(self.mean), device=self.mean.device)
+        rest.count = self.count - gone.count
+        rest.mean = self.mean + (self.mean - gone.mean) * (gone.count / rest.count)
+        step = gone.mean - rest.mean
+        joined = torch.outer(step, step) * (rest.count * gone.count / self.count)
+        rest.scatter = self.scatter - gone.scatter - joined
+        return rest
+
     def of_all(self, gather: Callable[[Tensor], Tensor]) -> "Moments":
         """What the accumulators of all processes have seen, on the CPU; they stay as they are.
 

@@ -25,12 +25,12 @@ from torch import Generator, Tensor
 from simflow import distributed, turns, weights
 from simflow.config import RunConfig, build, to_record
 from simflow.data.decode import prepare
-from simflow.files import write_json
+from simflow.files import at_home, write_json
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
 from simflow.model import Model, NetworkDtype, network_dtype
 from simflow.pixels import require_signed, to_float
-from simflow.places import at_home, find
+from simflow.places import find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
 from simflow.sample import Rule, SampleConfig, guided, sample_all

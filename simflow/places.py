@@ -1,9 +1,9 @@
 """Where trained models are: run folders and checkpoints, saved models, those in the package, and the hub."""
 
-import os
 from pathlib import Path
 
 from simflow import hub, pretrained, weights
+from simflow.files import at_home
 
 
 def find(source: str | Path, *, revision: str | None = None) -> Path:
@@ -27,11 +27,6 @@ def find(source: str | Path, *, revision: str | None = None) -> Path:
     raise ValueError(
         f"there is no run, checkpoint or saved model at '{source}'{pretrained.hint(str(source))}"
     )
-
-
-def at_home(path: str | Path) -> Path:
-    """The path with ``~`` spelled out, as a shell does it and a program's text has it not."""
-    return Path(os.path.expanduser(path))
 
 
 def notes(source: str | Path) -> Path:

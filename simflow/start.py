@@ -32,6 +32,7 @@ from simflow.autoencoder.kl import KLAutoencoder
 from simflow.autoencoder.pretrained import DIFFUSERS_WEIGHTS, load_weights
 from simflow.bounds import positive
 from simflow.data.source import differences_of_classes, places_among, places_by_name
+from simflow.files import at_home
 from simflow.flow.growth import grown
 from simflow.flow.stack import Flow
 from simflow.model import Facts, Model, ModelConfig
@@ -91,7 +92,7 @@ def place(config: StartFrom) -> Path:
     if config.path is None:
         what = "model" if config.parts == "all" else config.parts
         raise ValueError(f"this recipe starts from a trained {what}: say where it is with --start_from PATH")
-    path = Path(config.path).expanduser()
+    path = at_home(config.path)
     if path.exists():
         return path
     if ON_THE_HUB.fullmatch(config.path):

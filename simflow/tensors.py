@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from simflow import hub
+from simflow.files import at_home
 
 WRAPPERS = ("model_ema", "state_dict", "model")
 """Entries of a training checkpoint that hold the weights; averaged ones come first."""
@@ -34,7 +35,7 @@ def local_file(path: Path) -> Path:
     """
     named = ON_THE_HUB.fullmatch(path.as_posix())
     if named is None:
-        return path.expanduser()
+        return at_home(path)
     try:
         return hub.file(named[1], named[2])
     except hub.OutOfReach as error:

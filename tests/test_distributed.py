@@ -12,6 +12,7 @@ from torch import multiprocessing
 from simflow.distributed import (
     PATIENCE,
     barrier,
+    cores,
     device_of,
     from_main,
     gather_objects,
@@ -42,6 +43,14 @@ def test_launch_without_torchrun_gives_a_device_and_no_group(monkeypatch):
     with launch("cpu") as device:
         assert device == torch.device("cpu")
         assert not is_running()
+
+
+def test_processes_of_torchrun_cannot_share_a_gpu_of_apples(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):
+        monkeypatch.setenv(name, "0")
+    with pytest.raises(ValueError, match="leave torchrun, or say --device cpu"), launch("mps"):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -155,7 +164,7 @@ def test_two_processes_agree(tmp_path):
         assert got["rows"].tolist() == [[10, 11], [12, 13], [14, 15]]
         assert got["flags"].tolist() == [True, False]
         assert got["objects"] == [{"rank": 0}, {"rank": 1}]
-        assert got["from main"] == (0, os.cpu_count()), "rank 0 works alone, with the cores of all"
+        assert got["from main"] == (0, cores()), "rank 0 works alone, with the cores of all"
         assert got["threads"] == 1
         other = (
             ("OSError", "no room")

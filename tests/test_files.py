@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from simflow.files import NoObject, cache_folder, made_of, read_json, replacing, write_json
+from simflow.files import NoObject, at_home, cache_folder, made_of, read_json, replacing, write_json
+
+
+def test_the_folder_of_a_user_that_there_is_not_stays_as_written(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert at_home("~/runs") == Path("/home/me/runs")
+    assert at_home("~nobody-of-this-name/runs") == Path("~nobody-of-this-name/runs")
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -11,7 +11,7 @@ from filelock import FileLock
 from simflow import recipes
 from simflow.autoencoder.compact import CompactConfig
 from simflow.data import from_arrays
-from simflow.fitting import fit
+from simflow.fitting import fit, refuse_device
 from simflow.pipeline import Pipeline
 from simflow.settings import override
 from simflow.train import checkpoint
@@ -77,6 +77,14 @@ def test_a_device_may_be_chosen_by_itself_and_one_that_is_absent_is_refused_at_o
         fit(override(config, {"data.path": "nowhere"}), tmp_path / "run", device="cuda")
     fitted = fit(config, tmp_path / "run", device="auto")
     assert fitted.objective.model.device == torch.device("cpu")
+
+
+def test_fd_loss_on_a_gpu_of_apples_is_refused(config):
+    given = override(config, {"objective.frechet.type": "FrechetConfig"})
+    with pytest.raises(ValueError, match="float64, which a GPU of Apple's does not have: say --device cpu"):
+        refuse_device(given, torch.device("mps"))
+    refuse_device(given, torch.device("cpu"))
+    refuse_device(config, torch.device("mps"))
 
 
 def test_arrays_of_a_program_are_trained_on(tmp_path, config):

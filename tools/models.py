@@ -80,8 +80,8 @@ from simflow.train.stretch import stretched
 
 SAMPLES, REFERENCE = 5000, 5000
 """Most samples, and most training images that they are compared with."""
-RESAMPLES = 5
-"""Of the bootstrap, each of which costs a second or so."""
+GROUPS = 10
+"""Of samples, each left out once for errors, which costs a second or so."""
 SHARE = 0.2
 """Of the minutes, at most, that sampling and judging may take."""
 NOT_YET = 3
@@ -171,7 +171,7 @@ class Job:
             yield self.clock.check
 
         batch = 256 if self.device.type == "cuda" else 64
-        return Desk(device=self.device, counting=counting, batch=batch, model_batch=50, resamples=RESAMPLES)
+        return Desk(device=self.device, counting=counting, batch=batch, model_batch=50, groups=GROUPS)
 
     @property
     def packed(self) -> Path:

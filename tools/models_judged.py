@@ -192,7 +192,7 @@ def judge(court: Court, choice: dict[str, Any], runs: list[Path]) -> dict[str, A
     made: list[Pictures] = []
     for name, way in ways.items():
         found = drawn(court, pipe, way, court.samples, name)
-        against, config = Real(real, None, "training images"), GenerationConfig(bootstrap=desk.resamples)
+        against, config = Real(real, None, "training images"), GenerationConfig(groups=desk.groups)
         figures, left_out = generation(networks.extractors, found, against, config, desk)
         by_class, no_classes = classes(found, train, unseen)
         record[name] = {

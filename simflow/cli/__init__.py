@@ -11,6 +11,7 @@ checkpoint, a full disk) is one sentence and 1; a run that was stopped by a sign
 Files and modules that ``SIMFLOW_IMPORT`` names are imported before a command begins (:mod:`simflow.extend`).
 """
 
+import io
 import os
 import sys
 import time
@@ -69,6 +70,8 @@ def main(words: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     given = [word for word in given if word != "--debug"]
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show is escaped, as it is on stderr
+        sys.stdout.reconfigure(errors="backslashreplace")
     if debug:
         return dispatch(given)
     try:

@@ -42,7 +42,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
     out = place(arguments)
     with distributed.launch(arguments.device) as device, talking() as console:
         config = GenerationConfig(
-            split=arguments.inception_split, bootstrap=arguments.bootstrap, seed=arguments.seed
+            split=arguments.inception_split, groups=arguments.groups, seed=arguments.seed
         )
         desk = Desk(
             device=device,
@@ -50,7 +50,7 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
             batch=arguments.feature_batch,
             model_batch=arguments.how.batch or 100,
             seed=arguments.seed,
-            resamples=arguments.bootstrap,
+            groups=arguments.groups,
         )
         found = (
             judge_samples(arguments, config, desk, console)

@@ -13,7 +13,7 @@ from simflow.cli.words import check_count, require_least
 from simflow.evaluate.lpips import Kind
 from simflow.places import find
 
-LEAST = {"num": 1, "held_out": 2, "feature_batch": 1, "nearest": 0, "bootstrap": 0, "inception_split": 1}
+LEAST = {"num": 1, "held_out": 2, "feature_batch": 1, "nearest": 0, "groups": 0, "inception_split": 1}
 LEAST |= {"reference_num": 1, "image_size": 1}
 """The least that each number may be."""
 
@@ -76,12 +76,12 @@ class Arguments:
     """Side in pixels to which --samples and --reference are resized when neither is an .npz."""
     inception_split: int = 5000
     """Samples in a split of the inception score."""
-    bootstrap: int = 20
-    """Resamples for standard errors; 0 takes none."""
+    groups: int = 20
+    """Groups of images, each left out once for standard errors; 0 or 1 takes none."""
     feature_batch: int = 64
     """Images that a feature network sees at once, on each process."""
     seed: int = 0
-    """Seed for latent draws, resamples and subsets."""
+    """Seed for latent draws, groups and subsets."""
     out: Path | None = None
     """Folder for NAME.json, pictures and samples; RUN/evaluation if not given."""
     name: str = "results"

@@ -7,6 +7,7 @@ from simflow.data import held_out as data
 from simflow.data.config import DataConfig
 from simflow.data.find import is_there
 from simflow.data.images import ImageSet, tell_skipped
+from simflow.files import at_home
 from simflow.pixels import to_float
 from simflow.shapes import Images
 
@@ -29,7 +30,7 @@ def check_data(config: DataConfig) -> None:
         ValueError: there is nothing at the path of the images.
     """
     if not is_there(config.path):
-        from_here = "" if Path(config.path).expanduser().is_absolute() else f" (this is {Path.cwd()})"
+        from_here = "" if at_home(config.path).is_absolute() else f" (this is {Path.cwd()})"
         raise ValueError(
             f"there are no images at '{config.path}': say where they are with --data PATH{from_here}"
         )

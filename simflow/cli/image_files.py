@@ -1,7 +1,6 @@
 """Images and statistics from the paths of a command line, and what to say of them in a result."""
 
 from collections.abc import Set
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from simflow.evaluate.collect import Pictures
 from simflow.evaluate.fidelity import taken
 from simflow.evaluate.protocol import Real
 from simflow.evaluate.reference import read_archive
+from simflow.files import at_home
 from simflow.shapes import NULL
 
 FITS = {
@@ -44,7 +44,7 @@ def real_images(path: str, *, size: int | None, limit: int | None, console: Cons
     """
     if not is_npz(path):
         return Real(limited(loaded(path, size=size, console=console), limit), None, path)
-    archive = read_archive(Path(path).expanduser())
+    archive = read_archive(at_home(path))
     pictures = None if archive.images is None else limited(archive.images, limit)
     return Real(pictures, archive, path)
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 
 import tyro
 
-from simflow.places import at_home
+from simflow.files import at_home
 from simflow.settings import members_of
 
 Arguments = TypeVar("Arguments")

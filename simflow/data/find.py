@@ -22,6 +22,7 @@ from simflow.data.packed import together
 from simflow.data.source import Source, complete
 from simflow.data.splits import choose_splits
 from simflow.distributed import is_main
+from simflow.files import at_home
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ FASHION_LABELS = (0x2ED6E46A, 0x242BC73F, 0xF3F5DD68)
 
 def is_there(path: str) -> bool:
     """Whether there is anything at the path of an image set; embedded ones are, and those on the hub may be."""
-    return path.startswith((PREFIX, hub.PREFIX)) or Path(path).expanduser().exists()
+    return path.startswith((PREFIX, hub.PREFIX)) or at_home(path).exists()
 
 
 def find(path: str, *, split: str | None, label: str | None = None) -> Source:
@@ -57,7 +58,7 @@ def listed(path: str, *, split: str | None, label: str | None = None) -> Source:
     """
     if path.startswith(hub.PREFIX):
         return _folder(hub.fetched(path), split=split, label=label)
-    place = Path(path).expanduser()
+    place = at_home(path)
     if not path.startswith(PREFIX):
         if place.is_dir():
             return _folder(place, split=split, label=label)

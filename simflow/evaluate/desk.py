@@ -22,9 +22,9 @@ class Desk:
     model_batch: int = 100
     """Images that the model itself codes at once."""
     seed: int = 0
-    """Of draws of latents, resamples and subsets."""
-    resamples: int = 20
-    """Of the bootstrap."""
+    """Of draws of latents, groups and subsets."""
+    groups: int = 20
+    """Of images, each left out once for standard errors."""
 
 
 def looked_at(

@@ -15,7 +15,7 @@ from simflow.evaluate.collect import Collected, Held, OnProgress, Pictures
 from simflow.evaluate.draws import drawn
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.figures import Figure, with_error
-from simflow.evaluate.interval import frechet_error
+from simflow.evaluate.interval import paired_error
 from simflow.evaluate.lpips import Judge
 from simflow.evaluate.ms_ssim import SMALLEST, ms_ssim
 from simflow.evaluate.reconstruction import WINDOW, psnr, squared_error, ssim
@@ -103,12 +103,12 @@ def figures_of(table: dict[str, Tensor]) -> list[Figure]:
 
 
 def frechet_of(
-    identity: Identity, originals: Collected, reconstructions: Collected, *, resamples: int, seed: int
+    identity: Identity, originals: Collected, reconstructions: Collected, *, groups: int, seed: int
 ) -> Figure:
     """rFID, or rFD of another extractor."""
     real = originals.moments.gaussian()
     found = frechet_distance(real, reconstructions.moments.gaussian())
-    error = frechet_error(real, reconstructions.features, resamples=resamples, seed=seed)
+    error = paired_error(originals.features, reconstructions.features, groups=groups, seed=seed)
     return Figure(
         name=f"r{identity.frechet}",
         better="lower",

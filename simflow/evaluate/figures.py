@@ -1,7 +1,7 @@
 """One figure of a result: a number, how sure it is, and what real images score.
 
 A distance means nothing by itself. Beside each figure stand, where they can be had, the standard error and interval of
-the samples that were drawn (:mod:`simflow.evaluate.interval`), and the *floor*: the same figure with real images in the
+the images that were drawn (:mod:`simflow.evaluate.interval`), and the *floor*: the same figure with real images in the
 place of the samples. ``detail`` keeps what the number depends on: counts, neighbours, splits.
 """
 
@@ -20,7 +20,7 @@ class Figure:
     value: float
     better: Literal["lower", "higher"]
     standard_error: float | None = None
-    """By bootstrap of the samples, or of a share; None if it was not taken."""
+    """By a jackknife, or that of a mean or share; None if it was not taken."""
     interval: tuple[float, float] | None = None
     """``value`` plus and minus 1.96 standard errors."""
     floor: float | None = None

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from simflow.data.order import spread
@@ -28,9 +28,9 @@ from simflow.evaluate.collect import Collected
 from simflow.evaluate.extractors import Identity
 from simflow.evaluate.figures import Figure, share, with_error
 from simflow.evaluate.inception_score import inception_score
-from simflow.evaluate.interval import bootstrap, frechet_error
+from simflow.evaluate.interval import divided, frechet_error, jackknife
 from simflow.evaluate.kernel import kernel_distance
-from simflow.evaluate.manifold import compare
+from simflow.evaluate.manifold import compare, compare_without
 from simflow.evaluate.reference import Reference, join
 from simflow.frechet import Frechet, Gaussian, Moments, frechet_distance
 from simflow.seeding import generator
@@ -56,10 +56,10 @@ class GenerationConfig:
     """Images of either side in a subset; fewer if there are not so many."""
     real_images: int = 10_000
     """Most real images that precision, recall, density and coverage are taken with, evenly spread."""
-    bootstrap: int = 20
-    """Resamples for standard errors; fewer than 2 take none."""
+    groups: int = 20
+    """Of samples, each left out once for errors (:mod:`~simflow.evaluate.interval`); fewer than 2 take none."""
     seed: int = 0
-    """Of subsets, halves and resamples."""
+    """Of subsets, halves and groups."""
 
 
 class Parts(NamedTuple):
@@ -151,15 +151,13 @@ def _frechet(
     found = frechet_distance(reference.gaussian, own)
     error = None
     if len(samples.features) == samples.count:
-        error = frechet_error(
-            reference.gaussian, samples.features, resamples=config.bootstrap, seed=config.seed
-        )
+        error = frechet_error(reference.gaussian, samples.features, groups=config.groups, seed=config.seed)
     return Figure(
         name=identity.frechet,
         better="lower",
         floor=frechet_floor(parts),
         detail=_detail(found, samples.count, reference)
-        | {"dimension": identity.dimension, "floor_counts": _sizes(parts), "resamples": config.bootstrap},
+        | {"dimension": identity.dimension, "floor_counts": _sizes(parts), "groups": config.groups},
         **with_error(found.distance, error),
     )
 
@@ -180,12 +178,8 @@ def _spatial(halves_of_samples: tuple[Moments, Moments], reference: Reference) -
 def _score(probabilities: Tensor, config: GenerationConfig) -> Figure:
     splits = max(1, len(probabilities) // config.split)
     found = inception_score(probabilities, splits=splits)
-    error = bootstrap(
-        lambda numbers: inception_score(probabilities[numbers], splits=splits).mean,
-        len(probabilities),
-        resamples=config.bootstrap,
-        seed=config.seed,
-    )
+    groups = divided(len(probabilities), config.groups, seed=config.seed)
+    error = jackknife([inception_score(_without(probabilities, each), splits=splits).mean for each in groups])
     detail = {"splits": splits, "std_over_splits": found.std, "samples": len(probabilities)}
     return Figure(name="IS", better="higher", detail=detail, **with_error(found.mean, error))
 
@@ -221,26 +215,28 @@ def _kernel(
 
 def _manifold(samples: Float[Tensor, "m d"], real: Features, config: GenerationConfig) -> list[Figure]:
     some = real[spread(len(real), config.real_images)]
-    near = compare(some, samples, k=config.neighbour)
-    wide = compare(some, samples, k=config.density_neighbour)
-    floors: dict[str, float | None] = dict.fromkeys(("precision", "recall", "density", "coverage"))
     parts = in_proportion(real, len(samples), len(some), seed=config.seed)
-    if parts is not None:
-        near_floor = compare(parts.others, parts.ones, k=config.neighbour)
-        wide_floor = compare(parts.others, parts.ones, k=config.density_neighbour)
-        floors = {"precision": near_floor.precision, "recall": near_floor.recall}
-        floors |= {"density": wide_floor.density, "coverage": wide_floor.coverage}
     counts = {"samples": len(samples), "real": len(some), "floor_counts": _sizes(parts)}
-    values = {
-        "precision": (share(near.precision, len(samples)), config.neighbour),
-        "recall": (share(near.recall, len(some)), config.neighbour),
-        "density": (with_error(wide.density, None), config.density_neighbour),
-        "coverage": (share(wide.coverage, len(some)), config.density_neighbour),
-    }
-    return [
-        Figure(name=name, better="higher", floor=floors[name], detail={"k": k} | counts, **fields)
-        for name, (fields, k) in values.items()
-    ]
+    groups = divided(len(samples), config.groups, seed=config.seed)
+    near, wide = ("precision", "recall"), ("density", "coverage")
+    figures = []
+    for k, names in ((config.neighbour, near), (config.density_neighbour, wide)):
+        whole, *without = compare_without(some, samples, groups, k=k)
+        floors = None if parts is None else compare(parts.others, parts.ones, k=k)
+        for name in names:
+            value, others = getattr(whole, name), [getattr(each, name) for each in without]
+            fields = (
+                share(value, len(samples)) if name == "precision" else with_error(value, jackknife(others))
+            )
+            floor, detail = getattr(floors, name, None), {"k": k} | counts
+            figures.append(Figure(name=name, better="higher", floor=floor, detail=detail, **fields))
+    return figures
+
+
+def _without(rows: Tensor, group: Int[Tensor, " n"]) -> Tensor:
+    kept = torch.ones(len(rows), dtype=torch.bool)
+    kept[group] = False
+    return rows[kept]
 
 
 def _detail(found: Frechet, count: int, reference: Reference) -> dict[str, Any]:

@@ -13,10 +13,11 @@ Distances are taken in float64 by blocks of rows, so memory grows with ``n``, no
 depend on the number of features and on ``k``: compare like with like.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from simflow.shapes import Features
@@ -35,45 +36,73 @@ class Manifold(NamedTuple):
 
 
 def compare(real: Features, samples: Float[Tensor, "m d"], *, k: int = 3) -> Manifold:
-    """Precision, recall, density and coverage of samples against real images.
+    """Precision, recall, density and coverage of samples against real images; see :func:`compare_without`."""
+    return compare_without(real, samples, (), k=k)[0]
+
+
+def compare_without(
+    real: Features, samples: Float[Tensor, "m d"], groups: Sequence[Int[Tensor, " _"]], *, k: int
+) -> list[Manifold]:
+    """The measures of all samples, and of those without each group, whose regions are their own.
 
     Args:
         real: ``(n, d)``.
         samples: ``(m, d)``.
+        groups: numbers of samples, each in one group; or none.
         k: which neighbour a ball reaches to, not counting its centre; 3 is usual for precision and recall, 5
             for density and coverage.
 
     Raises:
-        ValueError: ``k`` is less than 1, or a set has no more than ``k`` features.
+        ValueError: ``k`` is less than 1, or a set has no more than ``k`` features, also without a group.
     """
-    if k < 1 or min(len(real), len(samples)) <= k:
+    fewest = len(samples) - max(map(len, groups), default=0)
+    if k < 1 or min(len(real), fewest) <= k:
         raise ValueError(
             f"balls that reach to neighbour {k} need more than {k} images on both sides and at least neighbour "
-            f"1, and there are {len(real)} real images and {len(samples)} samples"
+            f"1, and there are {len(real)} real images and {fewest} samples"
         )
     real, samples = real.double(), samples.double()
-    real_radii, sample_radii = radii(real, k=k), radii(samples, k=k)
-    balls, inside_a_sample, covered = real.new_zeros(len(samples)), [], []
+    kept = samples.new_ones(1 + len(groups), len(samples))
+    for row, group in enumerate(groups, start=1):
+        kept[row, group] = 0
+    real_radii, sample_radii = radii(real, k=k)[0], radii(samples, groups, k=k)
+    balls, covered, reached = real.new_zeros(len(samples)), [], []
     for rows, reach in zip(real.split(ROWS), real_radii.split(ROWS), strict=True):
         distances = torch.cdist(rows, samples)
-        inside = distances <= reach[:, None]
+        inside = (distances <= reach[:, None]).double()
         balls += inside.sum(dim=0)
-        covered.append(inside.any(dim=1))
-        inside_a_sample.append((distances <= sample_radii).any(dim=1))
-    return Manifold(
-        precision=(balls > 0).double().mean().item(),
-        recall=torch.cat(inside_a_sample).double().mean().item(),
-        density=balls.mean().item() / k,
-        coverage=torch.cat(covered).double().mean().item(),
-    )
+        covered.append(inside @ kept.T > 0)
+        reached.append(torch.stack([(distances <= each).any(dim=1) for each in sample_radii], dim=1))
+    counts = kept.sum(dim=1)
+    precision, density = kept @ (balls > 0).double() / counts, kept @ balls / counts / k
+    recall, coverage = (torch.cat(each).double().mean(dim=0) for each in (reached, covered))
+    columns = (each.tolist() for each in (precision, recall, density, coverage))
+    return [Manifold(*row) for row in zip(*columns, strict=True)]
 
 
-def radii(features: Features, *, k: int) -> Float[Tensor, " n"]:
-    """Distance of each feature to its ``k``-th nearest neighbour among the others."""
+def radii(
+    features: Features, groups: Sequence[Int[Tensor, " _"]] = (), *, k: int
+) -> Float[Tensor, "left_out n"]:
+    """Distance of each feature to its ``k``-th nearest neighbour among the others, and among those without each group.
+
+    In the row of a group its own features have -1, a ball that holds nothing. The ``k`` nearest of all but one group
+    are among the ``k`` nearest of each, so distances are taken once.
+    """
+    parts = groups or [torch.arange(len(features))]
     found = []
     for start in range(0, len(features), ROWS):
         distances = torch.cdist(features[start : start + ROWS], features)
         itself = torch.arange(len(distances), device=features.device)
         distances[itself, start + itself] = torch.inf
-        found.append(distances.kthvalue(k, dim=1).values)
-    return torch.cat(found)
+        nearest = distances.new_full((len(distances), len(parts), k), torch.inf)
+        for number, part in enumerate(parts):
+            few = min(k, len(part))
+            nearest[:, number, :few] = distances[:, part].topk(few, dim=1, largest=False).values
+        rows = [nearest]
+        for number in range(len(groups)):
+            rows.append(torch.cat((nearest[:, :number], nearest[:, number + 1 :]), dim=1))
+        found.append(torch.stack([row.flatten(1).kthvalue(k, dim=1).values for row in rows]))
+    whole = torch.cat(found, dim=1)
+    for row, group in enumerate(groups, start=1):
+        whole[row, group] = -1
+    return whole

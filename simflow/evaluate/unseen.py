@@ -51,7 +51,7 @@ def reconstruction(
         extractor.to(desk.device)
         real = looked_at(extractor, originals, f"{extractor.identity.name}, originals", desk)
         made = looked_at(extractor, images, f"{extractor.identity.name}, reconstructions", desk)
-        options = {"resamples": desk.resamples, "seed": desk.seed}
+        options = {"groups": desk.groups, "seed": desk.seed}
         figures.append(from_main(partial(fidelity.frechet_of, extractor.identity, real, made, **options)))
         extractor.to("cpu")
     record = {

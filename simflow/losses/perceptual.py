@@ -28,6 +28,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from simflow.bounds import not_negative
+from simflow.files import at_home
 from simflow.losses.backbones import VGG16, Backbone, SqueezeNet11
 from simflow.losses.frozen import Frozen
 from simflow.pixels import require_signed
@@ -144,7 +145,7 @@ def from_files(
     Raises:
         ValueError: a file is missing, damaged, or lacks a tensor.
     """
-    file, heads_file = weights.expanduser(), (heads or weights).expanduser()
+    file, heads_file = at_home(weights), at_home(heads or weights)
     found = read_tensors(file)
     found_heads = found if heads is None else read_tensors(heads_file)
     distance, state = Perceptual(backbone), {}

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simflow import hub
+from simflow.files import at_home
 from simflow.losses.frozen import Frozen, as_colour
 from simflow.nn.attention import Attention
 from simflow.nn.transformer import Mlp
@@ -212,7 +213,7 @@ def weights_of(source: str) -> Path:
     Raises:
         hub.OutOfReach: the hub gives none.
     """
-    path = Path(source).expanduser()
+    path = at_home(source)
     if path.is_dir():
         return path / "model.safetensors"
     if path.is_file() or not hub.ID.fullmatch(source):

@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -272,11 +273,21 @@ def processor() -> bytes:
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
-        lines = [platform.processor().encode()]
+        lines = [b"model name: " + (brand() or platform.processor()).encode()]
     known = (b"model name", b"flags", b"Features", b"CPU part")
     return (
         b"\n".join(sorted({line for line in lines if line.startswith(known)})) + platform.machine().encode()
     )
+
+
+def brand() -> str:
+    """The processor's name on macOS, where :mod:`platform` knows no more than its family; empty elsewhere."""
+    if platform.system() != "Darwin":
+        return ""
+    with suppress(OSError, subprocess.SubprocessError):
+        asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout.strip()
+    return ""
 
 
 def torch_threads() -> Lender | None:

@@ -258,5 +258,5 @@ def outcome(worker: Worker) -> Outcome:
 
 
 def desk_for(device: torch.device, counting: Callable[[str, int], Any]) -> Desk:
-    """The desk of a study: no bootstrap, for its spread is that of seeds."""
-    return Desk(device=device, counting=counting, resamples=0)
+    """The desk of a study: no errors, for its spread is that of seeds."""
+    return Desk(device=device, counting=counting, groups=0)

@@ -147,7 +147,7 @@ class Stopper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not one of Python's
 
     def agreed(self, *, wanted: bool) -> bool:
         """Whether any rank was asked to stop or wants to; collective, so all ranks must ask at the same step."""

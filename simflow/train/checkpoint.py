@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,10 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
         others = [other for other in _complete(folder) if other != path]
         for other in others[keep - 1 :] if keep is not None else []:
             if not any(inside.is_dir() for inside in other.iterdir()):
-                shutil.rmtree(other)
+                other.rename(
+                    folder / f".old-{other.name}"
+                )  # so that what is removed in part is never taken for whole
+        _clear(folder, ".old-*")
     barrier()
     return path
 
@@ -274,15 +278,16 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Makes the operating system write a file, or (not on Windows) a folder's list of names, to the disk."""
-    windows = os.name == "nt"
-    if windows and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDWR if windows else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Makes the operating system write a file, or a folder's list of names where it can, to the disk.
+
+    Windows and some network file systems cannot; what was saved is in its place there all the same.
+    """
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -328,7 +333,8 @@ def _moments(path: Path, state: TrainState) -> dict[str, dict[int, dict[str, Ten
 
 def _laid_out_like(parameter: Tensor, value: Tensor) -> Tensor:
     """``value`` with the strides of its parameter: fused kernels walk both through memory side by side."""
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value) if value.ndim else value
+    like = parameter if value.ndim else value  # of a counter too, so that nobody goes on reading the file
+    return torch.empty_like(like, dtype=value.dtype).copy_(value)
 
 
 def _fill(optimizer: Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:

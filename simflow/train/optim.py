@@ -23,6 +23,9 @@ from torch.optim import AdamW
 
 from simflow.bounds import not_negative, positive, share
 
+DEAF = ("mps",)
+"""Kinds of devices whose fused AdamW takes no notice of a broken step or of a scale of gradients."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
@@ -39,7 +42,8 @@ class OptimizerConfig:
     clip: float | None = 1.0
     """Largest norm of the whole gradient, or null for no clipping."""
     fused: bool = True
-    """Whether to use the fused kernel, which is also what skips a broken step without waiting for the GPU."""
+    """Whether to use the fused kernel, which is also what skips a broken step without waiting for the GPU. On devices
+    where it does not (:data:`DEAF`), the plain one is used."""
 
     def __post_init__(self) -> None:
         not_negative(self, "train.optimizer", "lr", "eps", "weight_decay")
@@ -60,7 +64,8 @@ class OptimizerConfig:
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         groups = [group for group in groups if group["params"]]
-        return AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused)
+        fused = self.fused and not any(p.device.type in DEAF for p in trained)
+        return AdamW(groups, lr=self.lr, betas=self.betas, eps=self.eps, fused=fused)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import simflow
 from simflow import recipes
 from simflow.cli import COMMANDS, main
 from simflow.yaml_text import parse_yaml
-from tests.whole.tiny import CLASSES, words
+from tests.whole.tiny import CLASSES, pictures, words
 
 
 def files_below(folder: Path) -> set[str]:
@@ -404,3 +405,15 @@ def test_the_module_is_the_command():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "simflow: there is no recipe 'demoo'; did you mean demo?\n"
+
+
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path):
+    """Such as the name of a folder, where the locale is C."""
+    (tmp_path / "B\xe4renfell").mkdir()
+    folder = pictures(tmp_path / "B\xe4renfell")
+    given = [sys.executable, "-m", "simflow", "train", "demo", "--data", str(folder or tmp_path), "--dry-run"]
+    done = subprocess.run(
+        given, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert rb"B\xe4renfell" in done.stdout

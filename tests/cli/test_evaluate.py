@@ -27,7 +27,7 @@ def figures(record: dict) -> dict:
 
 
 def test_a_run(tiny_run, tmp_path, toy, capsys):
-    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "3"]
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--groups", "3"]
     words += ["--nearest", "9", "--num", "40"]
     data = str(tiny_run.parent / "pictures")
     more = ["--likelihood", "--reconstruction", "--per-image", "--ood", "embedded:fashion-mnist-heldout"]
@@ -70,6 +70,9 @@ def test_a_run(tiny_run, tmp_path, toy, capsys):
     assert names == ["MSE", "PSNR", "SSIM", "rFD-Toy"]
     foreign = next(iter(record["likelihood"]["foreign"].values()))
     assert foreign["images"] == 1000
+    known = record["likelihood"]["held_out_no_class"]["bits_per_dimension"]
+    assert (foreign["auroc"] > 0.5) == (foreign["bits_per_dimension"] > known)
+    assert abs(foreign["auroc"] - 0.5) > 0.2
     assert sum(sum(counts) for counts in record["likelihood"]["histograms"]["counts"].values()) == 1012
     assert all((tmp_path / name).is_file() for name in record["files"].values())
     assert {"samples", "real", "neighbours", "reconstructions"} <= record["files"].keys()
@@ -82,7 +85,7 @@ def test_classes_as_often_as_real_images_have_them(tiny_run, tmp_path, toy, caps
     """Of 24 training images, a third of each class, most of two classes are taken away."""
     data, words = (
         tmp_path / "pictures",
-        ["--num", "30", "--nearest", "0", "--bootstrap", "0", "--device", "cpu"],
+        ["--num", "30", "--nearest", "0", "--groups", "0", "--device", "cpu"],
     )
     shutil.copytree(tiny_run.parent / "pictures", data)
     for name, left in (("bag", 2), ("boot", 1)):
@@ -120,7 +123,7 @@ def test_near_duplicates_are_one_real_image(tiny_run, tmp_path, toy):
         record = json.loads(file.read_text())
         record["config"]["data"]["alike"] = PAIRS
         file.write_text(json.dumps(record))
-    words = ["evaluate", str(run), "--num", "30", "--nearest", "5", "--bootstrap", "0", "--device", "cpu"]
+    words = ["evaluate", str(run), "--num", "30", "--nearest", "5", "--groups", "0", "--device", "cpu"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("simflow.evaluate.generation.LEAST", 8)
         assert main([*words, "--labels", "data", "--out", str(tmp_path / "out")]) == 0
@@ -152,7 +155,7 @@ def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy,
         monkeypatch.setattr(f"simflow.{module}.LEAST", 32)
     monkeypatch.setattr("simflow.evaluate.generation.LEAST", 8)
     words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--nearest", "0"]
-    assert main([*words, "--num", "40", "--lpips", "none", "--reconstruction", "--bootstrap", "0"]) == 0
+    assert main([*words, "--num", "40", "--lpips", "none", "--reconstruction", "--groups", "0"]) == 0
     assert "left out: rFD-Toy: it takes at least 32 images, and there are 12 held-out images" in (
         capsys.readouterr().out
     )
@@ -161,7 +164,7 @@ def test_few_images_have_no_distance_of_reconstructions(tiny_run, tmp_path, toy,
 def test_what_an_earlier_call_found_of_the_same_samples_stays(tiny_run, tmp_path, toy, capsys, monkeypatch):
     """A day's distances are not lost to a call for likelihoods, nor these to the next; other samples keep nothing."""
     monkeypatch.setattr("simflow.evaluate.generation.LEAST", 8)
-    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "0"]
+    words = ["evaluate", str(tiny_run), "--out", str(tmp_path), "--device", "cpu", "--groups", "0"]
 
     def record(*flags):
         assert main([*words, *flags]) == 0

@@ -13,7 +13,7 @@ from tests.cli.test_mistakes import complaint
 
 def test_samples_from_files_and_statistics(tmp_path, toy):
     samples, real = archive(tmp_path / "a.npz", 70), archive(tmp_path / "b.npz", 90)
-    words = ["evaluate", "--samples", samples, "--out", str(tmp_path), "--device", "cpu", "--bootstrap", "0"]
+    words = ["evaluate", "--samples", samples, "--out", str(tmp_path), "--device", "cpu", "--groups", "0"]
     assert main([*words, "--reference", real]) == 0
     whole = json.loads((tmp_path / "results.json").read_text())
     assert whole["samples"]["by_class"] == {"0": 18, "1": 18, "2": 17, "3": 17}
@@ -43,7 +43,7 @@ def test_images_that_cannot_be_read_are_named_once(tmp_path, toy, capsys, monkey
             Image.fromarray(pixels).save(folder / f"{number:02}.png")
         (folder / f"00-bad-{name}.png").write_bytes(b"no picture")
     words = ["evaluate", "--samples", str(folders["samples"]), "--reference", str(folders["reference"])]
-    words += ["--image-size", "6", "--out", str(tmp_path / "out"), "--device", "cpu", "--bootstrap", "0"]
+    words += ["--image-size", "6", "--out", str(tmp_path / "out"), "--device", "cpu", "--groups", "0"]
     assert main(words) == 0
     said = capsys.readouterr().err
     for name in folders:
@@ -60,7 +60,7 @@ def test_statistics_of_another_size_are_refused(tmp_path, toy, capsys):
     stats = str(tmp_path / "ref.npz")
     assert main(["stats", real, "--out", stats, "--device", "cpu"]) == 0
     words = ["evaluate", "--samples", samples, "--reference", stats, "--out", str(tmp_path)]
-    words += ["--device", "cpu", "--bootstrap", "0"]
+    words += ["--device", "cpu", "--groups", "0"]
     sentence = f"the samples are 6 x 6 pixels and the images of {stats} 8 x 8"
     assert sentence in complaint(capsys, 2, words)
     with np.load(stats) as file:
@@ -81,7 +81,7 @@ def test_a_folder_of_samples_is_read_as_sampled(tiny_run, tmp_path, toy):
     assert len(list(folder.glob("0*.png"))) == 36
     (folder / "000099.png").write_bytes((folder / "000001.png").read_bytes())
     words = ["evaluate", "--samples", str(folder), "--reference", real, "--out", str(tmp_path)]
-    assert main([*words, "--device", "cpu", "--bootstrap", "0"]) == 0
+    assert main([*words, "--device", "cpu", "--groups", "0"]) == 0
     samples = json.loads((tmp_path / "results.json").read_text())["samples"]
     assert samples["count"] == 36
     assert samples["by_class"] == {"bag": 12, "boot": 12, "coat": 12}

@@ -12,11 +12,11 @@ from simflow.evaluate.collect import Held, collect
 from simflow.evaluate.extractors import Extractor, Identity, Seen
 from simflow.evaluate.generation import GenerationConfig, halves, in_proportion, judge
 from simflow.evaluate.inception_score import inception_score
-from simflow.evaluate.interval import bootstrap
+from simflow.evaluate.manifold import compare
 from simflow.evaluate.reference import of_collected
 from simflow.frechet import frechet_distance
 
-QUICK = GenerationConfig(bootstrap=4, subsets=4, subset=60)
+QUICK = GenerationConfig(groups=4, subsets=4, subset=60)
 
 
 class Toy(Extractor):
@@ -106,45 +106,40 @@ def test_figures_and_floors():
     assert good["coverage"].detail["k"] == 5
 
 
-def test_shares_are_of_the_images_that_they_count():
-    """Precision is a share of samples, recall and coverage are shares of real images."""
+def test_precision_is_a_share_of_samples_and_all_have_errors():
     figures = judge(Toy().identity, seen(200, seed=2), of_collected(seen(400, seed=1)), QUICK)
-    counts = {"precision": 200, "recall": 400, "coverage": 400}
-    for figure in figures:
-        if figure.name in counts:
-            p, n = figure.value, counts[figure.name]
-            assert figure.standard_error == pytest.approx(math.sqrt(p * (1 - p) / n))
+    errors = {figure.name: figure.standard_error for figure in figures}
+    p = next(figure.value for figure in figures if figure.name == "precision")
+    assert errors["precision"] == pytest.approx(math.sqrt(p * (1 - p) / 200))
+    assert all(errors[name] > 0 for name in ("FD-Toy", "IS", "recall", "density", "coverage"))
+    none = judge(Toy().identity, seen(200, seed=2), of_collected(seen(400, seed=1)), replace(QUICK, groups=0))
+    assert {figure.name for figure in none if figure.standard_error is not None} == {"precision"}
+
+
+def test_floors_are_of_real_images_in_the_place_of_samples():
+    """Fewer samples than real images: their region is coarser, so the floors of precision and recall differ."""
+    real = seen(400, seed=1)
+    figures = {f.name: f for f in judge(Toy().identity, seen(60, seed=2), of_collected(real), QUICK)}
+    parts = in_proportion(real.features, 60, 400, seed=QUICK.seed)
+    near, wide = (compare(parts.others, parts.ones, k=k) for k in (3, 5))
+    assert len({near.precision, near.recall, wide.density, wide.coverage}) == 4
+    for name, whole in {"precision": near, "recall": near, "density": wide, "coverage": wide}.items():
+        assert figures[name].floor == getattr(whole, name)
 
 
 def test_the_inception_score_is_taken_in_splits_of_a_size():
     samples, reference = seen(200), of_collected(seen(100, seed=1))
     for split, splits in ((5000, 1), (60, 3)):
-        config = replace(QUICK, split=split, bootstrap=0)
+        config = replace(QUICK, split=split, groups=0)
         figure = {f.name: f for f in judge(Toy().identity, samples, reference, config)}["IS"]
         assert figure.value == inception_score(samples.probabilities, splits=splits).mean
 
 
-def test_a_part_of_the_features_has_no_bootstrap_error():
+def test_a_part_of_the_features_has_no_error():
     reference = of_collected(seen(100, seed=1))
     whole, part = (judge(Toy().identity, seen(100, keep=k), reference, QUICK)[0] for k in (None, 50))
     assert whole.value == pytest.approx(part.value)
     assert (whole.standard_error is None, part.standard_error is None) == (False, True)
-
-
-def test_the_bootstrap_error_is_the_deviation_of_a_sample():
-    values = iter([1.0, 2.0, 6.0])
-    assert bootstrap(lambda numbers: next(values), 5, resamples=3, seed=0) == pytest.approx(math.sqrt(7))
-
-
-def test_the_bootstrap_error_is_that_of_fresh_samples():
-    reference = of_collected(seen(2000, seed=9))
-    config = GenerationConfig(bootstrap=40, subsets=1, subset=10)
-    fresh = [
-        frechet_distance(reference.gaussian, seen(200, seed=100 + n).moments.gaussian()).distance
-        for n in range(40)
-    ]
-    figure = judge(Toy().identity, seen(200, seed=5), reference, config)[0]
-    assert 0.5 < figure.standard_error / torch.tensor(fresh).std().item() < 2
 
 
 def test_halves_are_disjoint_and_as_many_as_samples():
@@ -180,7 +175,7 @@ def test_far_too_few_real_images_stand_in_for_nothing():
 def test_samples_as_good_as_real_images_reach_the_floor(images, counts):
     """Five samples for each real image, be there enough others to stand in for them or not."""
     reference = of_collected(seen(images, seed=1))
-    config = replace(QUICK, bootstrap=0, real_images=200)
+    config = replace(QUICK, groups=0, real_images=200)
     figures = {f.name: f for f in judge(Toy().identity, seen(1000, seed=2), reference, config)}
     for name in ("precision", "recall", "density", "coverage"):
         assert figures[name].detail["samples"] == 1000

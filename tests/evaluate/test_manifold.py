@@ -33,7 +33,7 @@ def dull(real, samples, k):
 def test_points_on_a_line():
     real = torch.tensor([[0.0], [1.0], [3.0], [10.0]])
     samples = torch.tensor([[0.5], [3.5], [30.0], [31.0]])
-    assert radii(real, k=1).tolist() == [1, 1, 2, 7]
+    assert radii(real, k=1).tolist() == [[1, 1, 2, 7]]
     result = compare(real, samples, k=1)
     assert result.precision == 2 / 4
     assert result.recall == 3 / 4
@@ -43,7 +43,7 @@ def test_points_on_a_line():
 
 def test_balls_hold_their_edges():
     result = compare(torch.tensor([[0.0], [2.0], [8.0]]), torch.tensor([[-3.0], [-2.0], [3.0]]), k=1)
-    assert radii(torch.tensor([[-3.0], [-2.0], [3.0]]), k=1).tolist() == [1, 1, 5]
+    assert radii(torch.tensor([[-3.0], [-2.0], [3.0]]), k=1).tolist() == [[1, 1, 5]]
     assert (result.precision, result.recall) == (2 / 3, 1)
 
 

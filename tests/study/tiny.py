@@ -59,5 +59,5 @@ def budget(folder: Path, **changes) -> Budget:
 
 
 def run(made: Study, given: Budget, out: Path, *, seeds=(0,), **options) -> Outcome:
-    desk = Desk(device=torch.device("cpu"), counting=silent, resamples=0)
+    desk = Desk(device=torch.device("cpu"), counting=silent, groups=0)
     return work(made, given, out, seeds=seeds, rows=options.pop("rows", ()), desk=desk, **options)

@@ -118,6 +118,18 @@ def test_handlers_are_restored_after_an_error():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_handler_that_is_not_of_python_leaves_the_systems_own(monkeypatch):
+    before, install = signal.getsignal(signal.SIGINT), signal.signal
+    monkeypatch.setattr(signal, "signal", lambda number, handler: install(number, handler) and None)
+    try:
+        with Stopper():
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        install(signal.SIGINT, before)
+        install(signal.SIGTERM, signal.SIG_DFL)
+
+
 def test_lines_come_every_few_seconds_and_at_both_ends(caplog):
     caplog.set_level(logging.INFO, logger="simflow")
     shown = Progress(

@@ -1,6 +1,10 @@
 """Interrupted and resumed is uninterrupted, bit for bit; what cannot be loaded is refused in one sentence."""
 
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -150,6 +154,46 @@ def test_an_interrupted_save_is_invisible_and_cleared_by_the_next(tmp_path, monk
     assert checkpoint.latest(tmp_path) == good
     checkpoint.save(tmp_path, train(state, 1), CONFIG)
     assert {path.name for path in tmp_path.iterdir()} == {"step-0000001", "step-0000003"}
+
+
+def test_what_is_removed_in_part_is_no_checkpoint(tmp_path, monkeypatch):
+    """The power may fail in the midst of it."""
+    state = train(fresh(0), 1)
+
+    def half(path):
+        next(iter(path.iterdir())).unlink()
+        raise KeyboardInterrupt
+
+    checkpoint.save(tmp_path, state, CONFIG)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", half)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, train(state, 1), CONFIG, keep=1)
+    assert [path.name for path in tmp_path.glob("step-*")] == ["step-0000002"]
+    checkpoint.save(tmp_path, train(state, 1), CONFIG, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000003"]
+
+
+def test_a_file_system_that_cannot_flush_a_folder_saves_all_the_same(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def no_folders(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", no_folders)
+    path = checkpoint.save(tmp_path, train(fresh(0), 1), CONFIG)
+    assert checkpoint.latest(tmp_path) == path
+
+
+def test_nothing_of_the_optimiser_goes_on_reading_the_file(tmp_path):
+    """Where a file that is read cannot be replaced, as on Windows, the next save would fail."""
+    path = checkpoint.save(tmp_path, train(fresh(0), 1), CONFIG)
+    state = fresh(1)
+    checkpoint.load(path, state)
+    if Path("/proc/self/maps").exists():
+        assert "optimizer.safetensors" not in Path("/proc/self/maps").read_text()
 
 
 def test_the_same_step_is_replaced(tmp_path):

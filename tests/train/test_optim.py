@@ -93,6 +93,12 @@ def test_frozen_parameters_are_left_out():
         OptimizerConfig().build(module.requires_grad_(False))
 
 
+def test_where_the_fused_kernel_is_deaf_the_plain_one_is_used(monkeypatch):
+    assert OptimizerConfig().build(net()).defaults["fused"]
+    monkeypatch.setattr("simflow.train.optim.DEAF", ("cpu",))
+    assert not OptimizerConfig().build(net()).defaults["fused"]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("limit", [None, 1e-3, 1e3])

@@ -135,6 +135,15 @@ def test_what_it_is_compared_with():
             torch.testing.assert_close(population.real_mean, real.mean / spread)
 
 
+def test_near_duplicates_are_looked_at_once():
+    images, whole, once = pictures(), FRECHET.build(), FRECHET.build()
+    images.groups = torch.arange(24) // 4
+    look_at(images.once(), whole, flip=False, dtype="float32")
+    look_at(images, once, flip=False, dtype="float32")
+    for one, other in zip(whole.populations.each(), once.populations.each(), strict=True):
+        assert torch.equal(one.real_mean, other.real_mean)
+
+
 def test_classes_are_those_of_the_images_and_of_the_samples():
     """Their shares are the means of what stands beside the features: a third each, and those of the batch."""
     objective = learning(frechet=replace(FRECHET, classes=0.5), label_drop=0.9)

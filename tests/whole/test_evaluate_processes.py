@@ -40,7 +40,7 @@ def test_two_processes_judge_as_one(tmp_path):
         "33",
         "--device",
         "cpu",
-        "--bootstrap",
+        "--groups",
         "2",
     ]
     words += ["--nearest", "12", "--likelihood", "--reconstruction", "--per-image", "--feature-batch", "16"]

@@ -162,7 +162,7 @@ def test_every_command_that_takes_a_run_finds_the_name(by_name, capsys, package,
     assert main(["reconstruct", "tiny", *own, "--num", "2", "--out", "pairs.png"]) == 0
     assert main(["interpolate", "tiny", *own, "--num", "1", "--steps", "2", "--out", "between.png"]) == 0
     assert main(["classify", "tiny", *own, "--num", "4"]) == 0
-    judged = ["--num", "6", "--extractor", "none", "--nearest", "0", "--bootstrap", "0", "--out", "judged"]
+    judged = ["--num", "6", "--extractor", "none", "--nearest", "0", "--groups", "0", "--out", "judged"]
     assert main(["evaluate", "tiny", *own, *judged]) == 0
     assert json.loads(Path("judged/results.json").read_text())["run"]["path"] == "tiny"
     capsys.readouterr()
