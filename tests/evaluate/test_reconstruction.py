@@ -104,6 +104,25 @@ def test_ms_ssim_of_constant_images_is_their_luminance_at_the_coarsest_scale():
     assert ms_ssim(near, far).item() == pytest.approx(luminance**0.1333)
 
 
+def checkered(side):
+    """Gray squares of this side a little lighter and darker in turn."""
+    row = torch.arange(176) // side % 2
+    return (128 + 20 * (2 * ((row[:, None] + row) % 2) - 1)).to(torch.uint8)[None, None]
+
+
+def test_ms_ssim_has_the_weights_of_wang_at_the_scale_where_a_pattern_is_lost():
+    """Halving makes squares half as large, and gray those of one pixel; against gray a pattern has no structure."""
+    gray = torch.full((1, 1, 176, 176), 128, dtype=torch.uint8)
+    similar = {side: math.log(ssim(gray, checkered(side)).item()) for side in (1, 2, 4, 8)}
+    finer: list[int] = []
+    for side, weight in ((1, 0.0448), (2, 0.2856), (4, 0.3001), (8, 0.2363)):
+        seen = math.log(ms_ssim(gray, checkered(side)).item())
+        known = zip((0.0448, 0.2856, 0.3001), reversed(finer), strict=False)
+        before = sum(w * similar[2 * other] for w, other in known)
+        assert (seen - before) / similar[1] == pytest.approx(weight, rel=0.02)
+        finer.append(side)
+
+
 def test_ms_ssim_of_opposite_structure_is_zero():
     noise = random_images(height=176, width=176)
     assert ms_ssim(noise, 255 - noise).tolist() == [0, 0]

@@ -84,6 +84,15 @@ def test_the_elbo_of_noisy_pixels_is_the_density_of_the_prior():
     assert figures["reconstruction"] == pytest.approx(noise - math.log2(2 / 255), abs=0.02)
 
 
+def test_a_level_of_a_decoded_image_is_a_255th_of_the_range():
+    """Levels are 0 to 255 with both ends shown; beside so wide a decoder errors are nothing."""
+    numbers, labels = torch.arange(6), torch.zeros(6).long()
+    model = pixel_model(FixedVariance(std=0.3))
+    found = score(model, held(6), numbers, labels, variance=1e6, seed=0)
+    wanted = torch.full((6,), 0.5 * math.log2(2 * math.pi * 1e6) - math.log2(2 / 255))
+    torch.testing.assert_close(found.reconstruction, wanted.double(), rtol=0, atol=1e-5)
+
+
 def test_dequantised_pixels_need_no_decoder():
     unseen = held(60)
     found, variance = bounded(pixel_model(Dequantised()), held(1), unseen)
