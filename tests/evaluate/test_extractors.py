@@ -80,6 +80,33 @@ def test_spatial_features_are_in_the_order_of_the_adm_evaluator(tmp_path):
     assert torch.equal(seen.spatial, by_hand)
 
 
+def test_inception_is_that_of_the_fid_and_not_torchvisions(tmp_path):
+    """Bytes less 128, over 128; means that count no padding, a maximum in the last block; classes without a bias."""
+    network = InceptionV3()
+    inception = Inception.from_file(file_of(network, tmp_path))
+    given = {}
+    for name in ("Conv2d_1a_3x3", "Mixed_5b", "Mixed_7b", "Mixed_7c"):
+        block = inception.network.get_submodule(name)
+        block.register_forward_hook(lambda _, x, y, name=name: given.update({name: x[0]}))
+        if name.startswith("Mixed"):
+            pool = block.get_submodule("branch_pool")
+            pool.register_forward_hook(lambda _, x, y, name=name: given.update({f"{name} pooled": x[0]}))
+    images = torch.full((1, 3, 30, 30), 255, dtype=torch.uint8)
+    images[..., :15] = 0
+    first = inception(images)
+    scaled = given["Conv2d_1a_3x3"]
+    assert (scaled.min().item(), scaled.max().item()) == (-1, 127 / 128)
+    for name in ("Mixed_5b", "Mixed_7b"):
+        x, ones = given[name], torch.ones_like(given[name])
+        sums, counts = (nn.functional.avg_pool2d(each, 3, 1, 1, divisor_override=1) for each in (x, ones))
+        torch.testing.assert_close(given[f"{name} pooled"], sums / counts)
+    largest = nn.functional.max_pool2d(given["Mixed_7c"], 3, 1, 1)
+    assert torch.equal(given["Mixed_7c pooled"], largest)
+    with torch.no_grad():
+        inception.network.fc.bias[3] = 100
+    assert torch.equal(inception(images).probabilities, first.probabilities)
+
+
 def test_other_weights_are_refused_by_name(tmp_path):
     network = Lite0()
     tensors = network.state_dict()
