@@ -46,8 +46,8 @@ class SampleConfig:
     decoding: Sequential | Jacobi | Plan = SEQUENTIAL
     """How the blocks of a flow are undone: exactly, in parallel passes to a tolerance, or each in a way of its own."""
     dtype: NetworkDtype = "float32"
-    """In what networks compute: "float32", or "bfloat16", which is faster on GPUs and on CPUs with AMX, and not exact.
-    Tokens and affine maps stay in float32."""
+    """In what networks compute: "float32", or "bfloat16", which is faster on GPUs and on CPUs that multiply it, and not
+    exact. Tokens and affine maps stay in float32."""
 
     def __post_init__(self) -> None:
         if self.batch < 1:

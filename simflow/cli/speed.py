@@ -36,8 +36,8 @@ class Speed:
     """With sequential decoding on a GPU: the walk of a batch is recorded as a CUDA graph and replayed for later ones of
     its size. Not measured yet."""
     dtype: NetworkDtype | None = None
-    """In what networks compute; bfloat16 is faster on GPUs and CPUs with AMX, and moves images (simflow plan says how
-    far)."""
+    """In what networks compute; bfloat16 is faster on GPUs and on CPUs that multiply it, and moves images (simflow
+    plan says how far)."""
     memory: str | None = None
     """Most memory, such as 2GiB, for weights, caches and activations on each process: batches are made as small as that
     needs. Leave torch itself and its reserves some of the machine's."""
