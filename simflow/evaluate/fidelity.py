@@ -118,6 +118,7 @@ def frechet_of(
             "rank_deficient": found.rank_deficient,
             "images": originals.count,
             "dimension": identity.dimension,
+            "groups": groups,
         },
         **with_error(found.distance, error),
     )

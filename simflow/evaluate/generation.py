@@ -181,6 +181,7 @@ def _score(probabilities: Tensor, config: GenerationConfig) -> Figure:
     groups = divided(len(probabilities), config.groups, seed=config.seed)
     error = jackknife([inception_score(_without(probabilities, each), splits=splits).mean for each in groups])
     detail = {"splits": splits, "std_over_splits": found.std, "samples": len(probabilities)}
+    detail["groups"] = len(groups)
     return Figure(name="IS", better="higher", detail=detail, **with_error(found.mean, error))
 
 
@@ -216,8 +217,13 @@ def _kernel(
 def _manifold(samples: Float[Tensor, "m d"], real: Features, config: GenerationConfig) -> list[Figure]:
     some = real[spread(len(real), config.real_images)]
     parts = in_proportion(real, len(samples), len(some), seed=config.seed)
-    counts = {"samples": len(samples), "real": len(some), "floor_counts": _sizes(parts)}
     groups = divided(len(samples), config.groups, seed=config.seed)
+    counts = {
+        "samples": len(samples),
+        "real": len(some),
+        "floor_counts": _sizes(parts),
+        "groups": len(groups),
+    }
     near, wide = ("precision", "recall"), ("density", "coverage")
     figures = []
     for k, names in ((config.neighbour, near), (config.density_neighbour, wide)):

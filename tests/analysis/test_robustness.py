@@ -101,6 +101,7 @@ def test_the_latent_space_knows_its_noise_and_white_noise():
     assert space.shape == (4, 8, 8)
     assert space.noise_std == pytest.approx(noise_std(means, drawn))
     assert space.noise_std == pytest.approx(0.5, rel=0.05)
+    assert space.mean_std == pytest.approx(means.numpy().std(), rel=1e-6)
     for easy, hard in ((space.means, space.drawn), (space.drawn, space.white)):
         assert easy.spectral_entropy < hard.spectral_entropy
         assert easy.high_frequency_ratio < hard.high_frequency_ratio

@@ -129,12 +129,16 @@ def test_hash_of_tensors_sees_names_shapes_and_values():
 
 
 def test_dino_gives_the_class_token_of_normalised_pixels(tmp_path):
+    """Of 224 px, black as 0 and white as 1, by ImageNet's mean and deviation."""
     place = tiny_file(tmp_path, positions=256)
     dino = DINOv2.from_pretrained(place)
-    white = torch.full((2, 3, 8, 8), 255, dtype=torch.uint8)
-    pixels = torch.tensor([(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225])
-    expected = class_token(tiny_state(positions=256), pixels[:, None, None].expand(2, 3, 224, 224))
-    torch.testing.assert_close(dino(white).features, expected, rtol=1e-4, atol=1e-5)
+    levels = torch.tensor([[255, 255, 255], [0, 0, 0], [51, 102, 204]])
+    images = levels.to(torch.uint8)[:, :, None, None].expand(-1, -1, 8, 8)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = (levels / 255 - mean) / deviation
+    expected = class_token(tiny_state(positions=256), pixels[:, :, None, None].expand(-1, -1, 224, 224))
+    torch.testing.assert_close(dino(images).features, expected, rtol=1e-4, atol=1e-5)
+    assert (expected[0] - expected[1]).abs().max() > 0.01
     identity = dino.identity
     assert (identity.frechet, identity.dimension, identity.weights) == (
         "FD-DINOv2",
