@@ -45,6 +45,13 @@ def test_launch_without_torchrun_gives_a_device_and_no_group(monkeypatch):
         assert not is_running()
 
 
+def test_the_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2, 5}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert cores() == os.cpu_count()
+
+
 def test_processes_of_torchrun_cannot_share_a_gpu_of_apples(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"):

@@ -36,7 +36,7 @@ def divided(count: int, groups: int, *, seed: int) -> list[Int[Tensor, " _"]]:
 def jackknife(without: Sequence[float]) -> float | None:
     """Standard error of a figure, from what it is without each group; None where nothing was left out.
 
-    >>> jackknife([1.0, 2.0, 3.0])  # leaving out 3, 2 or 1 of three numbers doubled, whose mean is 4 / 2
+    >>> jackknife([1.0, 2.0, 3.0])  # means without each of 4, 2 and 0: their deviation over the root of three
     1.1547005383792515
     """
     if not without:

@@ -78,10 +78,7 @@ def save(folder: Path, state: TrainState, config: dict[str, Any], *, keep: int |
         others = [other for other in _complete(folder) if other != path]
         for other in others[keep - 1 :] if keep is not None else []:
             if not any(inside.is_dir() for inside in other.iterdir()):
-                other.rename(
-                    folder / f".old-{other.name}"
-                )  # so that what is removed in part is never taken for whole
-        _clear(folder, ".old-*")
+                _remove(other)
     barrier()
     return path
 
@@ -235,6 +232,13 @@ def _complete(folder: Path) -> list[Path]:
 def _clear(folder: Path, pattern: str) -> None:
     for leftover in folder.glob(pattern):
         shutil.rmtree(leftover)
+
+
+def _remove(path: Path) -> None:
+    """Under another name, so that a checkpoint that is removed in part is never taken for whole."""
+    gone = path.with_name(f".old-{path.name}")
+    path.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _write(folder: Path, state: TrainState, config: dict[str, Any]) -> None:

@@ -409,11 +409,9 @@ def test_the_module_is_the_command():
 
 def test_what_a_terminal_cannot_show_is_escaped(tmp_path):
     """Such as the name of a folder, where the locale is C."""
-    (tmp_path / "B\xe4renfell").mkdir()
-    folder = pictures(tmp_path / "B\xe4renfell")
-    given = [sys.executable, "-m", "simflow", "train", "demo", "--data", str(folder or tmp_path), "--dry-run"]
-    done = subprocess.run(
-        given, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, check=False
-    )
+    data = str(pictures(tmp_path / "B\xe4renfell"))
+    given = [sys.executable, "-m", "simflow", "train", "demo", "--data", data, "--dry-run"]
+    plain = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(given, capture_output=True, env=plain, check=False)
     assert done.returncode == 0, done.stderr
     assert rb"B\xe4renfell" in done.stdout

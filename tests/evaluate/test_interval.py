@@ -116,16 +116,13 @@ def error_of(figure, samples):
         (score, 0.75, 1.33),
         (distance, 0.75, 1.33),
         (distance_of_pairs, 0.75, 1.33),
-        (
-            recall,
-            1,
-            2.5,
-        ),  # unions of balls are not smooth, and the jackknife errs towards more (Efron and Stein 1981)
+        (recall, 1, 2.5),
         (coverage, 1, 2.5),
     ],
     ids=lambda each: getattr(each, "__name__", None),
 )
 def test_it_is_the_spread_over_fresh_images(figure, least, most):
+    """Unions of balls are not smooth: there the jackknife errs towards more (Efron and Stein 1981)."""
     sets = [1.3 * normal(200, seed) for seed in range(80)]
     spread = torch.tensor([figure(each) for each in sets], dtype=torch.float64).std().item()
     printed = torch.tensor([error_of(figure, each) for each in sets[:20]]).square().mean().sqrt().item()
