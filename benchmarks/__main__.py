@@ -18,7 +18,7 @@ from benchmarks.plots import Panel, draw
 from benchmarks.subject import Record, Setting, Subject
 from simflow import distributed
 from simflow.allocator import keep_freed_memory
-from simflow.model import NetworkDtype
+from simflow.precision import NetworkDtype
 from simflow.settings import spelled_out
 
 SUBJECTS: dict[str, Subject] = {

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.measure import clock
-from simflow.model import NetworkDtype
+from simflow.precision import NetworkDtype
 
 SIDE = {"cuda": 8192, "cpu": 1024}
 """Rows and columns of the matrices."""

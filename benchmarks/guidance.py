@@ -29,7 +29,7 @@ from simflow import recipes
 from simflow.flow.guidance import GaussianProduct
 from simflow.flow.score import CHUNK, GuidedScoreStep
 from simflow.flow.stack import Flow, FlowConfig
-from simflow.model import NetworkDtype, computing_in
+from simflow.precision import NetworkDtype, computing_in
 
 ABOUT: str = "what guidance and Eq. 6 add to sampling"
 FORWARD, PLAIN, GUIDED, BOTH, STEP = (

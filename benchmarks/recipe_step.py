@@ -33,7 +33,8 @@ from simflow.config import RunConfig
 from simflow.data.loader import Batch
 from simflow.fitting import initial
 from simflow.flow.stack import FlowConfig
-from simflow.model import Facts, computing_in
+from simflow.model import Facts
+from simflow.precision import computing_in, network_dtype
 from simflow.seeding import generator
 from simflow.train.codes import code_shape
 from simflow.train.loop import adversary_of, begin, wrap
@@ -146,7 +147,7 @@ class RecipeStep:
             microbatch=train.microbatch or len(batch.images),
             clip=train.optimizer.clip,
             generator=generator(train.seed, "train", 0, self.state.step, device=self.device),
-            autocast=computing_in(train.dtype, self.device),
+            autocast=computing_in(network_dtype(train.dtype), self.device),
             adversary=self.adversary,
         )
 

@@ -11,7 +11,7 @@ import torch
 from benchmarks.ceilings import Ceilings
 from benchmarks.measure import Deadline
 from benchmarks.plots import Panel
-from simflow.model import NetworkDtype, computing_in
+from simflow.precision import NetworkDtype, computing_in
 
 Record = dict[str, Any]
 """All that is known of one figure, JSON-able; people read the keys."""

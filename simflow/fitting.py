@@ -26,6 +26,7 @@ from simflow.data.loader import Shown
 from simflow.files import at_home
 from simflow.model import Facts, Model
 from simflow.objective import Objective
+from simflow.precision import NetworkDtype, faster_dtype, network_dtype
 from simflow.records import differences, differing
 from simflow.sample import applicable
 from simflow.seeding import fold
@@ -52,6 +53,8 @@ class Fitted:
 
     run: RunFolder
     """The folder with settings, metrics and checkpoints."""
+    config: RunConfig
+    """The settings, with the dtype that was found in the place of "auto"."""
     objective: Objective
     """The loss, and in it the model with its weights after the last step."""
     state: TrainState
@@ -106,6 +109,8 @@ def fit(
     folder, device = at_home(folder), distributed.device_of(device or "cpu")
     distributed.prepare(device)
     refuse_device(config, device)
+    dtype, asked = dtype_for(config, folder, device), config.train.dtype
+    config = replace(config, train=replace(config.train, dtype=dtype))
     check_share(config.train.batch)
     images = load(config.data) if images is None else images
     refuse_misfit(config, images)
@@ -123,7 +128,7 @@ def fit(
         refuse_misfit(config, unseen, "held-out images")
         labels, best = labels_for(unseen, images), RunFolder(folder).best
         validation = Validation(
-            objective, unseen, labels, how.validation, seed=how.seed, dtype=how.dtype, best=best
+            objective, unseen, labels, how.validation, seed=how.seed, dtype=dtype, best=best
         )
     with ExitStack() as inside:
         inside.enter_context(alone_in(RunFolder(folder)))
@@ -137,16 +142,18 @@ def fit(
                     "%s %s", "there is nothing left to train in" if over else "going on from", resumed
                 )
         else:
+            if asked == "auto" and distributed.is_main():
+                logger.info("networks compute in %s, the faster one on this device (train.dtype auto)", dtype)
             if config.start_from is not None and distributed.is_main():
                 logger.info("weights from %s (%s)", config.start_from.path, config.start_from.parts)
             if objective.frechet is not None:
-                look_at(images, objective.frechet, flip=config.data.flip, dtype=how.dtype)
+                look_at(images, objective.frechet, flip=config.data.flip, dtype=dtype)
         note_images(state, images)
         told = tell_skipped(images, set() if validation is None else tell_skipped(validation.images))
         seconds_before, began = float(state.extra.get("seconds", 0.0)), time.monotonic()
         shown: Shown = images
         if objective.coded and state.step < total_steps(how.stages):
-            shown = kept(run.codes, objective.model, images, flip=config.data.flip, dtype=how.dtype)
+            shown = kept(run.codes, objective.model, images, flip=config.data.flip, dtype=dtype)
             state.extra["seconds"] = seconds_before + time.monotonic() - began
         finished = train(
             objective,
@@ -168,7 +175,14 @@ def fit(
         tell_skipped(images, told)
         if finished:
             forget(run.codes)
-    return Fitted(run=run, objective=objective, state=state, finished=finished, seconds_before=seconds_before)
+    return Fitted(
+        run=run,
+        config=config,
+        objective=objective,
+        state=state,
+        finished=finished,
+        seconds_before=seconds_before,
+    )
 
 
 def watch(objective: Objective) -> list[Callback]:
@@ -200,6 +214,22 @@ def refuse_device(config: RunConfig, device: torch.device) -> None:
         raise ValueError(
             "FD-loss keeps its populations in float64, which a GPU of Apple's does not have: say --device cpu"
         )
+
+
+def dtype_for(config: RunConfig, folder: Path, device: torch.device) -> NetworkDtype:
+    """In what the networks of a run compute; "auto" is what the run in the folder began with, or else what is faster on
+    the device of the first process. Collective.
+    """
+    if config.train.dtype != "auto":
+        return network_dtype(config.train.dtype)
+    run = RunFolder(folder)
+
+    def found() -> NetworkDtype:
+        if run.newest is None or not run.config.is_file():
+            return faster_dtype(device)
+        return network_dtype(completed(checkpoint.load_config(folder))["config"]["train"]["dtype"])
+
+    return distributed.from_main(found)
 
 
 def initial(config: RunConfig, facts: Facts, device: torch.device) -> Objective:

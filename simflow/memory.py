@@ -37,9 +37,10 @@ from simflow.flow.guided import condition_for, mix, narrowed, network_dtype
 from simflow.flow.jacobi import Jacobi, rows_of
 from simflow.flow.sequential import loops_for, step_of
 from simflow.flow.stack import Flow
-from simflow.model import Model, ModelConfig, computing_in
+from simflow.model import Model, ModelConfig
 from simflow.native.library import Loops
 from simflow.pixels import to_uint8
+from simflow.precision import computing_in
 from simflow.sample import SampleConfig, applicable
 from simflow.sit.prior import SiTConfig
 from simflow.sit.solver import Euler

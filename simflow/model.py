@@ -17,10 +17,8 @@ noise) and, when sampling, **refinement**. Together they are the ELBO (SimFlow, 
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, get_args
 from unicodedata import normalize
 
 import torch
@@ -34,14 +32,13 @@ from simflow.flow.guidance import Guidance
 from simflow.flow.score import Refinement
 from simflow.flow.stack import FlowConfig
 from simflow.posterior import Dequantised, FixedVariance, LearnedVariance, Linear, NoNoise, Slerp
+from simflow.precision import NetworkDtype, computing_in
 from simflow.prior import Prior
-from simflow.settings import spelled_out
 from simflow.shapes import NULL, Images, Labels, Latents
 from simflow.sit.guidance import ClassifierFree
 from simflow.sit.prior import SiTConfig
 from simflow.turns import in_proportion
 
-NetworkDtype = Literal["float32", "bfloat16"]
 """In what networks compute: as their weights are, or in half precision."""
 
 
@@ -254,30 +251,3 @@ class Model(nn.Module):
             if not classes:
                 raise ValueError(f"this model has no classes: every label must be {NULL}")
             raise ValueError(f"labels must lie in 0 .. {classes - 1} (or be {NULL} for no class)")
-
-
-def computing_in(dtype: NetworkDtype, device: torch.device) -> AbstractContextManager[object]:
-    """Lets linear maps and attention compute in ``dtype`` while the block lasts; "float32" changes nothing.
-
-    Raises:
-        ValueError: another dtype.
-    """
-    if network_dtype(dtype) == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
-
-
-def network_dtype(dtype: str | torch.dtype) -> NetworkDtype:
-    """The name of a dtype that networks may compute in, from torch's dtype, its name or its short name.
-
-    >>> network_dtype(torch.bfloat16), network_dtype("fp32")
-    ('bfloat16', 'float32')
-
-    Raises:
-        ValueError: another dtype.
-    """
-    name = spelled_out(str(dtype).removeprefix("torch."))
-    for known in get_args(NetworkDtype):
-        if name == known:
-            return known
-    raise ValueError(f"the dtype is {' or '.join(get_args(NetworkDtype))}, not {dtype}")

@@ -28,11 +28,12 @@ from simflow.data.decode import prepare
 from simflow.files import at_home, write_json
 from simflow.flow import score as flow_score
 from simflow.flow.decode import Decoding
-from simflow.model import Model, NetworkDtype, network_dtype
+from simflow.model import Model
 from simflow.pixels import require_signed, to_float
 from simflow.places import find
 from simflow.plan.record import MeasuredPlan
 from simflow.plan.search import PlanConfig, measure
+from simflow.precision import NetworkDtype, network_dtype
 from simflow.sample import Rule, SampleConfig, guided, sample_all
 from simflow.shapes import NULL, Images, Labels, Latents, PerImage
 from simflow.tensors import misfit

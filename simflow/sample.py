@@ -18,8 +18,9 @@ from simflow.flow.decode import SEQUENTIAL, Plan, Sequential
 from simflow.flow.guidance import GaussianProduct, Guidance, LogScale
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.score import GuidedScoreStep, Refinement, ScoreDenoise
-from simflow.model import Model, NetworkDtype, computing_in, network_dtype
+from simflow.model import Model
 from simflow.pixels import Bytes, to_uint8
+from simflow.precision import NetworkDtype, computing_in, network_dtype
 from simflow.seeding import noise_for_seeds
 from simflow.shapes import Images, Labels
 from simflow.sit.guidance import ClassifierFree

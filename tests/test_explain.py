@@ -33,7 +33,7 @@ def test_a_slot_and_a_word_list_their_choices():
     assert found["model.posterior.std"].value == 0.5
     assert "LearnedVariance" in found["model.posterior.type"].choices
     assert found["objective.adversarial.type"].value is None
-    assert found["train.dtype"].choices == ("float32", "bfloat16")
+    assert found["train.dtype"].choices == ("auto", "float32", "bfloat16")
     assert found["train.stages.0.steps"].value == 1150
 
 

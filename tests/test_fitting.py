@@ -1,5 +1,6 @@
 """Training from a program: it stops when told to, in any thread, and is alone in its folder."""
 
+import json
 from dataclasses import dataclass, replace
 from threading import Thread
 
@@ -45,6 +46,32 @@ def test_it_stops_when_told_to_saves_and_goes_on(tmp_path, config):
     assert checkpoint.step_of(checkpoint.latest(first.run.checkpoints)) == 2
     second = fit(config, tmp_path / "run", device="cpu")
     assert (second.finished, second.state.step) == (True, 4)
+
+
+@pytest.mark.parametrize("there", ["bfloat16", "float32"])
+def test_auto_is_what_is_faster_where_a_run_begins_and_stays_that(tmp_path, config, monkeypatch, there):
+    config = override(config, {"train.dtype": "auto"})
+    monkeypatch.setattr("simflow.fitting.faster_dtype", lambda device: there)
+    begun = fit(config, tmp_path / "run", until=lambda: True)
+    assert (begun.finished, begun.config.train.dtype) == (False, there)
+    other = {"float32": "bfloat16", "bfloat16": "float32"}[there]
+    monkeypatch.setattr("simflow.fitting.faster_dtype", lambda device: other)
+    gone_on = fit(config, tmp_path / "run")
+    assert gone_on.config.train.dtype == there
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"]["train"]["dtype"] == there
+    said = fit(override(config, {"train.dtype": there}), tmp_path / "other")
+    for name, tensor in gone_on.objective.model.state_dict().items():
+        assert torch.equal(tensor, said.objective.model.state_dict()[name])
+    with pytest.raises(ValueError, match=rf"train\.dtype is {there} there and {other} here"):
+        fit(override(config, {"train.dtype": other}), tmp_path / "run")
+
+
+def test_the_two_dtypes_train_other_weights(tmp_path, config):
+    made = [
+        fit(override(config, {"train.dtype": dtype}), tmp_path / dtype) for dtype in ("float32", "bfloat16")
+    ]
+    first, second = (each.objective.model.state_dict() for each in made)
+    assert not all(torch.equal(tensor, second[name]) for name, tensor in first.items())
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ class Curve(Callback):
 
 
 def curve() -> list[dict[str, float]]:
-    """Losses, gradient norm and learning rate of the demo's first steps, on one CPU process."""
+    """Losses, gradient norm and learning rate of the demo's first steps in float32, on one CPU process."""
     config, kept = recipes.get("demo"), Curve()
-    config = override(config, {"train.log_every": 1})
+    config = override(config, {"train.log_every": 1, "train.dtype": "float32"})
     with tempfile.TemporaryDirectory() as folder:
         fit(config, folder, listeners=lambda run, objective: [kept], until=lambda: len(kept.lines) == STEPS)
     return kept.lines

@@ -157,6 +157,7 @@ def judged(
     figures["cost"] = {
         "seconds": round(fitted.seconds_before + time.monotonic() - began, 1),
         "seconds_training": round(float(state.extra["seconds"]), 1),
+        "dtype": fitted.config.train.dtype,
         "images_seen": state.images_seen,
         "peak_memory_gib": peak_memory_gib(),
     }
@@ -234,8 +235,9 @@ def figure_lines(figures: Mapping[str, Any]) -> list[str]:
         lines.append(f"likelihood       ELBO {said} bits per dimension, {unseen}")
     peak = cost["peak_memory_gib"]
     held = "" if peak is None else f"{peak:.2f} GiB; "
+    dtype = f" in {cost['dtype']}" if "dtype" in cost else ""
     lines.append(
-        f"cost             {cost['seconds']:.0f} s, {cost['seconds_training']:.0f} s of them training; "
+        f"cost             {cost['seconds']:.0f} s, {cost['seconds_training']:.0f} s of them training{dtype}; "
         f"{held}{millions(figures['run']['parameters'])} parameters"
     )
     return lines

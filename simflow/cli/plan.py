@@ -11,12 +11,12 @@ from simflow.cli.sampling import Flags, changed
 from simflow.cli.shared_arguments import Device, Run, Which
 from simflow.cli.talk import talking
 from simflow.cli.words import refuse_settings
-from simflow.model import NetworkDtype
 from simflow.pipeline import Pipeline
 from simflow.places import notes
 from simflow.plan.record import MeasuredPlan, way_said
 from simflow.plan.search import PlanConfig
 from simflow.plan.stored import file_of, made
+from simflow.precision import NetworkDtype
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from simflow.distributed import from_main
 from simflow.flow.decode import SEQUENTIAL, Decoding, Plan, Sequential
 from simflow.flow.jacobi import Jacobi
 from simflow.memory import batch_within
-from simflow.model import Model, NetworkDtype
+from simflow.model import Model
 from simflow.places import notes
 from simflow.plan.search import PlanConfig
 from simflow.plan.stored import recall
 from simflow.plan.trials import candidates
+from simflow.precision import NetworkDtype
 from simflow.sample import SampleConfig
 
 UNITS = {"B": 1} | {f"{letter}iB": 1024**n for n, letter in enumerate("KMGT", start=1)}

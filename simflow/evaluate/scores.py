@@ -5,9 +5,9 @@ latents (:mod:`simflow.evaluate.draws`). For an image of ``P`` pixel values
 
     bits = -(log p(image|x) + log p(x) + H) / (P log 2) - log2(step).
 
-``p(image|x)`` is a Gaussian around the decoded image, of one variance for all pixels. Its maximum-likelihood value,
-the mean squared error, is measured on training images, so no number is fitted to the images that are judged. The
-Gaussian is a density on [-1, 1]; density times ``step = 2/255`` is taken for the probability of a grey level, which is
+``p(image|x)`` is a Gaussian around the decoded image as it is shown, no whiter than white and no blacker than black, of
+one variance for all pixels. Its maximum-likelihood value, the mean squared error, is measured on training images, so no
+number is fitted to the images that are judged. The Gaussian is a density on [-1, 1]; density times ``step = 2/255`` is taken for the probability of a grey level, which is
 close as long as the decoder's standard deviation is more than about a step.
 
 :class:`~simflow.posterior.Dequantised` pixels need no decoder: the draw tells the image exactly, ``log p(image|x)`` is
@@ -81,7 +81,7 @@ def no_bound(model: Model) -> str | None:
 
 @torch.no_grad()
 def training_error(model: Model, train: Pictures, *, seed: int, batch: int = 100) -> float | None:
-    """Mean squared error of reconstructions from drawn latents, unclamped, on [-1, 1]: the decoder's variance.
+    """Mean squared error of reconstructions from drawn latents, on [-1, 1]: the decoder's variance.
 
     Of :data:`TRAIN_IMAGES`; None for dequantised pixels. Collective.
 
@@ -157,8 +157,8 @@ def _parts(model: Model, seen: Drawn, labels: Labels, variance: float | None) ->
 
 
 def _squared_error(model: Model, seen: Drawn) -> PerImage:
-    """Summed over the pixel values of each image, of what the latents decode to."""
-    return (model.decode(seen.latents).float() - seen.images).square().sum(dim=(1, 2, 3))
+    """Summed over the pixel values of each image, of what the latents decode to, clamped to [-1, 1]."""
+    return (model.decode(seen.latents).float().clamp(-1, 1) - seen.images).square().sum(dim=(1, 2, 3))
 
 
 def _require_bound(model: Model) -> None:

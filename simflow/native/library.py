@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from simflow.files import cache_folder
+from simflow.processor import processor
 
 log = logging.getLogger(__name__)
 COMPILERS = ("gcc", "cc", "clang")
@@ -266,28 +266,6 @@ def compiled(compiler: Sequence[str], source: bytes, choices: tuple[tuple[str, .
                 return path
         said = done.stderr.decode(errors="replace").splitlines()
         raise subprocess.SubprocessError(next((line for line in said if "error" in line), "no reason given"))
-
-
-def processor() -> bytes:
-    """What decides which instructions may be used."""
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-    except OSError:
-        lines = [b"model name: " + (brand() or platform.processor()).encode()]
-    known = (b"model name", b"flags", b"Features", b"CPU part")
-    return (
-        b"\n".join(sorted({line for line in lines if line.startswith(known)})) + platform.machine().encode()
-    )
-
-
-def brand() -> str:
-    """The processor's name on macOS, where :mod:`platform` knows no more than its family; empty elsewhere."""
-    if platform.system() != "Darwin":
-        return ""
-    with suppress(OSError, subprocess.SubprocessError):
-        asked = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
-        return subprocess.run(asked, capture_output=True, text=True, timeout=10).stdout.strip()
-    return ""
 
 
 def torch_threads() -> Lender | None:

@@ -31,10 +31,11 @@ from simflow.flow.decode import SEQUENTIAL, Plan
 from simflow.flow.guidance import Guidance
 from simflow.flow.jacobi import Jacobi
 from simflow.flow.stack import Flow
-from simflow.model import Model, computing_in
+from simflow.model import Model
 from simflow.plan.clock import Clock, Stopwatch, kind_of, machine
 from simflow.plan.record import MeasuredPlan, Trial, said
 from simflow.plan.trials import candidates, fastest, try_blocks
+from simflow.precision import computing_in
 from simflow.sample import SampleConfig, applicable, balanced_labels, generated, noise_of
 from simflow.seeding import fold
 from simflow.shapes import Images

@@ -63,8 +63,11 @@ def demo() -> RunConfig:
         batch=96,
         stages=(StageConfig(steps=1150, schedule=Linear(final=0.0, warmup=50)),),
         optimizer=replace(base.train.optimizer, lr=3.6e-3),
+        dtype="auto",
     )
-    return replace(base, name="demo", model=model, train=train, sample=replace(base.sample, temperature=1.15))
+    objective = replace(base.objective, censored=True)
+    sample = replace(base.sample, temperature=1.15)
+    return replace(base, name="demo", model=model, objective=objective, train=train, sample=sample)
 
 
 def small_32() -> RunConfig:
@@ -78,6 +81,7 @@ def small_32() -> RunConfig:
             base.train,
             stages=(StageConfig(steps=4000, schedule=Linear(final=0.0, warmup=50)),),
             ema=EmaConfig(rate=0.999),
+            dtype="auto",
             sample_every=1000,
             save_every=1000,
         ),

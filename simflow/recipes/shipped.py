@@ -58,6 +58,7 @@ def fashion_32() -> RunConfig:
             ),
             optimizer=OptimizerConfig(lr=1.5e-3, betas=(0.9, 0.99)),
             ema=EmaConfig(rate=0.999),
+            dtype="auto",
             sample_every=1000,
             save_every=500,
         ),

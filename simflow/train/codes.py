@@ -31,8 +31,9 @@ from torch import Tensor
 from simflow import distributed
 from simflow.data.images import ImageSet
 from simflow.files import part_of, read_json, replacing, write_json
-from simflow.model import Model, NetworkDtype, computing_in
+from simflow.model import Model
 from simflow.pixels import to_float
+from simflow.precision import NetworkDtype, computing_in
 from simflow.tensors import sha256_of_tensors
 
 logger = logging.getLogger("simflow")

@@ -22,8 +22,8 @@ from simflow import distributed
 from simflow.bounds import at_least
 from simflow.data.loader import Batch, Shown, batches
 from simflow.losses.adversarial import Discriminator
-from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
+from simflow.precision import TrainingDtype, computing_in, network_dtype
 from simflow.reasons import reason
 from simflow.seeding import fold, generator
 from simflow.train import checkpoint
@@ -54,9 +54,10 @@ class TrainConfig:
     """AdamW and gradient clipping."""
     ema: EmaConfig = field(default_factory=EmaConfig)
     """The average of the weights, which is what is sampled."""
-    dtype: NetworkDtype = "float32"
+    dtype: TrainingDtype = "float32"
     """bfloat16 (or bf16): matrix products and convolutions under autocast; affine maps, log-determinants and losses
-    stay in float32."""
+    stay in float32. auto: bfloat16 where the device multiplies it in hardware (GPUs, CPUs with AMX, AMD's with
+    AVX512-BF16), else float32; a run keeps what it begins with."""
     codes: Literal["fresh", "kept"] = "fresh"
     """For a prior that learns alone behind a frozen encoder. fresh: each image is encoded whenever it is shown. kept:
     once, in the beginning, into a file of 16-bit numbers in the run's folder, which goes when the run is finished; the
@@ -143,7 +144,7 @@ def train(
     device, steps = objective.model.device, total_steps(config.stages)
     wrapped = wrap(objective, config, world)
     adversary = adversary_of(objective, state, world)
-    autocast = computing_in(config.dtype, device)
+    autocast = computing_in(network_dtype(config.dtype), device)
     clock = Clock(state)
     stream = batches(
         images,

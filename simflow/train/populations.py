@@ -10,8 +10,8 @@ from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.frechet import Moments
 from simflow.losses.frechet import FrechetLoss
-from simflow.model import NetworkDtype, computing_in
 from simflow.pixels import to_float
+from simflow.precision import NetworkDtype, computing_in
 
 logger = logging.getLogger("simflow")
 

@@ -17,9 +17,9 @@ from simflow.data.held_out import CHOSEN_BY, unseen_part
 from simflow.data.images import ImageSet
 from simflow.data.order import spread
 from simflow.data.source import places_by_name
-from simflow.model import NetworkDtype, computing_in
 from simflow.objective import Objective
 from simflow.pixels import to_float
+from simflow.precision import NetworkDtype, computing_in
 from simflow.seeding import generator
 from simflow.shapes import NULL
 from simflow.train import checkpoint

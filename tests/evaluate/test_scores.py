@@ -44,6 +44,11 @@ def held(count, seed=0):
     return Held(pixels=images(count, seed), labels=torch.arange(count) % 2, class_names=NAMES)
 
 
+def middling(count, seed=0):
+    """Images like them, of less contrast: no pixel is darker than -0.5 or brighter than 0.5."""
+    return Held(pixels=64 + images(count, seed) // 2, labels=torch.arange(count) % 2, class_names=NAMES)
+
+
 def plain(count, level):
     """Images of one grey level."""
     pixels = torch.full((count, 1, 16, 16), level, dtype=torch.uint8)
@@ -69,19 +74,33 @@ def standard_normal_bits(unseen, variance):
 
 
 def test_the_elbo_of_noisy_pixels_is_the_density_of_the_prior():
-    """Decoder term and entropy cancel where the decoder's variance is that of the noise."""
-    unseen = held(60)
-    found, variance = bounded(pixel_model(FixedVariance(std=0.3)), held(80, seed=1), unseen)
-    assert variance == pytest.approx(0.09, rel=0.03)
-    expected = standard_normal_bits(unseen.pixels, 0.09) - math.log2(2 / 255)
+    """Decoder term and entropy cancel where the decoder's variance is that of the noise; no image is near an end of
+    the range here."""
+    unseen = middling(60)
+    found, variance = bounded(pixel_model(FixedVariance(std=0.1)), middling(80, seed=1), unseen)
+    assert variance == pytest.approx(0.01, rel=0.03)
+    expected = standard_normal_bits(unseen.pixels, 0.01) - math.log2(2 / 255)
     figures = found.summary()
     assert figures["bits_per_dimension"] == pytest.approx(expected.mean().item(), abs=0.02)
-    draw = (1 + 0.09) * math.sqrt(2 / 256) / 2 / math.log(2)  # half a mean of 256 squared normal numbers
+    draw = (1 + 0.01) * math.sqrt(2 / 256) / 2 / math.log(2)  # half a mean of 256 squared normal numbers
     spread = math.hypot(expected.std().item(), draw)
     assert figures["standard_error"] == pytest.approx(spread / math.sqrt(60), rel=0.15)
-    noise = 0.5 * math.log2(2 * math.pi * math.e * 0.09)
+    noise = 0.5 * math.log2(2 * math.pi * math.e * 0.01)
     torch.testing.assert_close(found.entropy, torch.full((60,), -noise).double(), rtol=1e-6, atol=1e-6)
     assert figures["reconstruction"] == pytest.approx(noise - math.log2(2 / 255), abs=0.02)
+
+
+def test_what_is_decoded_counts_as_it_is_shown():
+    """White decoded whiter than white is white: the error is what is left of it within the range."""
+    model = pixel_model(FixedVariance(std=0.01))
+    errors = []
+    for beyond in (1.2, 7.0):
+        model.decode = lambda latents, beyond=beyond: torch.full_like(latents, beyond)
+        errors.append(training_error(model, plain(4, 204), seed=0))
+        found = score(model, plain(4, 204), torch.arange(4), torch.zeros(4).long(), variance=0.16, seed=0)
+        wanted = 0.5 * math.log2(2 * math.pi * math.e * 0.16) - math.log2(2 / 255)
+        torch.testing.assert_close(found.reconstruction, torch.full((4,), wanted).double(), rtol=0, atol=1e-5)
+    assert errors == pytest.approx([0.16, 0.16])
 
 
 def test_a_level_of_a_decoded_image_is_a_255th_of_the_range():
@@ -103,23 +122,23 @@ def test_dequantised_pixels_need_no_decoder():
 
 
 def test_only_training_images_set_the_variance_and_only_held_out_ones_are_coded():
-    model = pixel_model(FixedVariance(std=0.3))
-    (one, first), (other, second) = (bounded(model, plain(60, level), held(60)) for level in (3, 250))
+    model = pixel_model(FixedVariance(std=0.1))
+    (one, first), (other, second) = (bounded(model, plain(60, level), held(60)) for level in (90, 160))
     assert first == pytest.approx(second, abs=1e-6)
     torch.testing.assert_close(one.bits, other.bits, rtol=0, atol=1e-5)
 
 
 def test_a_variance_from_other_images_is_used_as_it_is():
     """Half of ``error / v + log v`` nats per pixel, where ``v`` is the training error and not the held-out one."""
-    model = pixel_model(FixedVariance(std=0.3))
+    model = pixel_model(FixedVariance(std=0.05))
     model.decode = lambda latents: latents + 0.5 * (latents < -0.5)
     dark, bright = plain(200, 20), plain(60, 200)
     v = training_error(model, dark, seed=0)
     assert v > 0.2
     (other, of_dark), (honest, of_bright) = (bounded(model, train, bright) for train in (dark, bright))
     assert of_dark == v
-    assert of_bright == pytest.approx(0.09, rel=0.05)
-    cost = 0.5 * (0.09 / v - 1 + math.log(v / 0.09)) / math.log(2)
+    assert of_bright == pytest.approx(0.0025, rel=0.05)
+    cost = 0.5 * (0.0025 / v - 1 + math.log(v / 0.0025)) / math.log(2)
     assert (other.bits - honest.bits).mean().item() == pytest.approx(cost, abs=0.02)
 
 

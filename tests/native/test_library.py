@@ -4,7 +4,6 @@ import logging
 import platform
 import shlex
 import shutil
-import subprocess
 from importlib import resources
 from pathlib import Path
 
@@ -323,13 +322,3 @@ def test_without_it_torch_does_the_work(monkeypatch, tmp_path, caplog, trouble):
     )
     z = torch.randn(3, 4, 2)
     assert flow.inverse(z, torch.zeros(3, dtype=torch.int64)).shape == (3, 2, 2, 2)
-
-
-def test_the_processor_of_a_mac_is_named_by_the_system(monkeypatch):
-    monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    monkeypatch.setattr(
-        subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 0, "Apple M9\n")
-    )
-    assert native.brand() == "Apple M9"
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
-    assert not native.brand()

@@ -12,9 +12,10 @@ from simflow.cli import main
 from simflow.flow.base import FittedNormal
 from simflow.losses.adversarial import MEMORY, AdversarialConfig
 from simflow.losses.discriminators import FeatureNetwork, PatchNetwork
-from simflow.model import Facts, ModelConfig, computing_in
+from simflow.model import Facts, ModelConfig
 from simflow.objective import Objective, ObjectiveConfig
 from simflow.posterior import FixedVariance, NoNoise
+from simflow.precision import computing_in
 from simflow.seeding import generator
 from simflow.train import checkpoint
 from simflow.train.loop import TrainConfig, adversary_of, begin

@@ -20,6 +20,7 @@ SETTINGS = {
     },
     "train": {
         "batch": 4,
+        "dtype": "float32",
         "ema": {"rate": 0.9},
         "log_every": 1,
         "stages": [{"steps": 4}],
