@@ -7,8 +7,9 @@ latents (:mod:`simflow.evaluate.draws`). For an image of ``P`` pixel values
 
 ``p(image|x)`` is a Gaussian around the decoded image as it is shown, no whiter than white and no blacker than black, of
 one variance for all pixels. Its maximum-likelihood value, the mean squared error, is measured on training images, so no
-number is fitted to the images that are judged. The Gaussian is a density on [-1, 1]; density times ``step = 2/255`` is taken for the probability of a grey level, which is
-close as long as the decoder's standard deviation is more than about a step.
+number is fitted to the images that are judged. The Gaussian is a density on [-1, 1]; density times ``step = 2/255`` is
+taken for the probability of a grey level, which is close as long as the decoder's standard deviation is more than about
+a step.
 
 :class:`~simflow.posterior.Dequantised` pixels need no decoder: the draw tells the image exactly, ``log p(image|x)`` is
 0 and ``step`` 1, and the rest bounds the probability of the image itself (Theis et al. 2016), as TarFlow reports it.
