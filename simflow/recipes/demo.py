@@ -76,6 +76,7 @@ def small_32() -> RunConfig:
     return replace(
         base,
         name="small-32",
+        objective=replace(base.objective, censored=True),
         data=DataConfig(path="folder", image_size=32, channels=3),
         train=replace(
             base.train,

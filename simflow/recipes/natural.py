@@ -73,5 +73,4 @@ def natural_32_tarflow() -> RunConfig:
         lr=1.5e-3,
         guidance=LogScale(weight=4.0, annealed=True),
     )
-    run = for_two_cores(run.with_steps(9000))
-    return replace(run, train=replace(run.train, dtype="auto"))
+    return for_two_cores(run.with_steps(9000))

@@ -97,8 +97,7 @@ def fashion_32_prior() -> RunConfig:
 def fashion_32_decoder() -> RunConfig:
     """Stage II: ``simflow train fashion-32-decoder --data FOLDER --start_from runs/fashion --out runs/fashion-32``."""
     joint = fashion_32()
-    losses = replace(judged(joint, JUDGE), censored=True)
-    return decoder_stage(joint, "fashion-32-decoder", losses, steps=3000, lr=5e-4)
+    return decoder_stage(joint, "fashion-32-decoder", judged(joint, JUDGE), steps=3000, lr=5e-4)
 
 
 def fashion_32_frechet() -> RunConfig:

@@ -21,8 +21,9 @@ FINISHED = StartFrom()
 """All parts of a finished run."""
 AUTOENCODER = StartFrom(parts="autoencoder")
 """Its autoencoder, or a published one."""
-JOINT = ObjectiveConfig(reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0))
-"""The losses of our joint runs on real images."""
+JOINT = ObjectiveConfig(reconstruction=Calibrated(), perceptual=SqueezeNetDistance(weight=4.0), censored=True)
+"""The losses of our joint runs on real images. Plain backgrounds become plain; photographs without them neither gain
+nor lose by that (lab book)."""
 
 
 def prior_only(run: RunConfig, start_from: StartFrom = FINISHED) -> RunConfig:

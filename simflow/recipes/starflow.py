@@ -156,6 +156,7 @@ def autoencoder_fashion() -> RunConfig:
             stages=(StageConfig(steps=8000, schedule=Linear(final=0.0, warmup=50)),),
             optimizer=OptimizerConfig(lr=2e-3, betas=(0.9, 0.99)),
             ema=EmaConfig(rate=0.999),
+            dtype="auto",
         ),
         sample=SampleConfig(guidance=None),
     )
