@@ -42,8 +42,8 @@ from simflow.yaml_text import dump_yaml
 
 logger = logging.getLogger("simflow")
 
-WORTH_COMPILING = 1000
-"""Steps of a run from which on one to three minutes of compiling are worth it."""
+WORTH_COMPILING = 4000
+"""Steps of a run from which on one to three minutes of compiling are worth it on a CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,24 +154,17 @@ def run(arguments: Arguments, settings: Mapping[str, Any]) -> int:
 
 
 def advice(train: TrainConfig, device: str, processor: bytes) -> str | None:
-    """What would train faster on this machine, whose CPU multiplies bfloat16 in hardware. None where there is nothing
-    to say, or the run is too short for compiling to pay.
+    """What would make a long run in bfloat16 faster on a CPU that multiplies it; None where there is nothing to say.
 
     ``processor`` is what the system says of the CPU, its instructions named.
     """
-    if device != "cpu" or not multiplies_bfloat16(processor) or total_steps(train.stages) < WORTH_COMPILING:
+    quick = device == "cpu" and train.dtype != "float32" and multiplies_bfloat16(processor)
+    if not quick or train.compile or total_steps(train.stages) < WORTH_COMPILING:
         return None
-    if train.dtype == "float32":
-        return (
-            "this CPU multiplies bfloat16 in hardware: with --train.dtype bf16 a new run is faster by a third or more, "
-            "and with --train.compile true once more, after minutes of compiling"
-        )
-    if not train.compile:
-        return (
-            "with --train.compile true this run is faster, by an eighth with an autoencoder in it and a quarter for a "
-            "flow alone, after minutes of compiling; it may be added when a run goes on"
-        )
-    return None
+    return (
+        "with --train.compile true this run is faster, by an eighth with an autoencoder in it and a quarter for a flow "
+        "alone, after minutes of compiling; it may be added when a run goes on"
+    )
 
 
 def listeners(
